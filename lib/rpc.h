@@ -1,0 +1,225 @@
+/*
+ * rpc.h - frames between daemons (Unix sockets) and nodes (TCP).
+ *
+ * A frame is a 12-byte header in network order, then a body:
+ *
+ *	u32 length	of the body
+ *	u8  kind	request, reply, event, cancel, credit
+ *	u8  flags	FRAME_ERROR: the body is an Error record
+ *	u16 operation	see ops.def
+ *	u32 id		chosen by the asker, unique among its open requests
+ *
+ * Requests are pipelined and may be answered in any order. A request with
+ * QueryOptions.MinIndex is a watch of one answer: asking again is its flow
+ * control. A STREAM operation is answered by events; the asker's credit
+ * frames (body: msgpack uint) say how many more it will take. A cancel frame
+ * ends a watch or a stream without an answer.
+ *
+ * A length above the operation's limit, an unknown kind or operation, or a
+ * malformed body closes that connection and nothing else.
+ */
+#ifndef LIB_RPC_H
+#define LIB_RPC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/loop.h"
+#include "lib/ops.h"
+
+enum frame_kind { FRAME_REQUEST = 1, FRAME_REPLY, FRAME_EVENT, FRAME_CANCEL, FRAME_CREDIT };
+enum frame_flag { FRAME_ERROR = 1 };
+enum { FRAME_HEADER = 12 };
+
+struct frame {
+	uint32_t len;
+	uint8_t kind, flags;
+	uint16_t op;
+	uint32_t id;
+};
+
+void frame_encode(const struct frame *f, uint8_t out[FRAME_HEADER]);
+void frame_decode(const uint8_t in[FRAME_HEADER], struct frame *ret);
+
+/* Limits of one server; connections beyond RPC_CONNS_MAX wait in the backlog. */
+enum {
+	RPC_CONNS_MAX = 512,
+	RPC_REQUESTS_MAX = 65536,	/* open in one client */
+	RPC_OUT_HIGH = 4 * 1024 * 1024,	/* queued output above which a connection is not read */
+	RPC_REPLY_MAX = 1024 * 1024 * 1024, /* largest reply body */
+};
+
+/* ---- serving */
+
+struct rpc_server;
+
+/* Names one request of one connection; stays safe to use when that has gone. */
+struct rpc_token {
+	uint64_t conn;		/* never reused */
+	uint32_t id;
+	uint16_t op;
+};
+
+struct rpc_request {
+	struct rpc_token token;
+	const struct op_info *info;
+	const uint8_t *body;	/* valid during the handler only */
+	size_t len;
+	uid_t uid;		/* of the peer (SO_PEERCRED) */
+	pid_t pid;
+};
+
+/*
+ * Serves one request: answers now or later, exactly once, with
+ * rpc_reply_begin/end() or rpc_reply_error(). A body that does not decode is
+ * told by rpc_bad_request().
+ */
+typedef void rpc_handler(void *ctx, const struct rpc_request *req);
+
+/* A request ended by its asker: a cancel frame, or its connection has gone. */
+typedef void rpc_cancelled(void *ctx, struct rpc_token token);
+
+/* More events may be sent. */
+typedef void rpc_credit(void *ctx, struct rpc_token token, uint32_t credits);
+
+struct rpc_route {
+	uint16_t op;
+	rpc_handler *handler;
+};
+
+struct rpc_server_config {
+	const struct rpc_route *routes;
+	size_t nroutes;
+	void *ctx;
+	rpc_cancelled *cancelled;	/* may be NULL */
+	rpc_credit *credit;		/* may be NULL */
+	/* Connections of other users than root, ours and these are refused. */
+	const uid_t *uids;
+	size_t nuids;
+};
+
+/*
+ * Serve the listening socket fd (Unix or TCP), which the server owns from
+ * now on. NULL without memory. The config is copied, its arrays are not.
+ */
+struct rpc_server *rpc_server_new(struct loop *l, int fd, const struct rpc_server_config *c);
+
+/* Serve one more listening socket with the same routes. */
+int MUST_CHECK rpc_server_listen(struct rpc_server *s, int fd);
+
+/* Stop accepting; open connections go on. */
+void rpc_server_drain(struct rpc_server *s);
+
+/* Close all; freed when libuv has let go of the handles. */
+void rpc_server_free(struct rpc_server *s);
+
+/*
+ * A reply, straight into the connection's output buffer: begin, append the
+ * body with a mp_w on the returned buf, end. NULL when the connection has
+ * gone (nothing to do then). ok = false drops what was written and answers
+ * an Error 500 instead: give it the sticky error of the writer.
+ * Between begin and end nothing else may be sent on that server.
+ */
+struct buf *rpc_reply_begin(struct rpc_server *s, struct rpc_token t);
+void rpc_reply_end(struct rpc_server *s, struct rpc_token t, bool ok);
+struct buf *rpc_event_begin(struct rpc_server *s, struct rpc_token t);
+void rpc_event_end(struct rpc_server *s, struct rpc_token t, bool ok);
+
+/* A whole encoded body as the reply. */
+void rpc_reply_bytes(struct rpc_server *s, struct rpc_token t, const void *body, size_t len);
+
+/* An Error record; text is shown to the client word for word. */
+void rpc_reply_error(struct rpc_server *s, struct rpc_token t, int code, const char *fmt, ...) PRINTF(4, 5);
+
+/* The common short replies: QueryMeta with this index, then nil, a bool or a text. */
+void rpc_reply_nil(struct rpc_server *s, struct rpc_token t, uint64_t index);
+void rpc_reply_bool(struct rpc_server *s, struct rpc_token t, uint64_t index, bool v);
+void rpc_reply_text(struct rpc_server *s, struct rpc_token t, uint64_t index, struct str v);
+
+/* Close the connection of a malformed request, with a log line. */
+void rpc_bad_request(struct rpc_server *s, const struct rpc_request *req, const char *why);
+
+/* Open connections, for tests and `info`. */
+size_t rpc_server_conns(const struct rpc_server *s);
+
+/* ---- asking */
+
+struct rpc_client;
+
+/*
+ * The answer to a call, once (rc 0 or an error), or events (rc 0, is_event).
+ *	0		body is the reply
+ *	-EPROTO		an error reply: body is an Error record (rpc_error_decode)
+ *	-ETIMEDOUT	no answer within the call's time
+ *	-EUNKNOWN	the peer went away with the call, which may have been carried out
+ *	-EBUSY		RPC_REQUESTS_MAX are open
+ * The body is valid during the callback only.
+ */
+struct rpc_answer {
+	int rc;
+	bool is_event;
+	const uint8_t *body;
+	size_t len;
+};
+typedef void rpc_answer_cb(void *arg, const struct rpc_answer *a);
+
+enum rpc_call_flag {
+	RPC_RETRY = 1,		/* send again after a reconnect: reads, watches and stamped writes */
+	RPC_NO_DEADLINE = 2,	/* wait for ever: watches and streams */
+};
+
+/*
+ * A client of the daemon whose socket is `name`.sock in the directory
+ * rundir_fd. Connects when first used and again whenever the connection is
+ * lost, waiting 10 ms, doubled up to 500 ms. NULL without memory.
+ */
+struct rpc_client *rpc_client_new(struct loop *l, int rundir_fd, const char *name);
+void rpc_client_free(struct rpc_client *c);	/* open calls are dropped without a callback */
+
+/*
+ * Ask. body is an encoded request body (op_request_encode), copied. timeout_ms
+ * bounds the wait, reconnecting included. Returns the request's id, or 0 when
+ * nothing was sent (too many open requests or no memory; cb is not called).
+ */
+uint32_t rpc_call(struct rpc_client *c, uint16_t op, const void *body, size_t len, unsigned flags, uint32_t timeout_ms,
+    rpc_answer_cb *cb, void *arg);
+
+/* The same, encoding options and request in place. */
+uint32_t rpc_call_record(struct rpc_client *c, uint16_t op, const struct query_options *o, const void *request,
+    unsigned flags, uint32_t timeout_ms, rpc_answer_cb *cb, void *arg);
+
+/* Forget a call: its callback will not be called; the peer is told. */
+void rpc_cancel(struct rpc_client *c, uint32_t id);
+
+/* Allow n more events on a stream. */
+void rpc_give_credit(struct rpc_client *c, uint32_t id, uint32_t n);
+
+bool rpc_client_connected(const struct rpc_client *c);
+
+/* Called whenever the connection is made or lost (may be NULL). */
+void rpc_client_on_state(struct rpc_client *c, void (*cb)(void *arg, bool connected), void *arg);
+
+/* The Error record of an -EPROTO answer; a malformed one reads as 500. */
+void rpc_error_decode(const struct rpc_answer *a, struct rpc_error *ret);
+
+/* A blocking call for the command line: connects, asks, waits. Negative code, or 0 with *ret_body the reply's bytes. */
+int MUST_CHECK rpc_call_sync(int rundir_fd, const char *name, uint16_t op, const struct query_options *o,
+    const void *request, uint32_t timeout_ms, struct buf *ret_body, struct buf *ret_error);
+
+/* Stamps for writes that must happen once: origin is random for this process, seq counts from 1. */
+struct write_stamps {
+	uint8_t origin[16];
+	uint64_t next_seq;
+	uint64_t *open;		/* numbers without an answer, ascending */
+	size_t nopen, cap;
+};
+
+void write_stamps_init(struct write_stamps *w);
+/* Stamp o with a new number. -ENOMEM, -ELIMIT (RPC_REQUESTS_MAX open). */
+int MUST_CHECK write_stamps_take(struct write_stamps *w, struct query_options *o);
+/* The answer of this number arrived, or nobody waits for it any more. */
+void write_stamps_done(struct write_stamps *w, uint64_t seq);
+void write_stamps_release(struct write_stamps *w);
+
+#endif

@@ -1,0 +1,176 @@
+/*
+ * fsm.h - the replicated state: in memory, pure and deterministic.
+ *
+ * The state changes only by fsm_apply(), in log order, and depends on
+ * nothing but the entries: no clock, no random number, no locale, no hash
+ * order. Time is cluster time, which entries carry. Reads never change it.
+ *
+ * apply() reports each changed record, encoded, for the image on disk, and
+ * each watch key touched, for waiting readers.
+ */
+#ifndef RAFTD_FSM_FSM_H
+#define RAFTD_FSM_FSM_H
+
+#include "lib/ops.h"
+
+struct fsm;
+
+/* Tables of the image, one btree each. Numbers are on disk: never reused. */
+enum fsm_table {
+	FSM_META = 0,		/* applied index, table indexes, cluster time: few small records */
+	FSM_KV = 1,
+	FSM_TOMBSTONE = 2,
+	FSM_SESSION = 3,
+	FSM_NODE = 4,
+	FSM_SERVICE = 5,
+	FSM_CHECK = 6,
+	FSM_ORIGIN = 7,		/* recent results of each writing process */
+	FSM_LOCK_DELAY = 8,
+	FSM_TABLES
+};
+
+/* What a log entry asks for; on disk and between servers: never reused. */
+enum fsm_entry_kind {
+	FSM_ENTRY_NOOP = 0,	/* a new leader's first entry */
+	FSM_ENTRY_OP = 1,	/* a WRITE operation of ops.def */
+	FSM_ENTRY_TICK = 2,	/* the leader's housekeeping: struct fsm_tick */
+};
+
+struct fsm_tick {
+	struct strs renew;		/* sessions renewed since the last tick */
+	struct strs expire;		/* sessions whose deadline has passed: checked again when applied */
+	uint64_t reap_tombstones;	/* drop tombstones of this index and below */
+};
+extern const struct record rec_fsm_tick;
+
+/*
+ * An entry as it stands in the log, msgpack: [kind, time, op, options,
+ * request]; later releases may append elements. time: ns of cluster time.
+ */
+struct fsm_entry {
+	uint64_t kind;
+	int64_t time;
+	uint64_t op;		/* enum op, 0 unless FSM_ENTRY_OP */
+	struct str options;	/* QueryOptions, raw (only Origin, Seq, Floor, Token are looked at) */
+	struct str request;	/* raw: the operation's record, or fsm_tick */
+};
+
+int MUST_CHECK fsm_entry_encode(const struct fsm_entry *e, struct buf *out);
+/* Slices point into the input. -EDECODE. */
+int MUST_CHECK fsm_entry_decode(struct str in, struct fsm_entry *ret);
+
+/* ---- what changed */
+
+enum watch_kind {
+	WATCH_KV_KEY,		/* key: the KV key */
+	WATCH_KV_PREFIX,	/* key: a prefix; touched as WATCH_KV_KEY, matched by watchers */
+	WATCH_SERVICE,		/* key: service name, lower case */
+	WATCH_SERVICES,		/* any service; key empty */
+	WATCH_NODE,		/* key: node name, lower case: node, its services or checks */
+	WATCH_NODES,		/* any node */
+	WATCH_CHECKS,		/* any check */
+	WATCH_SESSION,		/* key: session id */
+	WATCH_SESSIONS,		/* any session */
+	WATCH_ALL,		/* the whole state was replaced; every watcher */
+	WATCH_KINDS
+};
+
+struct watch_key {
+	enum watch_kind kind;
+	struct str key;
+};
+
+/* What the answer of a query depends on. Keys point into the query or the state: copy them before either goes. */
+struct watch_set {
+	struct watch_key v[4];
+	size_t n;
+};
+
+struct fsm_sink {
+	void *ctx;
+	/* A record now stands so (value.p != NULL) or is gone. Valid during the call. */
+	void (*changed)(void *ctx, enum fsm_table table, struct str key, struct str value);
+	void (*touched)(void *ctx, const struct watch_key *key);
+};
+
+/* An error that the asker is told. */
+struct fsm_error {
+	int code;		/* 0: none; else as in struct rpc_error */
+	char text[1024];
+};
+
+/* What the state needs to know of its surroundings; the same on all servers of a datacenter. */
+struct fsm_config {
+	const char *datacenter;		/* copied */
+	uint64_t txn_ops_max;		/* 64 */
+	int64_t session_ttl_min;	/* ns; checked before proposing as well */
+};
+
+struct fsm *fsm_new(const struct fsm_config *c);
+void fsm_free(struct fsm *f);
+
+/*
+ * Apply the entry of this index (> fsm_applied()). The payload of the reply
+ * is appended to `result` (untouched on an error told in ret_err). A write
+ * whose stamp (origin, seq) was applied before changes nothing and gives the
+ * first result again. Returns 0, or -EDECODE for an entry that cannot be
+ * read, or -ENOMEM: the caller must stop, the state may be incomplete.
+ */
+int MUST_CHECK fsm_apply(struct fsm *f, uint64_t index, const struct fsm_entry *e, struct buf *result,
+    struct fsm_error *ret_err, const struct fsm_sink *sink);
+
+/*
+ * Check a write before it is proposed: what can be refused at once (bad
+ * arguments, unknown session, missing node ...) is told in ret_err and never
+ * reaches the log. May also complete the request (a session's new id, for
+ * which `random` gives 16 bytes): then *ret_request is the new encoding in
+ * out, else the given one.
+ * now: cluster time. Returns 0 also when ret_err->code is set.
+ */
+int MUST_CHECK fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const uint8_t random[16],
+    struct buf *out, struct str *ret_request, struct fsm_error *ret_err);
+
+/* Whether txn.apply's request only reads; then fsm_query() answers it. */
+bool fsm_txn_is_read(struct str request);
+
+/*
+ * Answer a READ operation: append the payload to out. request is the decoded
+ * record of the row (NULL when it has none). ret_index is the result's index
+ * by the rules of the API (never 0). ret_watch (may be NULL) gets the keys
+ * whose touch may change it. Errors are told in ret_err.
+ */
+int MUST_CHECK fsm_query(const struct fsm *f, uint16_t op, const void *request, struct mp_w *out, uint64_t *ret_index,
+    struct watch_set *ret_watch, struct fsm_error *ret_err);
+
+/* A read-only transaction. */
+int MUST_CHECK fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct mp_w *out, uint64_t *ret_index,
+    struct fsm_error *ret_err);
+
+uint64_t fsm_applied(const struct fsm *f);
+int64_t fsm_time(const struct fsm *f);		/* cluster time of the last entry, ns */
+
+/* The nearest session deadline in cluster time, INT64_MAX when none. */
+int64_t fsm_next_deadline(const struct fsm *f);
+/* Up to max ids (arena) of sessions whose deadline is at or before now. */
+size_t fsm_expired(const struct fsm *f, int64_t now, struct str *ids, size_t max);
+/* The session's TTL-renewal target exists; its record for the reply is appended. false: unknown. */
+bool fsm_session_encode(const struct fsm *f, struct str id, struct mp_w *out);
+/* Index of the oldest tombstone, 0 when none; count in *ret_n. */
+uint64_t fsm_tombstones(const struct fsm *f, uint64_t *ret_n);
+
+/* ---- the image */
+
+/* One record from the image, in any order of tables, keys ascending within one (that is fast). -EDECODE, -ENOMEM. */
+int MUST_CHECK fsm_load(struct fsm *f, enum fsm_table table, struct str key, struct str value);
+/* All is loaded: build what is derived. -EDECODE when the parts do not fit together. */
+int MUST_CHECK fsm_loaded(struct fsm *f);
+/* Every record of the state, as fsm_sink.changed gets them. */
+void fsm_dump(const struct fsm *f, const struct fsm_sink *sink);
+
+/* Counts and bytes for `info` and metrics. */
+struct fsm_stats {
+	uint64_t kv, kv_bytes, tombstones, sessions, nodes, services, checks, origins;
+};
+void fsm_stats(const struct fsm *f, struct fsm_stats *ret);
+
+#endif
