@@ -1,0 +1,126 @@
+/*
+ * main.c - entry of consulctl: find the command and run it.
+ *
+ * Whatever the program is called (a link named consul), it does the same.
+ */
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "consulctl/commands.h"
+
+enum { EXIT_USAGE = 127 };	/* what Consul says to no command or an unknown one */
+
+/* How many words of argv[1..] name c; 0 when they do not. */
+static int
+words_matched(const struct command *c, int argc, char **argv)
+{
+	const char *p = c->name;
+	int n = 0;
+
+	while (*p != '\0') {
+		size_t len = strcspn(p, " ");
+
+		if (n + 1 >= argc || strlen(argv[n + 1]) != len || memcmp(argv[n + 1], p, len) != 0)
+			return 0;
+		n++;
+		p += len + (p[len] == ' ');
+	}
+	return n;
+}
+
+static const struct command *
+command_find(int argc, char **argv, int *ret_words)
+{
+	const struct command *best = NULL;
+
+	*ret_words = 0;
+	for (const struct command *c = commands; c->name != NULL; c++) {
+		int n = words_matched(c, argc, argv);
+
+		if (n > *ret_words) {
+			*ret_words = n;
+			best = c;
+		}
+	}
+	return best;
+}
+
+static const struct command *
+command_named(const char *name)
+{
+	for (const struct command *c = commands; c->name != NULL; c++)
+		if (strcmp(c->name, name) == 0)
+			return c;
+	return NULL;
+}
+
+/* The commands whose name begins with the words of group (NULL: all first words). Returns how many there are. */
+static int
+list_commands(FILE *out, const char *group)
+{
+	size_t len = group != NULL ? strlen(group) : 0;
+	int n = 0;
+
+	for (const struct command *c = commands; c->name != NULL; c++) {
+		if (group != NULL && (strncmp(c->name, group, len) != 0 || c->name[len] != ' '))
+			continue;
+		if (out != NULL)
+			fprintf(out, "    %-24s %s\n", c->name, c->summary);
+		n++;
+	}
+	return n;
+}
+
+static void
+usage(FILE *out)
+{
+	fputs("Usage: consulctl [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n", out);
+	list_commands(out, NULL);
+}
+
+static bool
+is_help(const char *arg)
+{
+	return strcmp(arg, "-h") == 0 || strcmp(arg, "-help") == 0 || strcmp(arg, "--help") == 0;
+}
+
+static bool
+is_version(const char *arg)
+{
+	return strcmp(arg, "-v") == 0 || strcmp(arg, "-version") == 0 || strcmp(arg, "--version") == 0;
+}
+
+/* A group without its subcommand: what it has. */
+static int
+group_help(const char *group, bool asked)
+{
+	printf("Usage: consulctl %s <subcommand> [options] [args]\n\nSubcommands:\n", group);
+	list_commands(stdout, group);
+	return asked ? 0 : 1;
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct command *c;
+	int words;
+
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (is_help(argv[1])) {
+		usage(stdout);
+		return 0;
+	}
+	if (is_version(argv[1]) && (c = command_named("version")) != NULL)
+		return c->run(1, (char *[]){ argv[0], NULL });
+	c = command_find(argc, argv, &words);
+	if (c != NULL)
+		return c->run(argc - words, argv + words);
+	if (list_commands(NULL, argv[1]) > 0)
+		return group_help(argv[1], argc > 2 && is_help(argv[2]));
+	usage(stderr);
+	return EXIT_USAGE;
+}
