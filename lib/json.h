@@ -5,7 +5,7 @@
 #ifndef LIB_JSON_H
 #define LIB_JSON_H
 
-#include <json-c/json_object.h>
+#include <json-c/json.h>
 
 #include "lib/mp.h"
 

@@ -27,7 +27,10 @@ struct defer {
 struct loop {
 	uv_loop_t uv;
 	uv_prepare_t prepare;
+	uv_idle_t again;	/* makes the next turn come at once when work was left over */
+	void (*again_cb)(uv_idle_t *h);
 	struct defer *head[DEFER_PHASES], **tail[DEFER_PHASES];
+	struct defer *running;	/* the rest of the list being run */
 	uint64_t turns;
 };
 

@@ -5,6 +5,7 @@
 #ifndef LIB_NOTIFY_H
 #define LIB_NOTIFY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/errs.h"

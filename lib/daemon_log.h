@@ -1,0 +1,17 @@
+/*
+ * daemon_log.h - the DAEMON_LOG operation: lines to subscribers as they are
+ * written, as many as they have given credit for; a line without credit is
+ * counted, and the count is told when credit comes.
+ */
+#ifndef LIB_DAEMON_LOG_H
+#define LIB_DAEMON_LOG_H
+
+#include "lib/rpc.h"
+
+void daemon_log_init(void);
+void daemon_log_fini(void);
+void daemon_log_subscribe(struct rpc_server *s, const struct rpc_request *req);
+void daemon_log_cancelled(struct rpc_token t);
+void daemon_log_credit(struct rpc_token t, uint32_t credits);
+
+#endif
