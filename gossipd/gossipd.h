@@ -25,6 +25,7 @@ struct watch {
 
 struct gossipd {
 	struct daemon *d;
+	struct json_object *started_with;	/* the slice of the start: what needs a restart is compared with it */
 	struct pool lan, wan;
 	bool has_wan;			/* servers with a WAN port */
 	struct listen lan_listen, wan_listen;

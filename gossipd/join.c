@@ -112,7 +112,7 @@ same_ip(const union sock_addr *a, const char *ip)
 static bool
 is_self(const struct join *j)
 {
-	struct json_object *slice = j->g->d->config;
+	struct json_object *slice = j->g->started_with;
 	const struct pool *p = j->req->wan ? &j->g->wan : &j->g->lan;
 	const char *bound = cfg_str(slice, j->req->wan ? "serf_wan" : "serf_lan", cfg_str(slice, "bind_addr", "0.0.0.0"));
 

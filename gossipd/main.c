@@ -36,6 +36,7 @@ gossipd_init(struct daemon *d)
 	}
 	d->ctx = g;
 	g->d = d;
+	g->started_with = json_object_get(d->config);
 	g->has_wan = cfg_bool(d->config, "server", false) && cfg_int(d->config, "ports.serf_wan", 8302) > 0;
 	rc = pool_init(&g->lan, d->config, false, index);
 	if (rc == 0)
@@ -51,40 +52,32 @@ gossipd_init(struct daemon *d)
 	return rc;
 }
 
-static bool
-key_differs(struct json_object *a, struct json_object *b, const char *path)
-{
-	struct json_object *x = cfg_get(a, path), *y = cfg_get(b, path);
-
-	return !json_object_equal(x, y);
-}
-
+/*
+ * What other members know us by holds until a restart: as long as the slice
+ * differs from the one of the start there, the members stay as they are.
+ */
 static int
 gossipd_reload(struct daemon *d, struct json_object *next, struct buf *msg)
 {
 	struct gossipd *g = d->ctx;
+	struct pool *pools[] = { &g->lan, &g->wan };
 	int rc = 0, changed = 0;
+	size_t before = msg->len;
 
-	/* What other members know us by holds until a restart; a slice that changes it changes no tag either. */
-	for (size_t i = 0; i < ARRAY_LEN(start_keys); i++)
-		if (key_differs(d->config, next, start_keys[i])) {
-			changed++;
-			rc = buf_addf(msg, "%s needs a restart of gossipd\n", start_keys[i]);
-			if (rc < 0)
-				return rc;
-		}
-	if (changed > 0)
-		return 0;
-	rc = pool_update(&g->lan, next);
-	if (rc >= 0)
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(start_keys); i++)
+		if (!json_object_equal(cfg_get(g->started_with, start_keys[i]), cfg_get(next, start_keys[i])))
+			rc = buf_addf(msg, "%s%s", msg->len > before ? ", " : "", start_keys[i]);
+	if (rc < 0 || msg->len > before)
+		return rc;
+	for (size_t i = 0; i < ARRAY_LEN(pools); i++) {
+		rc = pool_update(pools[i], next);
+		if (rc < 0)
+			return rc;
 		changed += rc;
-	if (rc >= 0)
-		rc = pool_update(&g->wan, next);
-	if (rc >= 0)
-		changed += rc;
+	}
 	if (changed > 0)
 		gossipd_wake(g);
-	return rc < 0 ? rc : 0;
+	return 0;
 }
 
 static void
@@ -104,6 +97,7 @@ gossipd_fini(struct daemon *d)
 	}
 	pool_release(&g->lan);
 	pool_release(&g->wan);
+	json_object_put(g->started_with);
 }
 
 /* Consul's keys; the queues and clocks of a pool of one stand at their first values. */

@@ -1,0 +1,290 @@
+# Frame.pm - one daemon's socket for a test script: requests, replies, and a
+# daemon or a peer of it started alone.
+#
+#	my $d = Frame::Daemon->new('gossipd', { node_name => 'n1', ... });
+#	my ($meta, $members) = $d->ask('gossip.members');
+#
+# Operations and their numbers come from lib/ops.def.
+package Frame;
+
+use strict;
+use warnings;
+use IO::Select;
+use IO::Socket::UNIX;
+use JSON::PP ();
+use Socket qw(SOCK_STREAM);
+
+our $BUILDDIR = $ENV{BUILDDIR} // '.';
+our $SRCDIR = $ENV{SRCDIR} // '.';
+our %OP;
+our %NAME;
+
+sub load_ops
+{
+	open my $f, '<', "$SRCDIR/lib/ops.def" or die "ops.def: $!";
+	while (<$f>) {
+		next unless /^OP\((\d+),\s*\w+,\s*"([^"]+)"/;
+		$OP{$2} = $1;
+		$NAME{$1} = $2;
+	}
+}
+load_ops();
+
+# ---- msgpack, as much as records need
+
+sub pack_value
+{
+	my ($v) = @_;
+
+	return "\xc0" if !defined $v;
+	return $v ? "\xc3" : "\xc2" if JSON::PP::is_bool($v);
+	if (ref $v eq 'ARRAY') {
+		return pack('Cn', 0xdc, scalar @$v) . join '', map { pack_value($_) } @$v;
+	}
+	if (ref $v eq 'HASH') {
+		return pack('Cn', 0xde, scalar keys %$v) . join '', map { pack_str($_) . pack_value($v->{$_}) } sort keys %$v;
+	}
+	return pack('CQ>', 0xcf, $v) if !ref $v && $v =~ /^\d{1,18}$/ && !is_text($v);
+	return pack('Cq>', 0xd3, $v) if !ref $v && $v =~ /^-\d{1,18}$/ && !is_text($v);
+	return pack_str($v);
+}
+
+# A number that was written as a string stays one.
+sub is_text
+{
+	my ($v) = @_;
+
+	return JSON::PP->new->allow_nonref->encode($v) =~ /^"/;
+}
+
+sub pack_str
+{
+	my ($s) = @_;
+
+	utf8::encode($s) if utf8::is_utf8($s);
+	return pack('CN', 0xdb, length $s) . $s;
+}
+
+sub unpack_value
+{
+	my ($in) = @_;		# reference to the bytes, consumed
+	my $t = ord substr $$in, 0, 1, '';
+	my $take = sub { my ($n) = @_; die "short msgpack" if length $$in < $n; substr $$in, 0, $n, '' };
+	my $list = sub { [map { unpack_value($in) } 1 .. $_[0]] };
+	my $map = sub { my %h; for (1 .. $_[0]) { my $k = unpack_value($in); $h{$k} = unpack_value($in) } \%h };
+	my %size = (0xcc => ['C', 1], 0xcd => ['n', 2], 0xce => ['N', 4], 0xcf => ['Q>', 8],
+		0xd0 => ['c', 1], 0xd1 => ['s>', 2], 0xd2 => ['l>', 4], 0xd3 => ['q>', 8], 0xca => ['f>', 4], 0xcb => ['d>', 8]);
+	my %len = (0xd9 => ['C', 1], 0xda => ['n', 2], 0xdb => ['N', 4], 0xc4 => ['C', 1], 0xc5 => ['n', 2], 0xc6 => ['N', 4]);
+
+	return $t if $t < 0x80;
+	return $t - 256 if $t >= 0xe0;
+	return $map->($t & 15) if $t < 0x90;
+	return $list->($t & 15) if $t < 0xa0;
+	return $take->($t & 31) if $t < 0xc0;
+	return undef if $t == 0xc0;
+	return $t == 0xc3 ? JSON::PP::true : JSON::PP::false if $t == 0xc2 || $t == 0xc3;
+	return unpack $size{$t}[0], $take->($size{$t}[1]) if $size{$t};
+	return $take->(unpack $len{$t}[0], $take->($len{$t}[1])) if $len{$t};
+	return $list->(unpack 'n', $take->(2)) if $t == 0xdc;
+	return $list->(unpack 'N', $take->(4)) if $t == 0xdd;
+	return $map->(unpack 'n', $take->(2)) if $t == 0xde;
+	return $map->(unpack 'N', $take->(4)) if $t == 0xdf;
+	die sprintf 'msgpack type 0x%02x', $t;
+}
+
+# ---- frames
+
+sub send_frame
+{
+	my ($sock, $kind, $flags, $op, $id, $body) = @_;
+	my $bytes = pack('NCCnN', length $body, $kind, $flags, $op, $id) . $body;
+
+	while (length $bytes) {
+		my $n = syswrite $sock, $bytes;
+		die "write: $!" if !defined $n;
+		substr $bytes, 0, $n, '';
+	}
+}
+
+sub read_bytes
+{
+	my ($sock, $want, $timeout) = @_;
+	my $got = '';
+
+	while (length $got < $want) {
+		IO::Select->new($sock)->can_read($timeout // 30) or return undef;
+		my $n = sysread $sock, $got, $want - length $got, length $got;
+		return undef if !$n;
+	}
+	return $got;
+}
+
+# kind, flags, op, id, body; nothing at the end or after $timeout seconds
+sub read_frame
+{
+	my ($sock, $timeout) = @_;
+	my $head = read_bytes($sock, 12, $timeout) // return;
+	my ($len, $kind, $flags, $op, $id) = unpack 'NCCnN', $head;
+	my $body = read_bytes($sock, $len, $timeout) // return;
+
+	return ($kind, $flags, $op, $id, $body);
+}
+
+package Frame::Client;
+
+use strict;
+use warnings;
+
+# A connection to the socket $path; retried for a while, since the daemon may be starting.
+sub new
+{
+	my ($class, $path) = @_;
+
+	for (1 .. 300) {
+		my $s = IO::Socket::UNIX->new(Type => Socket::SOCK_STREAM(), Peer => $path);
+		return bless { sock => $s, id => 0 }, $class if $s;
+		select undef, undef, undef, 0.05;
+	}
+	die "$path: $!";
+}
+
+# Send a request; its id.
+sub start
+{
+	my ($self, $op, $request, $options) = @_;
+	my $number = $Frame::OP{$op} // die "no operation $op";
+	my $body = Frame::pack_value($options // {});
+
+	$body .= Frame::pack_value($request) if defined $request;
+	Frame::send_frame($self->{sock}, 1, 0, $number, ++$self->{id}, $body);
+	return $self->{id};
+}
+
+# The next reply: (id, meta, payload), or (id, undef, {Code, Text}); nothing when none came in time.
+sub reply
+{
+	my ($self, $timeout) = @_;
+	my (undef, $flags, undef, $id, $body) = Frame::read_frame($self->{sock}, $timeout) or return;
+
+	return ($id, undef, Frame::unpack_value(\$body)) if $flags & 1;
+	my $meta = Frame::unpack_value(\$body);
+	return ($id, $meta, Frame::unpack_value(\$body));
+}
+
+# Ask and wait: (meta, payload), or (undef, {Code, Text}).
+sub ask
+{
+	my ($self, $op, $request, $options) = @_;
+
+	$self->start($op, $request, $options);
+	my ($id, $meta, $payload) = $self->reply or die "no answer to $op";
+	return ($meta, $payload);
+}
+
+package Frame::Daemon;
+
+use strict;
+use warnings;
+use File::Temp ();
+use POSIX ();
+
+our @ISA = ('Frame::Client');
+
+# Start a daemon alone with this slice; ready => 0: do not wait for its socket.
+sub new
+{
+	my ($class, $name, $slice, %o) = @_;
+	my $tmp = $o{tmp} // File::Temp->newdir("$name-$$-XXXXXX", TMPDIR => 1);
+	my $self = bless { name => $name, tmp => $tmp, dir => "$tmp", owner => $$, id => 0 }, $class;
+
+	mkdir "$tmp/config";
+	$self->write_slice($slice);
+	$self->spawn;
+	$self->connect unless defined $o{ready} && !$o{ready};
+	return $self;
+}
+
+sub write_slice
+{
+	my ($self, $slice) = @_;
+	my $path = "$self->{dir}/config/$self->{name}.json";
+
+	open my $f, '>', "$path.tmp" or die "$path: $!";
+	print $f JSON::PP->new->canonical->encode($slice);
+	close $f;
+	rename "$path.tmp", $path;
+}
+
+sub spawn
+{
+	my ($self) = @_;
+	my $pid = fork // die "fork: $!";
+
+	if ($pid == 0) {
+		open STDERR, '>>', "$self->{dir}/log";
+		open STDIN, '<', '/dev/null';
+		exec("$Frame::BUILDDIR/$self->{name}/$self->{name}", '-c', "$self->{dir}/config/$self->{name}.json") or
+			print STDERR "$self->{name}: $!\n";
+		POSIX::_exit(127);
+	}
+	$self->{pid} = $pid;
+}
+
+sub connect
+{
+	my ($self) = @_;
+	my $c = Frame::Client->new("$self->{dir}/$self->{name}.sock");
+
+	$self->{sock} = $c->{sock};
+}
+
+sub log
+{
+	my ($self) = @_;
+
+	open my $f, '<', "$self->{dir}/log" or return '';
+	local $/;
+	return <$f> // '';
+}
+
+# Wait until the log matches.
+sub wait_log
+{
+	my ($self, $re, $seconds) = @_;
+
+	for (1 .. 20 * ($seconds // 30)) {
+		return 1 if $self->log =~ $re;
+		select undef, undef, undef, 0.05;
+	}
+	return 0;
+}
+
+# End it with a signal and return its wait status.
+sub stop
+{
+	my ($self, $signal) = @_;
+
+	return if !$self->{pid};
+	kill $signal // 'TERM', $self->{pid};
+	return $self->wait;
+}
+
+sub wait
+{
+	my ($self) = @_;
+
+	waitpid $self->{pid}, 0;
+	delete $self->{pid};
+	return $?;
+}
+
+sub DESTROY
+{
+	my ($self) = @_;
+
+	return if $self->{owner} != $$;
+	local $?;
+	$self->stop('KILL');
+}
+
+1;
