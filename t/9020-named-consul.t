@@ -81,7 +81,7 @@ for my $how (qw(INT TERM KILL)) {
 # ---- the starter's streams: nobody who survives holds them (a script check is running meanwhile)
 {
 	my $n = Node->new(start => 0, program => "$bin/consul", config => { enable_script_checks => $true,
-		checks => [{ name => 'slow', args => ['sleep', '600'], interval => '1s', timeout => '700s' }] });
+		checks => [{ name => 'slow', args => ['sleep', '5987'], interval => '1s', timeout => '700s' }] });
 	pipe my $r, my $w or die;
 	my $pid = fork // die;
 	if ($pid == 0) {
@@ -93,7 +93,7 @@ for my $how (qw(INT TERM KILL)) {
 		exec $n->command;
 	}
 	close $w;
-	ok $n->wait_for(sub { `pgrep -f 'sleep 600'` ne '' }), 'a script runs';
+	ok $n->wait_for(sub { `pgrep -f 'sleep 5987'` ne '' }), 'a script runs';
 	kill 'KILL', $pid;
 	waitpid $pid, 0;
 	my $t0 = time;

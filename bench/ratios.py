@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Medians of a run's raw rows, and our figures as ratios to the peers of the same run."""
+import json
+import statistics
+import sys
+
+rows = [json.loads(line) for line in open(sys.argv[1])]
+
+
+def values(what, measure, system, **params):
+    """One value a matching row; rows disturbed by other programs are left out where there are others."""
+    found = [r for r in rows if r["measure"] == measure and r["system"] == system
+             and all(r["params"].get(k) == v for k, v in params.items()) and "error" not in r["result"]]
+    calm = [r for r in found if r["result"].get("foreign", 0) <= 0.15] or found
+    return [v for v in (what(r["result"]) for r in calm) if v is not None]
+
+
+def median(*args, **params):
+    v = values(*args, **params)
+    return statistics.median(v) if v else None
+
+
+def rate(r): return r.get("rps") or r.get("qps")
+def cpu_us(r): return r["server_cpu_s"] / r["ok"] * 1e6 if r.get("ok") else None
+
+
+def ratio(title, a, b, target):
+    if a is None or b is None:
+        return
+    print("%-62s %10.1f / %10.1f = %6.2f   target %s" % (title, a, b, a / b, target))
+
+
+def figure(title, v, target):
+    if v is not None:
+        print("%-62s %10.2f %34s" % (title, v, "target " + target))
+
+
+get = dict(size=100, clients=64)
+ratio("KV GET 100 B, 64 connections: rate / nginx static", median(rate, "kvget", "consulctl", mode="default", **get),
+      median(rate, "kvget", "nginx", **get), ">= 0.65")
+ratio("  server CPU us a request / nginx", median(cpu_us, "kvget", "consulctl", mode="default", **get),
+      median(cpu_us, "kvget", "nginx", **get), "<= 1.7")
+ratio("KV PUT 100 B, 64 connections: rate / etcd", median(rate, "kvput", "consulctl", size=100, clients=64),
+      median(rate, "kvput", "etcd", size=100, clients=64), ">= 3")
+ratio("KV PUT 100 B, one connection: rate / etcd", median(rate, "kvput", "consulctl", size=100, clients=1),
+      median(rate, "kvput", "etcd", size=100, clients=1), "-")
+ratio("KV PUT 100 B, one connection: median ms / raw append",
+      median(lambda r: r["p50_ms"], "kvput", "consulctl", size=100, clients=1),
+      median(lambda r: r["raw_fsync"]["append_p50_ms"], "kvput", "consulctl", size=100, clients=1), "<= 1.6")
+for clients, target in ((1, "1"), (64, "<= 0.033")):
+    figure("syncs a PUT, %d connections" % clients,
+           median(lambda r: r["syncs_per_put"], "fsyncs", "consulctl", clients=clients), target)
+for kind in ("A", "SRV"):
+    for n in (1, 64):
+        ratio("DNS %s, %d outstanding: rate / Knot" % (kind, n), median(rate, "dns", "consulctl", type=kind, outstanding=n),
+              median(rate, "dns", "knot", type=kind, outstanding=n), ">= 0.5" if kind == "A" else "-")
+for what, key, target in (("exec_to_first_write_dev", "ms", "<= 100"), ("exec_to_first_write_disk", "ms", "<= 150"),
+                          ("idle_server_mem", "pss_mib", "<= 16"), ("idle_server_cpu", "cpu_percent", "-"),
+                          ("mem_after_100000_keys", "pss_mib", "<= 45"), ("restart_kill9_100000_keys", "ms", "<= 300"),
+                          ("restart_kill9_1000000_keys", "ms", "<= 1200"), ("mem_after_1000000_keys", "pss_mib", "-")):
+    figure(what + " " + key, median(lambda r: r.get(key), "footprint", "consulctl", what=what), target)
