@@ -59,3 +59,6 @@ for what, key, target in (("exec_to_first_write_dev", "ms", "<= 100"), ("exec_to
                           ("mem_after_100000_keys", "pss_mib", "<= 45"), ("restart_kill9_100000_keys", "ms", "<= 300"),
                           ("restart_kill9_1000000_keys", "ms", "<= 1200"), ("mem_after_1000000_keys", "pss_mib", "-")):
     figure(what + " " + key, median(lambda r: r.get(key), "footprint", "consulctl", what=what), target)
+for n, target in ((100000, "<= 800"), (1000000, "<= 1700")):
+    figure("killed under load, serving again, %d keys, ms" % n,
+           median(lambda r: r["ms"], "crash_restart", "consulctl", keys=n), target)
