@@ -1,0 +1,363 @@
+/*
+ * run_dir.c - makes, locks and fills the runtime directory.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "consulctl/run_dir.h"
+#include "lib/loop.h"
+#include "lib/sock.h"
+
+#define LOCK_NAME "lock"
+#define LOCK_NEW "lock.new"
+#define TEMPORARY_PREFIX "consulctl-dev-"
+
+enum { NFTW_FDS = 16 };
+
+/* One sentence into err; rc is passed through. */
+static int PRINTF(3, 4)
+refuse(int rc, struct buf *err, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (buf_vaddf(err, fmt, ap) < 0)
+		buf_clear(err);	/* the code alone has to do */
+	va_end(ap);
+	return rc;
+}
+
+/* dir/name, to be freed; NULL without memory. */
+static char *
+join(const char *dir, const char *name)
+{
+	char *path;
+
+	return asprintf(&path, "%s/%s", dir, name) < 0 ? NULL : path;
+}
+
+/* ---- removing a tree */
+
+static int
+remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	(void)remove(path);
+	return 0;
+}
+
+static void
+remove_tree(const char *path)
+{
+	(void)nftw(path, remove_entry, NFTW_FDS, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- the lock */
+
+/* -EWOULDBLOCK when somebody holds it. The file says who. */
+static int
+lock_file(const char *path, int *ret_fd)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		int rc = -errno;
+
+		close(fd);
+		return rc;
+	}
+	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0) {
+		close(fd);
+		return -EIO;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+static long
+lock_holder(const char *path)
+{
+	char text[32] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return 0;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	close(fd);
+	return strtol(text, NULL, 10);
+}
+
+static int
+make_dir(const char *path, struct buf *err)
+{
+	struct stat st;
+	int rc;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+		rc = -errno;
+		return refuse(rc, err, "cannot make the directory %s: %s", path, err_text(rc));
+	}
+	if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode))
+		return refuse(-ENOTDIR, err, "%s is not a directory", path);
+	if ((st.st_mode & 0077) != 0 && chmod(path, 0700) < 0) {
+		rc = -errno;
+		return refuse(rc, err, "cannot make %s private: %s", path, err_text(rc));
+	}
+	return 0;
+}
+
+/* What both kinds need once path is there. */
+static int
+open_inside(struct run_dir *r, struct buf *err)
+{
+	char *config = join(r->path, "config");
+	int rc;
+
+	if (config == NULL)
+		return refuse(-ENOMEM, err, "out of memory");
+	r->fd = sock_dir_open(r->path);
+	rc = r->fd < 0 ? refuse(r->fd, err, "cannot open %s: %s", r->path, err_text(r->fd)) : make_dir(config, err);
+	free(config);
+	return rc;
+}
+
+int
+run_dir_open(struct run_dir *r, const char *data_dir, struct buf *err)
+{
+	char *lock = NULL;
+	int rc;
+
+	r->path = join(data_dir, "run");
+	lock = r->path != NULL ? join(r->path, LOCK_NAME) : NULL;
+	if (lock == NULL)
+		return refuse(-ENOMEM, err, "out of memory");
+	rc = make_dir(r->path, err);
+	if (rc < 0)
+		goto out;
+	rc = lock_file(lock, &r->lock_fd);
+	if (rc == -EWOULDBLOCK)
+		rc = refuse(rc, err, "another agent (pid %ld) is running with the data directory %s", lock_holder(lock), data_dir);
+	else if (rc < 0)
+		rc = refuse(rc, err, "cannot lock %s: %s", lock, err_text(rc));
+	if (rc == 0)
+		rc = open_inside(r, err);
+out:
+	free(lock);
+	return rc;
+}
+
+/* ---- temporary ones */
+
+static const char *
+tmp_dir(void)
+{
+	const char *dir = getenv("TMPDIR");
+
+	return dir != NULL && dir[0] == '/' ? dir : "/tmp";
+}
+
+/* One that nobody locks any more, though it has a lock: its agent was killed. */
+static bool
+is_stale(const char *path)
+{
+	char lock[PATH_MAX];
+	struct stat st;
+	bool stale;
+	int fd;
+
+	if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
+		return false;
+	if (snprintf(lock, sizeof(lock), "%s/" LOCK_NAME, path) >= (int)sizeof(lock))
+		return false;
+	fd = open(lock, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return false;
+	stale = flock(fd, LOCK_EX | LOCK_NB) == 0;
+	close(fd);
+	return stale;
+}
+
+static void
+remove_stale(const char *dir)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+
+	if (d == NULL)
+		return;
+	while ((e = readdir(d)) != NULL) {
+		char path[PATH_MAX];
+
+		if (strncmp(e->d_name, TEMPORARY_PREFIX, strlen(TEMPORARY_PREFIX)) != 0)
+			continue;
+		if (snprintf(path, sizeof(path), "%s/%s", dir, e->d_name) < (int)sizeof(path) && is_stale(path))
+			remove_tree(path);
+	}
+	closedir(d);
+}
+
+/* The lock gets its name when it is held: an agent that starts at the same time must not find it free. */
+static int
+lock_new(const struct run_dir *r, int *ret_fd)
+{
+	char *new = join(r->path, LOCK_NEW), *name = join(r->path, LOCK_NAME);
+	int rc;
+
+	rc = new != NULL && name != NULL ? lock_file(new, ret_fd) : -ENOMEM;
+	if (rc == 0 && rename(new, name) < 0)
+		rc = -errno;
+	free(new);
+	free(name);
+	return rc;
+}
+
+int
+run_dir_open_temporary(struct run_dir *r, struct buf *err)
+{
+	int rc;
+
+	remove_stale(tmp_dir());
+	r->path = join(tmp_dir(), TEMPORARY_PREFIX "XXXXXX");
+	if (r->path == NULL)
+		return refuse(-ENOMEM, err, "out of memory");
+	if (mkdtemp(r->path) == NULL) {
+		rc = -errno;
+		return refuse(rc, err, "cannot make a directory in %s: %s", tmp_dir(), err_text(rc));
+	}
+	r->temporary = true;
+	rc = lock_new(r, &r->lock_fd);
+	if (rc < 0)
+		return refuse(rc, err, "cannot make a lock in %s: %s", r->path, err_text(rc));
+	return open_inside(r, err);
+}
+
+/* ---- waiting for the former agent's daemons */
+
+/* A connection ends with the process that holds the other end. False when it outlives the deadline. */
+static bool
+wait_gone(int dir_fd, const char *name, uint64_t deadline)
+{
+	int fd;
+
+	while ((fd = sock_unix_connect(dir_fd, name)) >= 0) {
+		struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+		uint64_t now = clock_ms();
+
+		if (now < deadline)
+			(void)poll(&p, 1, (int)(deadline - now));
+		close(fd);
+		if (clock_ms() >= deadline)
+			return false;
+	}
+	return true;
+}
+
+int
+run_dir_wait_unused(const struct run_dir *r, const char *const *names, size_t n, struct buf *err)
+{
+	uint64_t deadline = clock_ms() + RUN_DIR_WAIT_MS;
+
+	for (size_t i = 0; i < n; i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "%s.sock", names[i]);
+		if (!wait_gone(r->fd, name, deadline))
+			return refuse(-EBUSY, err, "%s is already running on %s/%s", names[i], r->path, name);
+	}
+	return 0;
+}
+
+/* ---- files */
+
+static int
+write_whole(const char *path, const char *text)
+{
+	size_t len = strlen(text), done = 0;
+	int rc = 0, fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return -errno;
+	while (done < len && rc == 0) {
+		ssize_t n = write(fd, text + done, len - done);
+
+		if (n >= 0)
+			done += (size_t)n;
+		else if (errno != EINTR)
+			rc = -errno;
+	}
+	if (close(fd) < 0 && rc == 0)
+		rc = -errno;
+	return rc;
+}
+
+static int
+write_new(const char *dir, const struct run_dir_file *f, char **ret_path)
+{
+	char *name = join(dir, f->name);
+
+	*ret_path = NULL;
+	if (name == NULL || asprintf(ret_path, "%s.new", name) < 0)
+		*ret_path = NULL;
+	free(name);
+	return *ret_path != NULL ? write_whole(*ret_path, f->text) : -ENOMEM;
+}
+
+static int
+take_name(const char *dir, const struct run_dir_file *f, const char *new)
+{
+	char *name = join(dir, f->name);
+	int rc = 0;
+
+	if (name == NULL)
+		return -ENOMEM;
+	if (rename(new, name) < 0)
+		rc = -errno;
+	free(name);
+	return rc;
+}
+
+int
+run_dir_write(const struct run_dir *r, const struct run_dir_file *files, size_t n, struct buf *err)
+{
+	char *new[RUN_DIR_FILES_MAX] = { NULL };
+	int rc = n <= RUN_DIR_FILES_MAX ? 0 : -ELIMIT;
+
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = write_new(r->path, &files[i], &new[i]);
+	for (size_t i = 0; i < n && rc == 0; i++)
+		rc = take_name(r->path, &files[i], new[i]);
+	for (size_t i = 0; i < RUN_DIR_FILES_MAX; i++) {
+		if (rc < 0 && new[i] != NULL)
+			(void)unlink(new[i]);
+		free(new[i]);
+	}
+	return rc < 0 ? refuse(rc, err, "cannot write the daemons' configuration in %s: %s", r->path, err_text(rc)) : 0;
+}
+
+void
+run_dir_close(struct run_dir *r)
+{
+	if (r->temporary)
+		remove_tree(r->path);
+	if (r->fd >= 0)
+		close(r->fd);
+	if (r->lock_fd >= 0)
+		close(r->lock_fd);
+	free(r->path);
+	*r = (struct run_dir)RUN_DIR_INIT;
+}
