@@ -543,6 +543,16 @@ start(struct daemon *d)
 	return 0;
 }
 
+/* Why we do not start: the supervisor says it where its starter looks. */
+static void
+tell_refusal(const char *why)
+{
+	char text[600];
+
+	(void)snprintf(text, sizeof(text), "STATUS=%s", why);
+	(void)notify_send(text);
+}
+
 int
 daemon_main(int argc, char **argv, const struct daemon_spec *spec)
 {
@@ -565,13 +575,17 @@ daemon_main(int argc, char **argv, const struct daemon_spec *spec)
 	d.config = slice_read(life.slice_path, err, sizeof(err));
 	if (d.config == NULL || test) {
 		(void)fprintf(stderr, "%s: %s\n", spec->name, d.config == NULL ? err : "the config slice is valid");
+		if (d.config == NULL)
+			tell_refusal(err);
 		rc = d.config == NULL ? EXIT_CONFIG : 0;
 		json_object_put(d.config);
 		return rc;
 	}
 	apply_log_config(d.config);
-	if (sodium_init() < 0 || start(&d) < 0)
+	if (sodium_init() < 0 || start(&d) < 0) {
+		tell_refusal(log_last_error());
 		_exit(EXIT_CONFIG);
+	}
 	loop_run(&d.loop);
 	if (spec->fini != NULL)
 		spec->fini(&d);

@@ -20,6 +20,7 @@ static struct {
 	log_tap *tap;
 	void *tap_arg;
 	bool in_tap;
+	char last_error[512];
 } state = { .level = LOG_INFO, .tap_level = LOG_ERR };
 
 static const char *const names[] = { "trace", "debug", "info", "warn", "error" };
@@ -70,6 +71,12 @@ bool
 log_enabled(enum log_level l)
 {
 	return l >= state.level || (state.tap != NULL && l >= state.tap_level);
+}
+
+const char *
+log_last_error(void)
+{
+	return state.last_error;
 }
 
 void
@@ -135,6 +142,8 @@ write_line(enum log_level l, const char *subsystem, const char *text)
 	struct buf json = BUF_INIT(LOG_LINE_MAX * 8);
 	bool tapped = state.tap != NULL && l >= state.tap_level && !state.in_tap;
 
+	if (l == LOG_ERR)
+		(void)snprintf(state.last_error, sizeof(state.last_error), "%s", text);
 	(void)snprintf(line, sizeof(line), "%s%s: %s", tags[l], subsystem, text);
 	if (state.json || tapped) {
 		stamp(time, ".%03ld000Z");

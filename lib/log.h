@@ -31,6 +31,9 @@ void log_write(enum log_level l, const char *subsystem, const char *fmt, ...) PR
 #define log_warn(sub, ...) log_write(LOG_WARN, sub, __VA_ARGS__)
 #define log_err(sub, ...) log_write(LOG_ERR, sub, __VA_ARGS__)
 
+/* The text of the last line written at LOG_ERR, "" before the first one. */
+const char *log_last_error(void);
+
 /* Also give each formatted line (text form or JSON, no newline) to cb; at most one tap. */
 typedef void log_tap(void *arg, enum log_level l, const char *text, const char *json_text);
 void log_set_tap(enum log_level lowest, log_tap *cb, void *arg);
