@@ -1,7 +1,6 @@
 /*
  * agent.c - the `agent` command: a node, started and watched.
  */
-#define _GNU_SOURCE
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>

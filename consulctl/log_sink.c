@@ -1,7 +1,6 @@
 /*
  * log_sink.c - reads the log pipe and writes rotated files.
  */
-#define _GNU_SOURCE
 #include <fcntl.h>
 #include <glob.h>
 #include <stdio.h>

@@ -1,7 +1,6 @@
 /*
  * notify_server.c - receives what daemons tell with sd_notify(3).
  */
-#define _GNU_SOURCE
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>

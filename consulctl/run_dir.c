@@ -1,7 +1,6 @@
 /*
  * run_dir.c - makes, locks and fills the runtime directory.
  */
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>

@@ -5,7 +5,6 @@
  * (LISTEN_PID) nor place descriptors from 3 on. Everything is prepared before
  * the fork: the child makes system calls only.
  */
-#define _GNU_SOURCE
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
