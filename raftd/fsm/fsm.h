@@ -120,6 +120,16 @@ int MUST_CHECK fsm_apply(struct fsm *f, uint64_t index, const struct fsm_entry *
     struct fsm_error *ret_err, const struct fsm_sink *sink);
 
 /*
+ * Report what changes with every entry (index, time, table indexes, the
+ * results of writing processes), once for all entries since the last call.
+ * To be called before the changes reported so far are handed to the image as
+ * one transaction: without these records the image does not load. sink.changed
+ * may name one key several times in such a batch; the last value stands.
+ * -ENOMEM.
+ */
+int MUST_CHECK fsm_flush(struct fsm *f, const struct fsm_sink *sink);
+
+/*
  * Check a write before it is proposed: what can be refused at once (bad
  * arguments, unknown session, missing node ...) is told in ret_err and never
  * reaches the log. May also complete the request (a session's new id, for
@@ -153,7 +163,7 @@ int64_t fsm_time(const struct fsm *f);		/* cluster time of the last entry, ns */
 int64_t fsm_next_deadline(const struct fsm *f);
 /* Up to max ids (arena) of sessions whose deadline is at or before now. */
 size_t fsm_expired(const struct fsm *f, int64_t now, struct str *ids, size_t max);
-/* The session's TTL-renewal target exists; its record for the reply is appended. false: unknown. */
+/* A session by ID: its record (one map, without a list around it) is appended. false: unknown, nothing is. */
 bool fsm_session_encode(const struct fsm *f, struct str id, struct mp_w *out);
 /* Index of the oldest tombstone, 0 when none; count in *ret_n. */
 uint64_t fsm_tombstones(const struct fsm *f, uint64_t *ret_n);
@@ -164,8 +174,8 @@ uint64_t fsm_tombstones(const struct fsm *f, uint64_t *ret_n);
 int MUST_CHECK fsm_load(struct fsm *f, enum fsm_table table, struct str key, struct str value);
 /* All is loaded: build what is derived. -EDECODE when the parts do not fit together. */
 int MUST_CHECK fsm_loaded(struct fsm *f);
-/* Every record of the state, as fsm_sink.changed gets them. */
-void fsm_dump(const struct fsm *f, const struct fsm_sink *sink);
+/* Every record of the state, as fsm_sink.changed gets them, META's included. -ENOMEM. */
+int MUST_CHECK fsm_dump(const struct fsm *f, const struct fsm_sink *sink);
 
 /* Counts and bytes for `info` and metrics. */
 struct fsm_stats {
