@@ -494,6 +494,12 @@ supervisor_child(const struct supervisor *s, size_t i, struct child_info *ret)
 }
 
 const char *
+supervisor_notify_address(const struct supervisor *s)
+{
+	return s->notify.address;
+}
+
+const char *
 child_state_name(enum child_state st)
 {
 	static const char *const names[] = {

@@ -65,6 +65,8 @@ void supervisor_kill(struct supervisor *s);
 
 /* Child i, false past the last. */
 bool supervisor_child(const struct supervisor *s, size_t i, struct child_info *ret);
+/* The NOTIFY_SOCKET of its children. */
+const char *supervisor_notify_address(const struct supervisor *s);
 const char *child_state_name(enum child_state st);
 
 /* None may run. Freed when the loop has let go of its handles; NULL is fine. */
