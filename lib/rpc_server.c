@@ -422,6 +422,18 @@ rpc_reply_end(struct rpc_server *s, struct rpc_token t, bool ok)
 	end(s, t, ok);
 }
 
+void
+rpc_reply_drop(struct rpc_server *s, struct rpc_token t)
+{
+	struct conn *c = s->begun_conn;
+
+	assert(c != NULL && c->id == t.conn);
+	s->begun_conn = NULL;
+	link_frame_drop(&c->link, s->begun);
+	/* begin() has just made the place that this takes again: it cannot fail. */
+	(void)open_add(c, t.id, t.op);
+}
+
 struct buf *
 rpc_event_begin(struct rpc_server *s, struct rpc_token t)
 {
