@@ -138,14 +138,15 @@ open_sink(struct agent *a, struct buf *err)
 	struct json_object *tree = config_tree(a->config);
 	const char *file = cfg_str(tree, "log_file", "");
 	struct log_sink_config c = {
-		.file = file,
+		.file = file[0] != '\0' ? file : NULL,
+		.syslog_facility = cfg_bool(tree, "enable_syslog", false) ? cfg_str(tree, "syslog_facility", "LOCAL0") : NULL,
 		.rotate_ms = (uint64_t)cfg_ms(tree, "log_rotate_duration", 0),
 		.rotate_bytes = (uint64_t)cfg_int(tree, "log_rotate_bytes", 0),
 		.max_files = cfg_int(tree, "log_rotate_max_files", 0),
 		.out_fd = STDOUT_FILENO,
 	};
 
-	return file[0] != '\0' ? log_sink_new(&c, &a->sink, err) : 0;
+	return c.file != NULL || c.syslog_facility != NULL ? log_sink_new(&c, &a->sink, err) : 0;
 }
 
 /* From here on our own lines go where the daemons' go; what was standard error is kept for the reason of a failed start. */

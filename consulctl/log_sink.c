@@ -1,5 +1,5 @@
 /*
- * log_sink.c - reads the log pipe and writes rotated files.
+ * log_sink.c - reads the log pipe and passes whole lines on.
  */
 #include <fcntl.h>
 #include <glob.h>
@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "consulctl/log_sink.h"
+#include "consulctl/log_syslog.h"
 #include "lib/log.h"
 
 enum { PIPE_BYTES = 1024 * 1024, CHUNK = 64 * 1024, FILE_MODE = 0640 };
@@ -19,9 +20,10 @@ struct log_sink {
 	char *stem, *ext;		/* path before and behind "-<unix ns>" */
 	int file, rd, wr;
 	uint64_t bytes, opened_ms;
-	bool mid_line;			/* the last byte written was no newline: not the place to change files */
 	bool file_failed;		/* and that was said */
-	bool polling;
+	bool syslog, polling;
+	size_t held;			/* bytes of an unfinished line at the start of chunk */
+	char chunk[CHUNK];
 	uv_poll_t poll;
 };
 
@@ -114,7 +116,9 @@ write_file(struct log_sink *s, const char *p, size_t n)
 	char text[160];
 	int rc = 0;
 
-	if (s->file < 0 || (is_due(s) && !s->mid_line)) {
+	if (s->stem == NULL)
+		return;
+	if (s->file < 0 || is_due(s)) {
 		prune(s);
 		rc = open_next(s);
 	}
@@ -122,7 +126,6 @@ write_file(struct log_sink *s, const char *p, size_t n)
 		rc = write_all(s->file, p, n);
 	if (rc == 0)
 		s->bytes += n;
-	s->mid_line = p[n - 1] != '\n';
 	if ((rc < 0) == s->file_failed)
 		return;
 	s->file_failed = rc < 0;
@@ -130,17 +133,46 @@ write_file(struct log_sink *s, const char *p, size_t n)
 	(void)write_all(s->c.out_fd, text, strlen(text));
 }
 
+static void
+write_syslog(const char *p, size_t n)
+{
+	while (n > 0) {
+		const char *end = memchr(p, '\n', n);
+		size_t len = end != NULL ? (size_t)(end - p) : n;
+
+		log_syslog_line(p, len);
+		len += end != NULL;
+		p += len;
+		n -= len;
+	}
+}
+
+static void
+write_lines(struct log_sink *s, size_t n)
+{
+	(void)write_all(s->c.out_fd, s->chunk, n);
+	write_file(s, s->chunk, n);
+	if (s->syslog)
+		write_syslog(s->chunk, n);
+	s->held -= n;
+	memmove(s->chunk, s->chunk + n, s->held);
+}
+
 /* False when the pipe is empty. */
 static bool
 pass_on(struct log_sink *s)
 {
-	static char chunk[CHUNK];
-	ssize_t n = read(s->rd, chunk, sizeof(chunk));
+	ssize_t n = read(s->rd, s->chunk + s->held, sizeof(s->chunk) - s->held);
+	const char *last;
 
 	if (n <= 0)
 		return false;
-	(void)write_all(s->c.out_fd, chunk, (size_t)n);
-	write_file(s, chunk, (size_t)n);
+	s->held += (size_t)n;
+	last = memrchr(s->chunk, '\n', s->held);
+	if (last != NULL)
+		write_lines(s, (size_t)(last - s->chunk) + 1);
+	else if (s->held == sizeof(s->chunk))
+		write_lines(s, s->held);
 	return true;
 }
 
@@ -152,38 +184,68 @@ on_readable(uv_poll_t *h, int status, int events)
 	(void)pass_on(h->data);
 }
 
+static int
+open_pipe(struct log_sink *s)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return -errno;
+	s->rd = fds[0];
+	s->wr = fds[1];
+	(void)fcntl(s->wr, F_SETPIPE_SZ, PIPE_BYTES);
+	return fcntl(s->rd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
+static int
+open_first(struct log_sink *s)
+{
+	int rc = split_name(s, s->c.file);
+
+	if (rc < 0)
+		return rc;
+	prune(s);
+	return open_next(s);
+}
+
+static int
+open_outputs(struct log_sink *s, struct buf *err)
+{
+	int rc = 0;
+
+	if (s->c.file != NULL) {
+		rc = open_first(s);
+		if (rc < 0 && buf_addf(err, "cannot open the log file %s: %s", s->c.file, err_text(rc)) < 0)
+			buf_clear(err);
+	}
+	if (rc == 0 && s->c.syslog_facility != NULL) {
+		rc = log_syslog_open(s->c.syslog_facility);
+		s->syslog = rc == 0;
+		if (rc < 0 && buf_addf(err, "there is no syslog facility %s", s->c.syslog_facility) < 0)
+			buf_clear(err);
+	}
+	return rc;
+}
+
 int
 log_sink_new(const struct log_sink_config *c, struct log_sink **ret, struct buf *err)
 {
 	struct log_sink *s = calloc(1, sizeof(*s));
-	int fds[2], rc;
+	int rc;
 
 	if (s == NULL)
 		return -ENOMEM;
 	s->c = *c;
 	s->file = s->rd = s->wr = -1;
-	rc = split_name(s, c->file);
-	if (rc < 0)
-		goto fail;
-	if (pipe2(fds, O_CLOEXEC) < 0) {
-		rc = -errno;
-		goto fail;
+	rc = open_pipe(s);
+	if (rc == 0)
+		rc = open_outputs(s, err);
+	if (rc < 0) {
+		log_sink_free(s);
+		return rc;
 	}
-	s->rd = fds[0];
-	s->wr = fds[1];
-	(void)fcntl(s->rd, F_SETFL, O_NONBLOCK);
-	(void)fcntl(s->wr, F_SETPIPE_SZ, PIPE_BYTES);
-	prune(s);
-	rc = open_next(s);
-	if (rc < 0)
-		goto fail;
 	*ret = s;
 	return 0;
-fail:
-	if (buf_addf(err, "cannot open the log file %s: %s", c->file, err_text(rc)) < 0)
-		buf_clear(err);
-	log_sink_free(s);
-	return rc;
 }
 
 int
@@ -225,6 +287,8 @@ sink_release(struct log_sink *s)
 		close(s->rd);
 	if (s->wr >= 0)
 		close(s->wr);
+	if (s->syslog)
+		log_syslog_close();
 	free(s->stem);
 	free(s->ext);
 	free(s);
@@ -243,6 +307,8 @@ log_sink_free(struct log_sink *s)
 		return;
 	while (s->rd >= 0 && pass_on(s))
 		;
+	if (s->held > 0)
+		write_lines(s, s->held);
 	if (s->polling)
 		uv_close((uv_handle_t *)&s->poll, on_closed);
 	else

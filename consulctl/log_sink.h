@@ -1,9 +1,9 @@
 /*
- * log_sink.h - the log file: a copy of what is logged, in files that rotate.
+ * log_sink.h - a copy of what is logged, in files that rotate, or to syslog.
  *
- * Only with log_file set do log lines pass through the supervisor: daemons
- * then write into a pipe, and what comes out of it goes to the file and to
- * standard output. Files are named as Consul names them, NAME-<unix ns>.EXT.
+ * Only when one of these is wanted do log lines pass through the supervisor:
+ * daemons then write into a pipe, and what comes out of it goes on to standard
+ * output as well. Files are named as Consul names them, NAME-<unix ns>.EXT.
  */
 #ifndef CONSULCTL_LOG_SINK_H
 #define CONSULCTL_LOG_SINK_H
@@ -14,7 +14,8 @@
 #include "lib/loop.h"
 
 struct log_sink_config {
-	const char *file;		/* a path; ending in '/': the directory for consul.log */
+	const char *file;		/* NULL: none; a path; ending in '/': the directory for consul.log */
+	const char *syslog_facility;	/* NULL: no syslog */
 	uint64_t rotate_ms;		/* 0: never */
 	uint64_t rotate_bytes;		/* 0: never */
 	int64_t max_files;		/* besides the current one; 0 keeps all, -1 none */
@@ -23,7 +24,7 @@ struct log_sink_config {
 
 struct log_sink;
 
-/* Opens the first file. Negative with a sentence in err. c->file is copied. */
+/* Opens the first file. Negative with a sentence in err. The strings are not needed later. */
 int MUST_CHECK log_sink_new(const struct log_sink_config *c, struct log_sink **ret, struct buf *err);
 
 /* What others write to; blocking. */
