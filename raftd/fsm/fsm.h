@@ -140,6 +140,9 @@ int MUST_CHECK fsm_flush(struct fsm *f, const struct fsm_sink *sink);
 int MUST_CHECK fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const uint8_t random[16],
     struct buf *out, struct str *ret_request, struct fsm_error *ret_err);
 
+/* Whether the write of this stamp was applied: its retry gets the first result, whatever fsm_check() now says of it. */
+bool fsm_seen(const struct fsm *f, struct str origin, uint64_t seq);
+
 /* Whether txn.apply's request only reads; then fsm_query() answers it. */
 bool fsm_txn_is_read(struct str request);
 
