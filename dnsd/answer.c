@@ -1,0 +1,197 @@
+/* answer.c - writing a rendered answer: order, limits and size. */
+#include "dnsd/answer.h"
+
+#include <stdlib.h>
+
+#include "dnsd/answer_rr.h"
+
+uint32_t
+answer_random(uint64_t *rng, uint32_t n)
+{
+	uint64_t x = *rng;
+
+	/* xorshift64*: spreading load needs no secret. */
+	x ^= x >> 12;
+	x ^= x << 25;
+	x ^= x >> 27;
+	*rng = x;
+	return (uint32_t)(((x * UINT64_C(0x2545f4914f6cdd1d)) >> 32) * n >> 32);
+}
+
+void
+answer_free(struct answer *a)
+{
+	free(a);
+}
+
+/* ---- how much is sent */
+
+/* One writing of one answer. */
+struct writing {
+	struct answer *a;
+	const struct pkt_query *q;
+	const struct settings *s;
+	bool tcp;
+	bool trimmed;		/* something was cut: extras shrink to addresses of targets */
+	bool extras;
+	size_t max;		/* the size that the client takes */
+	uint32_t k;		/* records sent, the first in a->order */
+};
+
+/* The first k of the order become a random choice of all. */
+static void
+shuffle(struct answer *a, uint32_t k, uint64_t *rng)
+{
+	for (uint32_t i = 0; i < k && i + 1 < a->n; i++) {
+		uint32_t j = i + answer_random(rng, a->n - i);
+		uint16_t t = a->order[i];
+
+		a->order[i] = a->order[j];
+		a->order[j] = t;
+	}
+}
+
+/* Bytes of the reply without its records. */
+static size_t
+base_size(const struct pkt_query *q)
+{
+	return PKT_HEADER + q->question_len + (q->edns ? PKT_OPT_LEN : 0);
+}
+
+/* Bytes that a record adds together with those of its extras that are not counted yet. */
+static size_t
+rr_size(const struct writing *w, const struct answer_rr *rr, bool compressed)
+{
+	size_t n = (compressed ? 2u : w->q->name_len) + (size_t)rr->len;
+
+	for (uint32_t i = 0; i < rr->nextra; i++) {
+		struct answer_extra *x = &w->a->extra[rr->extra + i];
+
+		if (x->stamp == w->a->stamp || (w->trimmed && x->txt))
+			continue;
+		x->stamp = w->a->stamp;
+		n += (compressed && x->owner == OWNER_TARGET ? 2u : x->owner_len) + (size_t)x->len;
+	}
+	return n;
+}
+
+/* How many records of the order, at most k and at least one, stay within the size. */
+static uint32_t
+count_fitting(const struct writing *w, uint32_t k)
+{
+	/* Clients without EDNS get what fits before compression, so that it still does when a relay unpacks it. */
+	bool compressed = w->s->compress && (w->tcp || w->max > PKT_UDP_MIN);
+	size_t size = base_size(w->q), max = w->max - ANSWER_SLACK;
+
+	w->a->stamp++;
+	for (uint32_t i = 0; i < k; i++) {
+		size += rr_size(w, &w->a->rr[w->a->order[i]], compressed);
+		if (size > max)
+			return i > 0 ? i : 1;
+	}
+	return k;
+}
+
+/* Consul's rules for services: limits on number, then on size; the last single record is always sent. */
+static void
+decide(struct writing *w, uint64_t *rng)
+{
+	const struct settings *s = w->s;
+	uint32_t k = w->a->n, most, fitting;
+	bool srv = w->a->type == TYPE_SRV;
+
+	if (!srv && s->a_record_limit > 0 && k > s->a_record_limit)
+		k = s->a_record_limit;
+	most = srv ? ANSWER_TCP_SRV_MAX : ANSWER_TCP_MAX;
+	if (!w->tcp && w->max == PKT_UDP_MIN)
+		most = s->udp_answer_limit;
+	if (k > most) {
+		k = most;
+		w->trimmed = true;
+	}
+	shuffle(w->a, k, rng);
+	fitting = count_fitting(w, k);
+	if (k > 1 && fitting < k) {
+		w->trimmed = true;
+		/* Without TXT more may fit, but something is cut once it had to be. */
+		fitting = count_fitting(w, k - 1);
+	}
+	w->k = fitting;
+}
+
+/* ---- writing */
+
+static void
+write_record(struct pkt_w *p, const struct writing *w, const struct answer_rr *rr)
+{
+	pkt_question_name(p);
+	/* Where a SRV record's target will stand, for the owners of its extras. */
+	for (uint32_t i = 0; i < rr->nextra; i++)
+		w->a->extra[rr->extra + i].target_at = (uint32_t)(p->len + ANSWER_SRV_TARGET);
+	pkt_rr_tail(p, SECTION_ANSWER, w->a->bytes + rr->at, rr->len);
+}
+
+static void
+write_extra(struct pkt_w *p, const struct writing *w, struct answer_extra *x)
+{
+	if (x->stamp == w->a->stamp || (w->trimmed && x->txt))
+		return;
+	x->stamp = w->a->stamp;
+	if (x->owner == OWNER_QUESTION)
+		pkt_question_name(p);
+	else if (x->owner == OWNER_TARGET)
+		pkt_name_at(p, x->target_at, x->owner_len);
+	else
+		pkt_name(p, w->a->bytes + x->owner_at);
+	pkt_rr_tail(p, SECTION_ADDITIONAL, w->a->bytes + x->at, x->len);
+}
+
+/* One try; 0 when it is more than cap. */
+static size_t
+write_packet(const struct writing *w, unsigned flags, uint8_t *out, size_t cap)
+{
+	struct answer *a = w->a;
+	struct pkt_w p;
+
+	pkt_begin(&p, out, cap, w->q, w->s->compress);
+	for (uint32_t i = 0; i < w->k; i++)
+		write_record(&p, w, &a->rr[a->order[i]]);
+	if (w->extras) {
+		a->stamp++;
+		for (uint32_t i = 0; i < w->k; i++) {
+			const struct answer_rr *rr = &a->rr[a->order[i]];
+
+			for (uint32_t j = 0; j < rr->nextra; j++)
+				write_extra(&p, w, &a->extra[rr->extra + j]);
+		}
+		for (uint32_t i = a->nextra - a->ncommon; i < a->nextra; i++)
+			write_extra(&p, w, &a->extra[i]);
+	}
+	return pkt_end(&p, w->q, flags, RCODE_OK);
+}
+
+size_t
+answer_write(struct answer *a, const struct pkt_query *q, const struct settings *s, bool tcp, uint64_t *rng,
+    uint8_t *out, size_t cap)
+{
+	struct writing w = { .a = a, .q = q, .s = s, .tcp = tcp, .extras = true, .k = a->n };
+	unsigned flags = FLAG_AA;
+	size_t n;
+
+	w.max = tcp ? ANSWER_TCP_SIZE : q->edns && q->udp_size > PKT_UDP_MIN ? q->udp_size : PKT_UDP_MIN;
+	if (a->of_service)
+		decide(&w, rng);
+	if (w.trimmed && s->enable_truncate)
+		flags |= FLAG_TC;
+	n = write_packet(&w, flags, out, cap);
+	/* What is too long still loses its extras without a sign, its records with one (RFC 2181, 9). */
+	if (n == 0 || n > w.max) {
+		w.extras = false;
+		n = write_packet(&w, flags, out, cap);
+	}
+	while ((n == 0 || (n > w.max && !a->of_service)) && w.k > 0) {
+		w.k--;
+		n = write_packet(&w, flags | FLAG_TC, out, cap);
+	}
+	return n;
+}

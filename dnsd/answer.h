@@ -1,0 +1,78 @@
+/*
+ * answer.h - a question about a service or a node, answered.
+ *
+ * An answer is rendered once, from facts, for one name and type: its records
+ * lie ready in wire form. Which of them are sent, in which order and how
+ * many, is decided each time it is written. Pure: randomness comes in as a
+ * state of the caller's.
+ */
+#ifndef DNSD_ANSWER_H
+#define DNSD_ANSWER_H
+
+#include "dnsd/facts.h"
+#include "dnsd/name.h"
+#include "dnsd/settings.h"
+
+enum {
+	ANSWER_TCP_SIZE = 65523,	/* what a reply over TCP may hold */
+	ANSWER_TCP_MAX = 4096,		/* answers over TCP */
+	ANSWER_TCP_SRV_MAX = 1024,
+	ANSWER_SLACK = 7,		/* bytes that a reply stays below the client's size */
+	ANSWER_BYTES_MAX = 64 * 1024 * 1024, /* of one rendered answer */
+};
+
+/* What comes of a question, when it is not records. */
+enum outcome {
+	OUTCOME_RECORDS,
+	OUTCOME_EMPTY,		/* NOERROR, nothing else */
+	OUTCOME_NODATA,		/* NOERROR with SOA */
+	OUTCOME_NXDOMAIN,	/* with SOA */
+};
+
+struct view;
+
+struct answer {
+	/* For the index of warm answers (view.h). */
+	struct answer *next_in_bucket, *next_in_view;
+	struct view *view;
+	uint32_t hash;
+	uint16_t type;
+	uint8_t name_len;
+	/* Ours. */
+	bool of_service;	/* shuffled, limited and cut as Consul does */
+	uint32_t n, nextra, ncommon;	/* the last ncommon of the extras belong to no record */
+	uint32_t stamp;		/* counts writings, to send each extra once */
+	uint16_t *order;	/* of records; kept shuffled from one writing to the next */
+	struct answer_rr *rr;
+	struct answer_extra *extra;
+	uint8_t *bytes;
+	const uint8_t *name;	/* the question's, lower case */
+};
+
+/*
+ * Render the answer to q, whose name said n. Sets *ret_outcome; with
+ * OUTCOME_RECORDS *ret is the answer, the caller's to free. -ENOMEM, -ELIMIT.
+ */
+int MUST_CHECK answer_render(const struct facts *f, const struct dns_name *n, const struct pkt_query *q,
+    const struct settings *s, enum outcome *ret_outcome, struct answer **ret);
+
+void answer_free(struct answer *a);
+
+/*
+ * Write the reply to q into out, whose cap is PKT_UDP_MAX at least, from an
+ * answer rendered for its name and type with these settings. rng: any
+ * non-zero state, stepped. Returns the length.
+ */
+size_t answer_write(struct answer *a, const struct pkt_query *q, const struct settings *s, bool tcp, uint64_t *rng,
+    uint8_t *out, size_t cap);
+
+/* The name of a node below the main domain, in wire form; its length, or -EINVAL for a name that DNS cannot hold. */
+int MUST_CHECK answer_node_name(struct str node, const struct settings *s, struct str dc, uint8_t out[PKT_NAME_MAX + 1]);
+
+/* The whole of an address record behind its owner (PKT_RR_FIXED + 16 bytes at most); ADDR_V4 or ADDR_V6. */
+size_t answer_addr_tail(const struct addr *a, uint32_t ttl, uint8_t out[PKT_RR_FIXED + 16]);
+
+/* A step of the generator: a number below n. */
+uint32_t answer_random(uint64_t *rng, uint32_t n);
+
+#endif

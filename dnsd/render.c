@@ -1,0 +1,547 @@
+/* render.c - facts into the records of an answer. */
+#include "dnsd/answer.h"
+
+#include <stdlib.h>
+
+#include "dnsd/answer_rr.h"
+#include "lib/buf.h"
+
+enum { TXT_STRING_MAX = 255, TXT_MAX = 8 * 1024 };
+
+/* An answer in the making: three lists that grow, and the set of what is there already. */
+struct render {
+	const struct dns_name *n;
+	const struct pkt_query *q;
+	const struct settings *s;
+	struct str dc;
+	uint32_t ttl;
+	struct buf bytes, rrs, extras;
+	struct seen {		/* open addressing: index of a record + 1 */
+		uint32_t *slots, mask;
+	} records, targets;
+	uint32_t ncommon;
+	int err;
+};
+
+static void
+keep(struct render *r, int rc)
+{
+	if (r->err == 0)
+		r->err = rc;
+}
+
+static uint32_t
+rr_count(const struct render *r)
+{
+	return (uint32_t)(r->rrs.len / sizeof(struct answer_rr));
+}
+
+static uint32_t
+extra_count(const struct render *r)
+{
+	return (uint32_t)(r->extras.len / sizeof(struct answer_extra));
+}
+
+static const struct answer_rr *
+rr_at(const struct render *r, uint32_t i)
+{
+	return (const struct answer_rr *)(const void *)r->rrs.data + i;
+}
+
+/* ---- records behind their owner */
+
+static void
+put16(uint8_t *p, unsigned v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+/* Type, class, TTL and length. */
+static void
+put_fixed(uint8_t *p, uint16_t type, uint32_t ttl, size_t len)
+{
+	put16(p, type);
+	put16(p + 2, CLASS_IN);
+	put16(p + 4, ttl >> 16);
+	put16(p + 6, ttl & 0xffff);
+	put16(p + 8, (unsigned)len);
+}
+
+size_t
+answer_addr_tail(const struct addr *a, uint32_t ttl, uint8_t out[PKT_RR_FIXED + 16])
+{
+	size_t n = a->kind == ADDR_V4 ? 4 : 16;
+
+	put_fixed(out, a->kind == ADDR_V4 ? TYPE_A : TYPE_AAAA, ttl, n);
+	memcpy(out + PKT_RR_FIXED, a->u.ip, n);
+	return PKT_RR_FIXED + n;
+}
+
+/* RFC 1464: a backquote in front of what would end or blur the key; backquotes doubled. */
+static int
+txt_escape(struct buf *b, struct str key, struct str value)
+{
+	size_t first = 0, last = key.len;
+	int rc = 0;
+
+	while (first < key.len && key.p[first] == ' ')
+		first++;
+	while (last > first && key.p[last - 1] == ' ')
+		last--;
+	for (size_t i = 0; i < key.len && rc == 0; i++) {
+		char c = key.p[i];
+
+		if (c == '`' || c == '=' || (c == ' ' && (i < first || i >= last)))
+			rc = buf_addc(b, '`');
+		if (rc == 0)
+			rc = buf_addc(b, (uint8_t)c);
+	}
+	if (rc == 0)
+		rc = buf_addc(b, '=');
+	for (size_t i = 0; i < value.len && rc == 0; i++) {
+		if (value.p[i] == '`')
+			rc = buf_addc(b, '`');
+		if (rc == 0)
+			rc = buf_addc(b, (uint8_t)value.p[i]);
+	}
+	return rc;
+}
+
+/* The text of one pair of meta data as strings of at most 255 bytes. A value too long for DNS is left out. */
+static void
+add_txt_tail(struct render *r, const struct strpair *m, uint32_t *ret_at, uint16_t *ret_len)
+{
+	static const struct str raw = { "rfc1035-", 8 };
+	struct str head = { m->key.p, m->key.len < raw.len ? m->key.len : raw.len };
+	struct buf text = BUF_INIT(TXT_MAX);
+	uint8_t fixed[PKT_RR_FIXED];
+	size_t at = 0, n;
+	int rc;
+
+	rc = str_eq_nocase(head, raw) ? buf_add(&text, m->value.p, m->value.len) : txt_escape(&text, m->key, m->value);
+	if (rc == -ELIMIT)
+		goto out;
+	keep(r, rc);
+	n = text.len + text.len / TXT_STRING_MAX + (text.len % TXT_STRING_MAX != 0 || text.len == 0);
+	*ret_at = (uint32_t)r->bytes.len;
+	*ret_len = (uint16_t)(PKT_RR_FIXED + n);
+	put_fixed(fixed, TYPE_TXT, r->ttl, n);
+	keep(r, buf_add(&r->bytes, fixed, sizeof(fixed)));
+	do {
+		size_t part = text.len - at < TXT_STRING_MAX ? text.len - at : TXT_STRING_MAX;
+
+		keep(r, buf_addc(&r->bytes, (uint8_t)part));
+		keep(r, buf_add(&r->bytes, text.data + at, part));
+		at += part;
+	} while (at < text.len);
+out:
+	buf_release(&text);
+}
+
+/* ---- records and extras */
+
+static void
+add_rr(struct render *r, uint32_t at, uint16_t len, uint32_t extra, uint16_t nextra)
+{
+	struct answer_rr rr = { .at = at, .len = len, .extra = extra, .nextra = nextra };
+
+	if (rr_count(r) < FACTS_MAX)
+		keep(r, buf_add(&r->rrs, &rr, sizeof(rr)));
+}
+
+static void
+add_extra(struct render *r, struct answer_extra x)
+{
+	keep(r, buf_add(&r->extras, &x, sizeof(x)));
+}
+
+static int
+seen_init(struct seen *s, size_t n)
+{
+	uint32_t slots = 16;
+
+	while (slots < 2 * n + 2)
+		slots *= 2;
+	s->slots = calloc(slots, sizeof(*s->slots));
+	s->mask = slots - 1;
+	return s->slots != NULL ? 0 : -ENOMEM;
+}
+
+/*
+ * The record with equal bytes from `from` on, or NULL; then the tail is
+ * remembered under the number that the next record will have.
+ */
+static const struct answer_rr *
+seen_before(struct render *r, struct seen *s, const uint8_t *tail, size_t len, size_t from)
+{
+	uint32_t h = pkt_name_hash(tail + from, len - from, 0, 0);
+
+	for (;; h++) {
+		uint32_t *slot = &s->slots[h & s->mask];
+		const struct answer_rr *rr;
+
+		if (*slot == 0) {
+			*slot = rr_count(r) + 1;
+			return NULL;
+		}
+		if (*slot > rr_count(r))
+			continue;
+		rr = rr_at(r, *slot - 1);
+		if (rr->len == len && memcmp(r->bytes.data + rr->at + from, tail + from, len - from) == 0)
+			return rr;
+	}
+}
+
+static bool
+family_asked(uint16_t qtype, enum addr_kind k)
+{
+	switch (qtype) {
+	case TYPE_A:
+		return k == ADDR_V4;
+	case TYPE_AAAA:
+		return k == ADDR_V6;
+	case TYPE_ANY:
+	case TYPE_TXT:	/* Consul's habit: TXT of a service gives its addresses */
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void
+add_addr(struct render *r, const struct addr *a)
+{
+	uint8_t tail[PKT_RR_FIXED + 16];
+	size_t n;
+
+	if (!family_asked(r->q->type, a->kind))
+		return;
+	n = answer_addr_tail(a, r->ttl, tail);
+	if (seen_before(r, &r->records, tail, n, 0) != NULL)
+		return;
+	add_rr(r, (uint32_t)r->bytes.len, (uint16_t)n, 0, 0);
+	keep(r, buf_add(&r->bytes, tail, n));
+}
+
+/* A host name as address; one alone, and only if nothing better was found, by the caller's care. */
+static void
+add_cname(struct render *r, struct str host)
+{
+	uint8_t tail[PKT_RR_FIXED + PKT_NAME_MAX + 1];
+	int n = name_to_wire(host, tail + PKT_RR_FIXED);
+
+	if (n < 0)
+		return;
+	put_fixed(tail, TYPE_CNAME, r->ttl, (size_t)n);
+	add_rr(r, (uint32_t)r->bytes.len, (uint16_t)(PKT_RR_FIXED + n), 0, 0);
+	keep(r, buf_add(&r->bytes, tail, PKT_RR_FIXED + (size_t)n));
+}
+
+/* ---- nodes */
+
+static void
+add_meta(struct render *r, const struct instance *i, struct answer_extra owner, bool in_answer)
+{
+	for (size_t m = 0; m < i->nmeta; m++) {
+		owner.txt = true;
+		owner.len = 0;
+		add_txt_tail(r, &i->meta[m], &owner.at, &owner.len);
+		if (owner.len == 0)
+			continue;
+		if (in_answer)
+			add_rr(r, owner.at, owner.len, 0, 0);
+		else
+			add_extra(r, owner);
+	}
+}
+
+static const struct addr *
+preferred(const struct instance *i, uint16_t qtype)
+{
+	return qtype == TYPE_A ? &i->v4 : qtype == TYPE_AAAA ? &i->v6 : &i->any;
+}
+
+static enum outcome
+render_node(struct render *r, const struct facts *f)
+{
+	uint16_t type = r->q->type;
+	const struct addr *a;
+
+	if (f->n == 0)
+		return OUTCOME_NXDOMAIN;
+	a = preferred(f->v[0], type);
+	if (type != TYPE_TXT && a->kind == ADDR_NAME)
+		add_cname(r, a->u.name);
+	else if (type != TYPE_TXT && a->kind != ADDR_NONE)
+		add_addr(r, a);
+	if (type == TYPE_ANY || type == TYPE_TXT) {
+		add_meta(r, f->v[0], (struct answer_extra){ .owner = OWNER_QUESTION }, true);
+	} else if (r->s->node_meta_txt) {
+		add_meta(r, f->v[0], (struct answer_extra){ .owner = OWNER_QUESTION, .owner_len = r->q->name_len }, false);
+		r->ncommon = extra_count(r);
+	}
+	return rr_count(r) + extra_count(r) > 0 ? OUTCOME_RECORDS : OUTCOME_EMPTY;
+}
+
+/* ---- services */
+
+static bool
+has_tag(const struct instance *i, struct str tag)
+{
+	for (size_t t = 0; t < i->ntags; t++)
+		if (str_eq_nocase(i->tags[t], tag))
+			return true;
+	return false;
+}
+
+/* Whether q asks for the very name that stands as the service's address. */
+static bool
+is_question(const struct render *r, struct str host)
+{
+	uint8_t wire[PKT_NAME_MAX + 1];
+	int n = name_to_wire(host, wire);
+
+	if (n != r->q->name_len)
+		return false;
+	for (int i = 0; i < n; i++)
+		if (ascii_lower(wire[i]) != r->q->name[i])
+			return false;
+	return true;
+}
+
+/* What an instance is reached by: a service that names itself as its address means its node. */
+static const struct addr *
+reached_by(const struct render *r, const struct instance *i, uint16_t qtype, bool *ret_own)
+{
+	const struct addr *a = preferred(i, qtype);
+
+	*ret_own = i->own_addr;
+	if (i->own_addr && a->kind == ADDR_NAME && is_question(r, a->u.name) &&
+	    (i->node_addr.kind == ADDR_V4 || i->node_addr.kind == ADDR_V6)) {
+		*ret_own = false;
+		return &i->node_addr;
+	}
+	return a;
+}
+
+int
+answer_node_name(struct str node, const struct settings *s, struct str dc, uint8_t out[PKT_NAME_MAX + 1])
+{
+	static const uint8_t label[] = "\004node";
+	int n = name_to_wire(node, out);
+	size_t at, len;
+
+	/* A label for the datacenter, and the domain. */
+	if (n <= 1 || dc.len == 0 || dc.len > PKT_LABEL_MAX)
+		return -EINVAL;
+	at = (size_t)n - 1;
+	len = at + sizeof(label) - 1 + 1 + dc.len + s->domain.len;
+	if (len > PKT_NAME_MAX)
+		return -EINVAL;
+	memcpy(out + at, label, sizeof(label) - 1);
+	at += sizeof(label) - 1;
+	out[at++] = (uint8_t)dc.len;
+	memcpy(out + at, dc.p, dc.len);
+	at += dc.len;
+	memcpy(out + at, s->domain.name, s->domain.len);
+	return (int)len;
+}
+
+/* <hex>.addr.<dc>.<domain> */
+static int
+addr_name(const struct addr *a, const struct settings *s, struct str dc, uint8_t out[PKT_NAME_MAX + 1])
+{
+	static const uint8_t label[] = "\004addr";
+	size_t n = a->kind == ADDR_V4 ? 4 : 16, at = 1;
+
+	if (1 + 2 * n + sizeof(label) - 1 + 1 + dc.len + s->domain.len > PKT_NAME_MAX)
+		return -EINVAL;
+	out[0] = (uint8_t)(2 * n);
+	for (size_t i = 0; i < n; i++) {
+		out[at++] = (uint8_t)"0123456789abcdef"[a->u.ip[i] >> 4];
+		out[at++] = (uint8_t)"0123456789abcdef"[a->u.ip[i] & 15];
+	}
+	memcpy(out + at, label, sizeof(label) - 1);
+	at += sizeof(label) - 1;
+	out[at++] = (uint8_t)dc.len;
+	memcpy(out + at, dc.p, dc.len);
+	at += dc.len;
+	memcpy(out + at, s->domain.name, s->domain.len);
+	return (int)(at + s->domain.len);
+}
+
+/* The target's address, and its node's meta data under the node's name. */
+static void
+add_srv_extras(struct render *r, const struct instance *i, const struct addr *a, const uint8_t *target, int target_len)
+{
+	uint8_t tail[PKT_RR_FIXED + 16], node[PKT_NAME_MAX + 1];
+	struct answer_extra x = { .owner = OWNER_TARGET, .owner_len = (uint8_t)target_len };
+	int n;
+
+	if (a->kind == ADDR_V4 || a->kind == ADDR_V6) {
+		x.at = (uint32_t)r->bytes.len;
+		x.len = (uint16_t)answer_addr_tail(a, r->ttl, tail);
+		keep(r, buf_add(&r->bytes, tail, x.len));
+		add_extra(r, x);
+	}
+	if (!r->s->node_meta_txt || i->nmeta == 0)
+		return;
+	n = answer_node_name(i->node, r->s, r->dc, node);
+	if (n < 0)
+		return;
+	if (n != target_len || memcmp(node, target, (size_t)n) != 0) {
+		x = (struct answer_extra){ .owner = OWNER_NAME, .owner_at = (uint32_t)r->bytes.len, .owner_len = (uint8_t)n };
+		keep(r, buf_add(&r->bytes, node, (size_t)n));
+	}
+	add_meta(r, i, x, false);
+}
+
+static void
+add_srv(struct render *r, const struct instance *i)
+{
+	uint8_t tail[ANSWER_SRV_TARGET + PKT_NAME_MAX + 1], *target = tail + ANSWER_SRV_TARGET;
+	const struct answer_rr *same;
+	const struct addr *a;
+	uint32_t at, extra;
+	bool own;
+	size_t len;
+	int n;
+
+	a = reached_by(r, i, TYPE_SRV, &own);
+	if (a->kind == ADDR_NONE)
+		return;
+	if (a->kind == ADDR_NAME)
+		n = name_to_wire(a->u.name, target);
+	else
+		n = own ? addr_name(a, r->s, r->dc, target) : answer_node_name(i->node, r->s, r->dc, target);
+	if (n < 0)
+		return;
+	put_fixed(tail, TYPE_SRV, r->ttl, 6 + (size_t)n);
+	put16(tail + PKT_RR_FIXED, 1);
+	put16(tail + PKT_RR_FIXED + 2, i->weight);
+	put16(tail + PKT_RR_FIXED + 4, i->port);
+	len = ANSWER_SRV_TARGET + (size_t)n;
+	/* Port and target make it the same, whatever the weight. */
+	if (seen_before(r, &r->records, tail, len, PKT_RR_FIXED + 4) != NULL)
+		return;
+	same = seen_before(r, &r->targets, tail, len, ANSWER_SRV_TARGET);
+	at = (uint32_t)r->bytes.len;
+	keep(r, buf_add(&r->bytes, tail, len));
+	if (same != NULL) {
+		add_rr(r, at, (uint16_t)len, same->extra, same->nextra);
+		return;
+	}
+	extra = extra_count(r);
+	add_srv_extras(r, i, a, target, n);
+	add_rr(r, at, (uint16_t)len, extra, (uint16_t)(extra_count(r) - extra));
+}
+
+static enum outcome
+render_service(struct render *r, const struct facts *f)
+{
+	const struct addr *cname = NULL;
+	bool found = false, own;
+
+	for (size_t k = 0; k < f->n && r->err == 0; k++) {
+		const struct instance *i = f->v[k];
+		const struct addr *a;
+
+		if ((r->s->only_passing && !i->passing) || (r->n->tag.len > 0 && !has_tag(i, r->n->tag)))
+			continue;
+		found = true;
+		if (r->q->type == TYPE_SRV) {
+			add_srv(r, i);
+			continue;
+		}
+		a = reached_by(r, i, r->q->type, &own);
+		if (a->kind == ADDR_NAME && cname == NULL)
+			cname = a;
+		else if (a->kind != ADDR_NAME && a->kind != ADDR_NONE)
+			add_addr(r, a);
+	}
+	if (rr_count(r) == 0 && cname != NULL)
+		add_cname(r, cname->u.name);
+	if (rr_count(r) > 0)
+		return OUTCOME_RECORDS;
+	return found ? OUTCOME_NODATA : OUTCOME_NXDOMAIN;
+}
+
+/* ---- the finished answer, in one block */
+
+static struct answer *
+answer_pack(const struct render *r)
+{
+	size_t n = rr_count(r), head = sizeof(struct answer) + r->rrs.len + r->extras.len;
+	size_t order = n * sizeof(uint16_t);
+	struct answer *a = malloc(head + order + r->bytes.len + r->q->name_len);
+	uint8_t *p;
+
+	if (a == NULL)
+		return NULL;
+	memset(a, 0, sizeof(*a));
+	a->rr = (struct answer_rr *)(void *)(a + 1);
+	a->extra = (struct answer_extra *)(void *)(a->rr + n);
+	a->order = (uint16_t *)(void *)((char *)a + head);
+	a->bytes = (uint8_t *)a + head + order;
+	p = a->bytes + r->bytes.len;
+	memcpy(p, r->q->name, r->q->name_len);
+	a->name = p;
+	a->name_len = r->q->name_len;
+	a->type = r->q->type;
+	a->of_service = r->n->kind == NAME_SERVICE;
+	a->n = (uint32_t)n;
+	a->nextra = extra_count(r);
+	a->ncommon = r->ncommon;
+	if (r->rrs.len > 0)
+		memcpy(a->rr, r->rrs.data, r->rrs.len);
+	if (r->extras.len > 0)
+		memcpy(a->extra, r->extras.data, r->extras.len);
+	if (r->bytes.len > 0)
+		memcpy(a->bytes, r->bytes.data, r->bytes.len);
+	for (size_t i = 0; i < n; i++)
+		a->order[i] = (uint16_t)i;
+	return a;
+}
+
+static int
+render_all(struct render *r, const struct facts *f, enum outcome *ret_outcome, struct answer **ret)
+{
+	enum outcome o;
+
+	o = r->n->kind == NAME_NODE ? render_node(r, f) : render_service(r, f);
+	if (r->err < 0)
+		return r->err;
+	if (o == OUTCOME_RECORDS) {
+		*ret = answer_pack(r);
+		if (*ret == NULL)
+			return -ENOMEM;
+	}
+	*ret_outcome = o;
+	return 0;
+}
+
+int
+answer_render(const struct facts *f, const struct dns_name *n, const struct pkt_query *q, const struct settings *s,
+    enum outcome *ret_outcome, struct answer **ret)
+{
+	struct render r = {
+		.n = n, .q = q, .s = s,
+		.dc = n->dc.len > 0 ? n->dc : str_from(s->datacenter),
+		.ttl = n->kind == NAME_SERVICE ? settings_service_ttl(s, n->name) : s->node_ttl,
+		.bytes = BUF_INIT(ANSWER_BYTES_MAX), .rrs = BUF_INIT(ANSWER_BYTES_MAX), .extras = BUF_INIT(ANSWER_BYTES_MAX),
+	};
+	int rc;
+
+	rc = seen_init(&r.records, f->n);
+	if (rc == 0)
+		rc = seen_init(&r.targets, q->type == TYPE_SRV ? f->n : 0);
+	if (rc == 0)
+		rc = render_all(&r, f, ret_outcome, ret);
+	free(r.records.slots);
+	free(r.targets.slots);
+	buf_release(&r.bytes);
+	buf_release(&r.rrs);
+	buf_release(&r.extras);
+	return rc;
+}

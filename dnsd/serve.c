@@ -1,0 +1,393 @@
+/* serve.c - a question's way: zone, kind of name, view, answer. */
+#include "dnsd/serve.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "dnsd/apex.h"
+#include "lib/log.h"
+#include "lib/metrics.h"
+
+#define LOG "agent.dns"
+
+enum { EXPIRE_MS = 100, NAME_TEXT_MAX = 4 * PKT_NAME_MAX + 1 };
+
+/* A question that waits for a view. */
+struct pending {
+	struct waiter waiter;		/* first: a waiter is its pending */
+	TAILQ_ENTRY(pending) in_order;	/* by age */
+	struct serve *serve;
+	uint64_t since_ms;
+	struct asker who;
+	struct pkt_query q;
+	uint8_t question[PKT_QUESTION_MAX];
+};
+
+struct serve {
+	struct loop *loop;
+	struct settings *settings;
+	struct views *views;
+	struct zone arpa;
+	uint64_t rng;
+	TAILQ_HEAD(, pending) waiting;
+	size_t nwaiting;
+	uv_timer_t *expire;
+	uint8_t *out;			/* for answers that come later */
+	struct metric_slot *queries;
+};
+
+/* ---- the answer, given all that is known */
+
+/* One question on its way. */
+struct turn {
+	struct serve *s;
+	const struct pkt_query *q;
+	bool tcp;
+	struct view *wait;		/* set: not known yet */
+	uint8_t *out;
+	size_t cap;
+};
+
+static size_t
+refuse(const struct turn *t, unsigned flags, enum pkt_rcode rcode)
+{
+	return apex_error(t->q, t->s->settings, flags, rcode, t->out, t->cap);
+}
+
+static size_t
+negative(const struct turn *t, enum pkt_rcode rcode)
+{
+	return apex_negative(t->q, t->s->settings, (uint32_t)time(NULL), rcode, t->out, t->cap);
+}
+
+/* The facts of a view; NULL when t->wait was set, or when there is no room to ask. */
+static struct view *
+look_up(struct turn *t, enum name_kind kind, struct str dc, struct str name)
+{
+	enum view_state state;
+	struct view *v = views_get(t->s->views, kind, dc, name, &state);
+
+	if (state == VIEW_WAIT)
+		t->wait = v;
+	return state == VIEW_READY ? v : NULL;
+}
+
+/* A service or node: rendered, kept for the next time, written. */
+static size_t
+from_view(struct turn *t, const struct dns_name *n)
+{
+	struct serve *s = t->s;
+	struct answer *a = NULL;
+	enum outcome o;
+	struct view *v = look_up(t, n->kind, n->dc, n->name);
+
+	if (v == NULL)
+		return t->wait != NULL ? 0 : refuse(t, FLAG_AA, RCODE_SERVFAIL);
+	if (answer_render(view_facts(v), n, t->q, s->settings, &o, &a) < 0)
+		return refuse(t, FLAG_AA, RCODE_SERVFAIL);
+	switch (o) {
+	case OUTCOME_RECORDS:
+		views_keep(s->views, v, a);
+		return answer_write(a, t->q, s->settings, t->tcp, &s->rng, t->out, t->cap);
+	case OUTCOME_EMPTY:
+		return refuse(t, FLAG_AA, RCODE_OK);
+	case OUTCOME_NODATA:
+		return negative(t, RCODE_OK);
+	case OUTCOME_NXDOMAIN:
+		break;
+	}
+	return negative(t, RCODE_NXDOMAIN);
+}
+
+/* SOA and NS are answered for every name in the zone, from the servers. */
+static size_t
+from_servers(struct turn *t)
+{
+	struct view *v = look_up(t, NAME_SERVICE, STR(""), STR("consul"));
+
+	if (v == NULL)
+		return t->wait != NULL ? 0 : refuse(t, FLAG_AA, RCODE_SERVFAIL);
+	return apex_answer(t->q, t->s->settings, view_facts(v), (uint32_t)time(NULL), &t->s->rng, t->out, t->cap);
+}
+
+/* Nodes have no records of other types; whether there is such a node is not even looked up. */
+static bool
+node_type(uint16_t type)
+{
+	return type == TYPE_A || type == TYPE_AAAA || type == TYPE_ANY || type == TYPE_TXT;
+}
+
+static size_t
+from_name(struct turn *t, size_t prefix_len)
+{
+	struct dns_name n;
+
+	name_parse(t->q->name, prefix_len, t->q->type, &n);
+	switch (n.kind) {
+	case NAME_NODE:
+		if (!node_type(t->q->type))
+			return refuse(t, FLAG_AA, RCODE_OK);
+		return from_view(t, &n);
+	case NAME_SERVICE:
+		return from_view(t, &n);
+	case NAME_ADDR:
+		return apex_addr(t->q, t->s->settings, &n, t->out, t->cap);
+	case NAME_ADDR_EMPTY:
+		return refuse(t, FLAG_AA, RCODE_OK);
+	case NAME_QUERY:
+	case NAME_MESH:
+	case NAME_NONE:
+		break;
+	}
+	/* No prepared query and no mesh is known here: they do not exist. */
+	return negative(t, RCODE_NXDOMAIN);
+}
+
+/* The reply's length, or 0 with t->wait set. */
+static size_t
+resolve(struct turn *t)
+{
+	const struct pkt_query *q = t->q;
+	struct serve *s = t->s;
+	struct answer *a;
+	size_t prefix;
+
+	if (q->class != CLASS_IN && q->class != CLASS_ANY)
+		return refuse(t, 0, RCODE_REFUSED);
+	a = views_warm(s->views, q);
+	if (a != NULL)
+		return answer_write(a, q, s->settings, t->tcp, &s->rng, t->out, t->cap);
+	if (!name_in_zone(q->name, q->name_len, &s->settings->domain, &prefix) &&
+	    !name_in_zone(q->name, q->name_len, &s->settings->alt_domain, &prefix)) {
+		/* Reverse names are ours to look up, but nobody is there to ask about the others. */
+		if (name_in_zone(q->name, q->name_len, &s->arpa, &prefix))
+			return refuse(t, FLAG_RA, RCODE_SERVFAIL);
+		return refuse(t, 0, RCODE_REFUSED);
+	}
+	switch (q->type) {
+	case TYPE_AXFR:
+	case TYPE_IXFR:
+		return refuse(t, FLAG_AA, RCODE_NOTIMP);
+	case TYPE_SOA:
+	case TYPE_NS:
+		return from_servers(t);
+	default:
+		return from_name(t, prefix);
+	}
+}
+
+/* ---- questions that wait */
+
+static void
+log_served(const struct pkt_query *q, const struct asker *who)
+{
+	char name[NAME_TEXT_MAX], client[SOCK_ADDR_TEXT_MAX];
+	size_t at = 0;
+
+	if (!log_enabled(LOG_DEBUG))
+		return;
+	for (size_t i = 0; i + 1 < q->name_len; i += q->name[i] + 1u) {
+		for (size_t k = 1; k <= q->name[i]; k++) {
+			unsigned char c = q->name[i + k];
+
+			if (c > ' ' && c < 0x7f && c != '\\' && c != '"')
+				name[at++] = (char)c;
+			else
+				at += (size_t)snprintf(name + at, 5, "\\%03u", c);
+		}
+		name[at++] = '.';
+	}
+	name[at] = 0;
+	sock_addr_format(&who->peer, client);
+	log_debug(LOG, "request served from client: name=%s type=%u class=%u client=%s client_network=%s", name, q->type,
+	    q->class, client, who->tcp ? "tcp" : "udp");
+}
+
+static void
+pending_free(struct pending *p)
+{
+	struct serve *s = p->serve;
+
+	view_unwait(&p->waiter);
+	TAILQ_REMOVE(&s->waiting, p, in_order);
+	s->nwaiting--;
+	if (s->nwaiting == 0)
+		(void)uv_timer_stop(s->expire);
+	free(p);
+}
+
+static void
+on_expire(uv_timer_t *timer)
+{
+	struct serve *s = timer->data;
+	uint64_t now = uv_now(&s->loop->uv);
+	struct pending *p;
+
+	while ((p = TAILQ_FIRST(&s->waiting)) != NULL && now - p->since_ms >= QUESTION_WAIT_MS) {
+		struct turn t = { .s = s, .q = &p->q, .out = s->out, .cap = p->who.tcp ? PKT_TCP_MAX : PKT_UDP_MAX };
+		size_t n = refuse(&t, FLAG_AA, RCODE_SERVFAIL);
+
+		if (n > 0)
+			p->who.deliver(&p->who, s->out, n);
+		pending_free(p);
+	}
+}
+
+/* One more that waits; false: too many do. */
+static bool
+wait_for(struct serve *s, struct view *v, const struct pkt_query *q, const struct asker *who)
+{
+	struct pending *p = s->nwaiting < QUESTIONS_WAITING_MAX ? malloc(sizeof(*p)) : NULL;
+
+	if (p == NULL)
+		return false;
+	p->serve = s;
+	p->since_ms = uv_now(&s->loop->uv);
+	p->who = *who;
+	p->q = *q;
+	memcpy(p->question, q->question, q->question_len);
+	p->q.question = p->question;
+	TAILQ_INSERT_TAIL(&s->waiting, p, in_order);
+	if (s->nwaiting++ == 0)
+		(void)uv_timer_start(s->expire, on_expire, EXPIRE_MS, EXPIRE_MS);
+	view_wait(v, &p->waiter);
+	return true;
+}
+
+/* The view of a waiting question has answered, or cannot. */
+static void
+on_view(void *ctx, struct waiter *w, bool ok)
+{
+	struct pending *p = (struct pending *)(void *)w;
+	struct serve *s = ctx;
+	struct turn t = { .s = s, .q = &p->q, .tcp = p->who.tcp, .out = s->out,
+		.cap = p->who.tcp ? PKT_TCP_MAX : PKT_UDP_MAX };
+	size_t n = ok ? resolve(&t) : refuse(&t, FLAG_AA, RCODE_SERVFAIL);
+
+	/* The view has gone again already: better an error than another round. */
+	if (t.wait != NULL)
+		n = refuse(&t, FLAG_AA, RCODE_SERVFAIL);
+	if (n > 0)
+		p->who.deliver(&p->who, s->out, n);
+	log_served(&p->q, &p->who);
+	serve_took(s, 1, (double)(uv_now(&s->loop->uv) - p->since_ms));
+	pending_free(p);
+}
+
+/* ---- the interface */
+
+int
+serve_query(struct serve *s, const struct asker *who, const uint8_t *p, size_t n, uint8_t *out, size_t cap)
+{
+	struct pkt_query q;
+	struct turn t = { .s = s, .q = &q, .tcp = who->tcp, .out = out, .cap = cap };
+	int rc = pkt_query_read(p, n, &q);
+	size_t len;
+
+	if (rc < 0)
+		return 0;
+	len = rc > 0 ? refuse(&t, 0, (enum pkt_rcode)rc) : resolve(&t);
+	if (t.wait != NULL) {
+		if (wait_for(s, t.wait, &q, who))
+			return SERVE_LATER;
+		len = refuse(&t, FLAG_AA, RCODE_SERVFAIL);
+	}
+	log_served(&q, who);
+	return (int)len;
+}
+
+void
+serve_forget(struct serve *s, const void *transport)
+{
+	struct pending *p, *next;
+
+	for (p = TAILQ_FIRST(&s->waiting); p != NULL; p = next) {
+		next = TAILQ_NEXT(p, in_order);
+		if (p->who.transport == transport)
+			pending_free(p);
+	}
+}
+
+void
+serve_took(struct serve *s, unsigned n, double ms)
+{
+	for (unsigned i = 0; i < n; i++)
+		metric_add(s->queries, ms / n);
+}
+
+size_t
+serve_waiting(const struct serve *s)
+{
+	return s->nwaiting;
+}
+
+void
+serve_stats(const struct serve *s, struct views_stats *ret)
+{
+	views_stats(s->views, ret);
+}
+
+void
+serve_set(struct serve *s, struct settings *settings)
+{
+	bool token_changed = strcmp(s->settings->token, settings->token) != 0;
+
+	settings_inherit(settings, s->settings);
+	settings_free(s->settings);
+	s->settings = settings;
+	views_settings_changed(s->views, token_changed);
+}
+
+struct serve *
+serve_new(struct loop *l, int run_fd, struct settings *settings)
+{
+	struct serve *s = calloc(1, sizeof(*s));
+
+	if (s == NULL) {
+		settings_free(settings);
+		return NULL;
+	}
+	s->loop = l;
+	s->settings = settings;
+	TAILQ_INIT(&s->waiting);
+	randombytes_buf(&s->rng, sizeof(s->rng));
+	s->rng |= 1;
+	s->queries = metric_get("dns.domain_query", METRIC_SAMPLE);
+	s->out = malloc(PKT_TCP_MAX);
+	s->expire = malloc(sizeof(*s->expire));
+	if (s->expire != NULL) {
+		(void)uv_timer_init(&l->uv, s->expire);
+		s->expire->data = s;
+	}
+	s->views = views_new(l, run_fd, &s->settings, on_view, s);
+	if (s->out == NULL || s->expire == NULL || s->views == NULL || zone_set(&s->arpa, STR("arpa.")) < 0) {
+		serve_free(s);
+		return NULL;
+	}
+	return s;
+}
+
+static void
+timer_closed(uv_handle_t *h)
+{
+	free(h);
+}
+
+void
+serve_free(struct serve *s)
+{
+	struct pending *p;
+
+	if (s == NULL)
+		return;
+	while ((p = TAILQ_FIRST(&s->waiting)) != NULL)
+		pending_free(p);
+	views_free(s->views);
+	if (s->expire != NULL)
+		uv_close((uv_handle_t *)s->expire, timer_closed);
+	settings_free(s->settings);
+	free(s->out);
+	free(s);
+}

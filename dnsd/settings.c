@@ -1,0 +1,188 @@
+/* settings.c - dns_config and the domains, out of the slice. */
+#include "dnsd/settings.h"
+
+#include <json-c/linkhash.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/cfg.h"
+
+static uint32_t
+seconds(int64_t ms)
+{
+	/* A TTL has 31 bits (RFC 2181, 8). */
+	if (ms <= 0)
+		return 0;
+	return ms / 1000 > INT32_MAX ? INT32_MAX : (uint32_t)(ms / 1000);
+}
+
+static uint32_t
+bounded(int64_t v, uint32_t max)
+{
+	return v < 0 ? 0 : v > max ? max : (uint32_t)v;
+}
+
+static int
+read_domain(struct json_object *slice, const char *key, const char *dflt, struct zone *z, char *err, size_t errlen)
+{
+	const char *text = cfg_str(slice, key, dflt);
+
+	if (text[0] == 0 || zone_set(z, str_from(text)) == 0)
+		return 0;
+	snprintf(err, errlen, "%s \"%s\" is not a DNS name", key, text);
+	return -EINVAL;
+}
+
+static int
+prefixed(uint8_t out[PKT_NAME_MAX + 1], const char *label, const struct zone *z)
+{
+	size_t n = strlen(label);
+
+	if (n + 1 + z->len > PKT_NAME_MAX)
+		return -EINVAL;
+	out[0] = (uint8_t)n;
+	memcpy(out + 1, label, n);
+	memcpy(out + 1 + n, z->name, z->len);
+	return 0;
+}
+
+static int
+add_service_ttl(struct settings *s, const char *key, struct json_object *value)
+{
+	struct service_ttl *t = &s->service_ttls[s->nservice_ttls];
+	size_t n = strlen(key);
+	char *name = strdup(key);
+
+	if (name == NULL)
+		return -ENOMEM;
+	for (char *c = name; *c != 0; c++)
+		*c = (char)ascii_lower((unsigned char)*c);
+	t->prefix = n > 0 && key[n - 1] == '*';
+	t->name = (struct str){ name, n - t->prefix };
+	t->ttl = seconds(json_object_get_int64(value));
+	s->nservice_ttls++;
+	return 0;
+}
+
+static int
+read_service_ttls(struct settings *s, struct json_object *map)
+{
+	int rc = 0;
+	size_t n;
+
+	if (!json_object_is_type(map, json_type_object))
+		return 0;
+	n = (size_t)json_object_object_length(map);
+	if (n > SETTINGS_SERVICE_TTLS_MAX)
+		return -ELIMIT;
+	s->service_ttls = calloc(n + 1, sizeof(*s->service_ttls));
+	if (s->service_ttls == NULL)
+		return -ENOMEM;
+	json_object_object_foreach(map, key, value) {
+		if (rc == 0)
+			rc = add_service_ttl(s, key, value);
+	}
+	return rc;
+}
+
+static void
+read_knobs(struct settings *s, struct json_object *slice)
+{
+	int64_t limit = cfg_int(slice, "dns_config.udp_answer_limit", 3);
+
+	s->allow_stale = cfg_bool(slice, "dns_config.allow_stale", true);
+	s->only_passing = cfg_bool(slice, "dns_config.only_passing", false);
+	s->compress = !cfg_bool(slice, "dns_config.disable_compression", false);
+	s->enable_truncate = cfg_bool(slice, "dns_config.enable_truncate", false);
+	s->node_meta_txt = cfg_bool(slice, "dns_config.enable_additional_node_meta_txt", true);
+	s->udp_answer_limit = limit <= 0 ? 1 : bounded(limit, SETTINGS_UDP_ANSWERS_MAX);
+	s->a_record_limit = bounded(cfg_int(slice, "dns_config.a_record_limit", 0), INT32_MAX);
+	s->node_ttl = seconds(cfg_ms(slice, "dns_config.node_ttl", 0));
+	s->max_stale_ms = cfg_ms(slice, "dns_config.max_stale", INT64_C(87600) * 3600 * 1000);
+	/* Plain seconds in Consul's configuration, not durations. */
+	s->soa_refresh = bounded(cfg_int(slice, "dns_config.soa.refresh", 3600), INT32_MAX);
+	s->soa_retry = bounded(cfg_int(slice, "dns_config.soa.retry", 600), INT32_MAX);
+	s->soa_expire = bounded(cfg_int(slice, "dns_config.soa.expire", 86400), INT32_MAX);
+	s->soa_min_ttl = bounded(cfg_int(slice, "dns_config.soa.min_ttl", 0), INT32_MAX);
+}
+
+int
+settings_read(struct json_object *slice, struct settings **ret, char *err, size_t errlen)
+{
+	struct settings *s = calloc(1, sizeof(*s));
+	int rc = -ENOMEM;
+
+	snprintf(err, errlen, "out of memory");
+	if (s == NULL)
+		goto out;
+	rc = read_domain(slice, "domain", "consul.", &s->domain, err, errlen);
+	if (rc == 0)
+		rc = read_domain(slice, "alt_domain", "", &s->alt_domain, err, errlen);
+	if (rc < 0)
+		goto out;
+	rc = prefixed(s->soa_mname, "ns", &s->domain);
+	if (rc == 0)
+		rc = prefixed(s->soa_rname, "hostmaster", &s->domain);
+	if (rc < 0) {
+		snprintf(err, errlen, "domain is too long to have names below it");
+		goto out;
+	}
+	read_knobs(s, slice);
+	rc = read_service_ttls(s, cfg_get(slice, "dns_config.service_ttl"));
+	if (rc < 0) {
+		snprintf(err, errlen, "dns_config.service_ttl: %s", err_text(rc));
+		goto out;
+	}
+	s->datacenter = strdup(cfg_str(slice, "datacenter", "dc1"));
+	s->token = strdup(cfg_str(slice, "acl.tokens.default", ""));
+	rc = s->datacenter != NULL && s->token != NULL ? 0 : -ENOMEM;
+	if (rc == 0) {
+		*ret = s;
+		s = NULL;
+	}
+out:
+	settings_free(s);
+	return rc;
+}
+
+void
+settings_free(struct settings *s)
+{
+	if (s == NULL)
+		return;
+	for (size_t i = 0; i < s->nservice_ttls; i++)
+		free((char *)s->service_ttls[i].name.p);
+	free(s->service_ttls);
+	free(s->datacenter);
+	free(s->token);
+	free(s);
+}
+
+void
+settings_inherit(struct settings *s, struct settings *old)
+{
+	char *dc = s->datacenter;
+
+	s->domain = old->domain;
+	s->alt_domain = old->alt_domain;
+	memcpy(s->soa_mname, old->soa_mname, sizeof(s->soa_mname));
+	memcpy(s->soa_rname, old->soa_rname, sizeof(s->soa_rname));
+	s->datacenter = old->datacenter;
+	old->datacenter = dc;
+}
+
+uint32_t
+settings_service_ttl(const struct settings *s, struct str name)
+{
+	const struct service_ttl *best = NULL;
+
+	for (size_t i = 0; i < s->nservice_ttls; i++) {
+		const struct service_ttl *t = &s->service_ttls[i];
+
+		if (!t->prefix && str_eq(t->name, name))
+			return t->ttl;
+		if (t->prefix && str_has_prefix(name, t->name) && (best == NULL || t->name.len > best->name.len))
+			best = t;
+	}
+	return best != NULL ? best->ttl : 0;
+}
