@@ -1,0 +1,115 @@
+/*
+ * store.h - what survives: the Raft log and the image of the state.
+ *
+ * The loop never waits for a disk. It hands work over by queue, a thread of
+ * the store does it, and the answers come back on the loop: "durable to
+ * index N". Whatever waits when a sync begins goes into that one sync.
+ *
+ * The image is written behind the applied entries and without a sync of its
+ * own, in one transaction with the applied index; the log replays what a
+ * crash takes from it. Log and image share one environment, so that the
+ * image can never be ahead of the log.
+ */
+#ifndef RAFTD_STORE_STORE_H
+#define RAFTD_STORE_STORE_H
+
+#include "lib/loop.h"
+#include "lib/str.h"
+#include "raftd/core/core.h"
+#include "raftd/store/batch.h"
+#include "raftd/store/datadir.h"
+
+enum {
+	STORE_TABLES_MAX = 32,
+	STORE_IMAGE_CHUNK = 128 * 1024,		/* bytes of changes in one transaction */
+	STORE_IMAGE_LAG_MAX = 4 * 1024 * 1024,	/* queued changes above which they go before new entries */
+	STORE_CHECKPOINT_BYTES = 16 * 1024 * 1024,
+	STORE_SPACE_MIN = 24 * 1024 * 1024,	/* kept free: Berkeley DB must always be able to finish */
+};
+
+struct store;
+
+/* What the store tells the loop; called on the loop. */
+struct store_events {
+	/* Term, vote and all entries up to index (of index_term; 0: none yet) are on disk. */
+	void (*durable)(void *ctx, const struct durable *d, uint64_t index_term);
+	/* The log now begins behind this index. */
+	void (*compacted)(void *ctx, uint64_t base);
+	/* The disk is so full that new entries must be refused, or no longer. */
+	void (*space)(void *ctx, bool full);
+	/* A write failed: nothing more can be promised. */
+	void (*failed)(void *ctx, const char *text);
+	/* After store_stop(): all that was queued is done, checkpoint included. */
+	void (*stopped)(void *ctx);
+};
+
+struct store_config {
+	const char *path;		/* of the directory; copied */
+	unsigned tables;		/* of the image, at most STORE_TABLES_MAX */
+	uint64_t trailing;		/* entries kept behind the last checkpoint */
+	uint64_t checkpoint_bytes;	/* 0: STORE_CHECKPOINT_BYTES */
+	uint64_t space_min;		/* 0: STORE_SPACE_MIN */
+	const struct store_events *events;
+	void *ctx;
+};
+
+/* What opening found: the start of the core. */
+struct store_start {
+	uint64_t id, term, vote;
+	uint64_t base, last, applied;
+	struct raft_run *runs;
+	size_t nruns;
+	struct buf servers;		/* the latest configuration, empty when there is none */
+	uint64_t servers_index;
+};
+
+/* Called while loading, on the loop's thread; a negative result ends the loading. */
+struct store_loader {
+	void *ctx;
+	int (*record)(void *ctx, unsigned table, struct str key, struct str value);
+	int (*batch)(void *ctx, struct batch *b);	/* takes b: one with entries above `applied`, in order */
+};
+
+/*
+ * Open the directory: lock, recover, compare with what was promised.
+ * Negative with one sentence in ret_err.
+ */
+int MUST_CHECK store_open(struct loop *l, const struct store_config *c, struct store **ret, char ret_err[DATADIR_ERROR_MAX]);
+const struct store_start *store_found(const struct store *s);
+
+/* Read the image, then the log behind it. Before store_run(). Negative with one sentence in ret_err. */
+int MUST_CHECK store_load(struct store *s, const struct store_loader *ld, char ret_err[DATADIR_ERROR_MAX]);
+
+/* Start the thread. -errno. */
+int MUST_CHECK store_run(struct store *s);
+
+/* Put term and vote on disk, before every batch queued after this. */
+void store_state(struct store *s, uint64_t term, uint64_t vote);
+
+/* Put entries on disk. b stays the caller's, unchanged until it is durable. */
+void store_append(struct store *s, struct batch *b);
+
+/* The configuration of this index is to be kept with the entries queued next. bytes are copied. -ENOMEM. */
+int MUST_CHECK store_servers(struct store *s, uint64_t index, struct str bytes);
+
+/* Changes of the image: add records, then send what was added with the index it brings the image to. */
+int MUST_CHECK store_change(struct store *s, unsigned table, struct str key, struct str value);	/* value.p NULL: gone */
+size_t store_changed_bytes(const struct store *s);	/* added and not yet sent */
+int MUST_CHECK store_changes_send(struct store *s, uint64_t applied);
+
+/* Finish what is queued, checkpoint, then events->stopped. */
+void store_stop(struct store *s);
+
+/* End the thread, close all; what is queued is lost as in a crash unless stopped. NULL is fine. */
+void store_free(struct store *s);
+
+struct store_stats {
+	uint64_t syncs, entries;	/* synced commits, entries in them */
+	uint64_t sync_ns;		/* spent in them */
+	uint64_t image_commits, image_records, checkpoints;
+	uint64_t image_lag_bytes;	/* changes queued */
+	uint64_t applied_on_disk;	/* by the image */
+};
+void store_stats(struct store *s, struct store_stats *ret);
+
+#endif

@@ -1,0 +1,384 @@
+/*
+ * thread.c - what the store's thread does, and in which order.
+ *
+ * Entries first: all that wait go into one synced transaction. Under load it
+ * pays to let a few more arrive, since a sync costs the same for one entry
+ * and for fifty; how many to expect is learnt from the group before. Then
+ * the image, one chunk at a time, checkpoints behind it, and old entries.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "raftd/store/internal.h"
+
+enum {
+	GROUP_FEW = 16,			/* up to so many writers nothing is waited for */
+	GROUP_WAIT_NS = 4000000,	/* at most, since the first entry came */
+	GROUP_GAP_NS = 400000,		/* at most without another one */
+	FULL_RETRY_NS = 200000000,
+};
+
+struct work {
+	enum { WORK_APPEND, WORK_IMAGE, WORK_COMPACT, WORK_SPACE, WORK_STOP, WORK_QUIT } kind;
+	struct append a;
+	uint64_t last;			/* of the batches; 0: none */
+	size_t entries, bytes;
+	struct changes *c;
+};
+
+static uint64_t
+mono_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* ---- answers */
+
+static void
+tell(struct store *s)
+{
+	(void)uv_async_send(s->async);
+}
+
+static void
+tell_failed(struct store *s, const char *what, const char *why)
+{
+	pthread_mutex_lock(&s->mutex);
+	s->answers.failed = true;
+	(void)snprintf(s->answers.text, sizeof(s->answers.text), "%s: %s: %s", s->path, what, why);
+	pthread_mutex_unlock(&s->mutex);
+	tell(s);
+}
+
+static void
+tell_full(struct store *s, bool full)
+{
+	s->full = full;
+	pthread_mutex_lock(&s->mutex);
+	s->answers.space = true;
+	s->answers.full = full;
+	pthread_mutex_unlock(&s->mutex);
+	tell(s);
+}
+
+/* ---- what comes next; called with the mutex held */
+
+static bool
+has_entries(const struct store *s)
+{
+	return s->batches != NULL || s->state;
+}
+
+/* Until when to let entries gather, 0: they go now. */
+static uint64_t
+gather_until(const struct store *s, uint64_t now)
+{
+	uint64_t latest = s->first_ns + GROUP_WAIT_NS, gap = s->newest_ns + GROUP_GAP_NS;
+	uint64_t until = latest < gap ? latest : gap;
+
+	if (s->state || s->stopping || s->nentries >= s->want || until <= now)
+		return 0;
+	return until;
+}
+
+static void
+wait_until(struct store *s, uint64_t ns)
+{
+	struct timespec t = { (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
+
+	(void)pthread_cond_timedwait(&s->wake, &s->mutex, &t);
+}
+
+static void
+take_entries(struct store *s, struct work *w)
+{
+	w->kind = WORK_APPEND;
+	w->a = (struct append){ .batches = s->batches, .state = s->state, .term = s->term, .vote = s->vote };
+	w->entries = s->nentries;
+	w->last = 0;
+	w->bytes = 0;
+	for (const struct batch *b = s->batches; b != NULL; b = b->store_next) {
+		w->last = batch_last(b);
+		w->bytes += b->bytes.len;
+	}
+	if (s->servers_index != 0) {
+		struct buf taken = s->servers_in;
+
+		s->servers_in = s->servers;
+		s->servers = taken;
+		w->a.servers = &s->servers;
+		w->a.servers_index = s->servers_index;
+	}
+	s->batches = NULL;
+	s->batches_tail = &s->batches;
+	s->nentries = 0;
+	s->state = false;
+	s->servers_index = 0;
+}
+
+static void
+take_changes(struct store *s, struct work *w)
+{
+	w->kind = WORK_IMAGE;
+	w->c = s->changes;
+	s->changes = w->c->next;
+	if (s->changes == NULL)
+		s->changes_tail = &s->changes;
+	s->changes_bytes -= w->c->bytes.len;
+}
+
+/* Wait, and say what to do. */
+static void
+next_work(struct store *s, struct work *w)
+{
+	uint64_t now, until;
+
+	pthread_mutex_lock(&s->mutex);
+	for (;;) {
+		now = mono_ns();
+		until = gather_until(s, now);
+		if (s->quit) {
+			w->kind = WORK_QUIT;
+			break;
+		}
+		if (has_entries(s) && until == 0 && s->changes_bytes < STORE_IMAGE_LAG_MAX) {
+			take_entries(s, w);
+			break;
+		}
+		if (s->changes != NULL) {
+			take_changes(s, w);
+			break;
+		}
+		if (s->compact_upto != 0) {
+			w->kind = WORK_COMPACT;
+			break;
+		}
+		if (has_entries(s)) {
+			wait_until(s, until);
+		} else if (s->stopping) {
+			w->kind = WORK_STOP;
+			break;
+		} else if (s->full) {
+			wait_until(s, now + FULL_RETRY_NS);
+			if (!has_entries(s) && !s->quit) {
+				w->kind = WORK_SPACE;
+				break;
+			}
+		} else {
+			(void)pthread_cond_wait(&s->wake, &s->mutex);
+		}
+	}
+	pthread_mutex_unlock(&s->mutex);
+}
+
+/* ---- room on the disk */
+
+/* New entries are refused while less than the reserve is left; a fifth more ends it. */
+static void
+check_space(struct store *s)
+{
+	uint64_t space = datadir_space(&s->dir), min = s->config.space_min;
+	bool made;
+
+	if (!s->full && space < min) {
+		tell_full(s, true);
+		/* May give back log files that are no longer needed. */
+		(void)env_checkpoint(&s->env, 0, &made);
+	} else if (s->full && space >= min + min / 5) {
+		tell_full(s, false);
+	}
+}
+
+/* Entries that were accepted may use the reserve, but for a part that Berkeley DB itself may need. */
+static bool
+room_for(struct store *s, size_t bytes)
+{
+	return datadir_space(&s->dir) > s->config.space_min / 2 + 3 * (uint64_t)bytes;
+}
+
+/* Wait for room. False: told to quit. */
+static bool
+wait_for_room(struct store *s, size_t bytes)
+{
+	bool quit = false;
+
+	while (!quit && !room_for(s, bytes)) {
+		pthread_mutex_lock(&s->mutex);
+		wait_until(s, mono_ns() + FULL_RETRY_NS);
+		quit = s->quit || s->stopping;
+		pthread_mutex_unlock(&s->mutex);
+	}
+	return !quit;
+}
+
+/* ---- doing it */
+
+static void
+told_durable(struct store *s, const struct work *w, uint64_t ns)
+{
+	pthread_mutex_lock(&s->mutex);
+	s->answers.durable = true;
+	s->answers.d = s->durable;
+	s->answers.index_term = s->last_term;
+	s->stats.syncs++;
+	s->stats.entries += w->entries;
+	s->stats.sync_ns += ns;
+	/* Who was answered now and who waits already will all be back soon. */
+	s->want = w->entries + s->nentries;
+	s->want = s->want > GROUP_FEW ? s->want * 3 / 4 : 1;
+	pthread_mutex_unlock(&s->mutex);
+	tell(s);
+}
+
+static bool
+do_append(struct store *s, struct work *w)
+{
+	uint64_t began;
+	int rc;
+
+	check_space(s);
+	if (!wait_for_room(s, w->bytes))
+		return false;
+	w->a.last_term = s->last_term;
+	began = mono_ns();
+	rc = log_append(&s->env, &w->a);
+	if (rc != 0) {
+		tell_failed(s, "cannot write the log", env_error(&s->env, rc));
+		return false;
+	}
+	if (w->a.state) {
+		s->durable.term = w->a.term;
+		s->durable.vote = w->a.vote;
+	}
+	if (w->last != 0) {
+		s->durable.last = w->last;
+		for (const struct batch *b = w->a.batches; b != NULL; b = b->store_next)
+			s->last_term = b->term;
+	}
+	rc = datadir_durable(&s->dir, &s->durable);
+	if (rc < 0) {
+		tell_failed(s, "cannot write the file named durable", err_text(rc));
+		return false;
+	}
+	told_durable(s, w, mono_ns() - began);
+	return true;
+}
+
+static bool
+checkpoint(struct store *s, uint64_t bytes)
+{
+	bool made = false;
+	int rc = env_checkpoint(&s->env, bytes, &made);
+
+	if (rc != 0) {
+		tell_failed(s, "cannot make a checkpoint", env_error(&s->env, rc));
+		return false;
+	}
+	if (!made)
+		return true;
+	if (s->image_applied > s->config.trailing)
+		s->compact_upto = s->image_applied - s->config.trailing;
+	pthread_mutex_lock(&s->mutex);
+	s->stats.checkpoints++;
+	pthread_mutex_unlock(&s->mutex);
+	return true;
+}
+
+static bool
+do_image(struct store *s, struct work *w)
+{
+	uint64_t records = 0;
+	int rc;
+
+	check_space(s);
+	if (!wait_for_room(s, w->c->bytes.len)) {
+		changes_free(w->c);
+		return false;
+	}
+	rc = image_write(&s->env, w->c, &records);
+	s->image_applied = w->c->applied;
+	changes_free(w->c);
+	if (rc != 0) {
+		tell_failed(s, "cannot write the image of the state", env_error(&s->env, rc));
+		return false;
+	}
+	pthread_mutex_lock(&s->mutex);
+	s->stats.image_commits++;
+	s->stats.image_records += records;
+	s->stats.applied_on_disk = s->image_applied;
+	pthread_mutex_unlock(&s->mutex);
+	return checkpoint(s, s->config.checkpoint_bytes);
+}
+
+static bool
+do_compact(struct store *s)
+{
+	uint64_t base = 0;
+	bool more = false;
+	int rc = log_compact(&s->env, s->compact_upto, &base, &more);
+
+	if (rc != 0) {
+		tell_failed(s, "cannot shorten the log", env_error(&s->env, rc));
+		return false;
+	}
+	if (!more)
+		s->compact_upto = 0;
+	pthread_mutex_lock(&s->mutex);
+	s->answers.compacted = true;
+	s->answers.base = base;
+	pthread_mutex_unlock(&s->mutex);
+	tell(s);
+	return true;
+}
+
+/* Everything is written: a last checkpoint makes the next start quick. */
+static void
+do_stop(struct store *s)
+{
+	bool made;
+
+	(void)env_checkpoint(&s->env, 0, &made);
+	pthread_mutex_lock(&s->mutex);
+	s->answers.stopped = true;
+	pthread_mutex_unlock(&s->mutex);
+	tell(s);
+}
+
+void *
+store_thread(void *arg)
+{
+	struct store *s = arg;
+	struct work w = { 0 };
+	bool go = true;
+
+	check_space(s);
+	while (go) {
+		next_work(s, &w);
+		switch (w.kind) {
+		case WORK_APPEND:
+			go = do_append(s, &w);
+			break;
+		case WORK_IMAGE:
+			go = do_image(s, &w);
+			break;
+		case WORK_COMPACT:
+			go = do_compact(s);
+			break;
+		case WORK_SPACE:
+			check_space(s);
+			break;
+		case WORK_STOP:
+			do_stop(s);
+			go = false;
+			break;
+		case WORK_QUIT:
+			go = false;
+			break;
+		}
+	}
+	return NULL;
+}
