@@ -1,0 +1,25 @@
+/*
+ * gzip.h - compressing answers.
+ *
+ * The compressor's state (some 270 KiB) is made when it is first needed and
+ * given back when it has been idle.
+ */
+#ifndef HTTPD_GZIP_H
+#define HTTPD_GZIP_H
+
+#include "lib/buf.h"
+#include "lib/loop.h"
+#include "lib/str.h"
+
+struct gzip;
+
+struct gzip *gzip_new(struct loop *l);
+void gzip_free(struct gzip *g);
+
+/* Replace b by its compressed form; negative, and b as it was, when that failed or would not be shorter. */
+int gzip_buf(struct gzip *g, struct buf *b);
+
+/* Whether an Accept-Encoding header lets us. */
+bool gzip_accepted(struct str header);
+
+#endif

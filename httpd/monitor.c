@@ -1,0 +1,278 @@
+/* monitor.c - /v1/agent/monitor */
+#include "httpd/monitor.h"
+
+#include <stdlib.h>
+
+#include "httpd/hangup.h"
+#include "httpd/respond.h"
+#include "httpd/routes.h"
+#include "httpd/server.h"
+
+enum { CREDIT = 64, FLUSH_MS = 200, BUFFER_MAX = 4 * 1024 * 1024 };
+
+struct monitor;
+
+struct source {
+	struct monitor *monitor;
+	enum peer peer;
+	uint32_t call;
+	uint64_t credited;	/* peer_link.connects when it got its first credit */
+	uint32_t taken;		/* lines since credit was given back */
+};
+
+struct monitor {
+	struct monitor *next, **prev;
+	struct monitors *all;
+	struct request *r;
+	struct log_query query;
+	struct source sources[PEERS];
+	struct buf out;
+	struct hangup hangup;
+	bool suspended, ended;
+};
+
+struct monitors {
+	struct httpd *h;
+	struct monitor *list;
+	unsigned n;
+	uv_timer_t *flush;
+	struct hangups *hangups;
+};
+
+/* ---- lines in */
+
+static void
+on_line(void *arg, const struct rpc_answer *a)
+{
+	struct source *s = arg;
+	struct arena none = ARENA_INIT(0);
+	struct mp_r in = mp_r_init(a->body, a->len);
+	struct log_line line;
+
+	if (!a->is_event) {
+		/* That daemon does not let us, or is gone for good: the others go on. */
+		s->call = 0;
+		return;
+	}
+	s->taken++;
+	if (record_decode(&rec_log_line, &in, &line, &none) < 0)
+		return;
+	if (buf_add(&s->monitor->out, line.text.p, line.text.len) == 0 && buf_addc(&s->monitor->out, '\n') < 0)
+		s->monitor->out.len -= line.text.len;
+}
+
+static void
+subscribe(struct monitor *m)
+{
+	for (int i = 0; i < PEERS; i++) {
+		struct source *s = &m->sources[i];
+
+		*s = (struct source){ .monitor = m, .peer = (enum peer)i };
+		s->call = rpc_call_record(m->all->h->peers[i].client, OP_DAEMON_LOG, NULL, &m->query,
+		    RPC_NO_DEADLINE | RPC_RETRY, 0, on_line, s);
+	}
+}
+
+/* The first credit on each new connection; what the client took, again. */
+static void
+give_credit(struct monitor *m)
+{
+	for (int i = 0; i < PEERS; i++) {
+		struct source *s = &m->sources[i];
+		struct peer_link *p = &m->all->h->peers[i];
+
+		if (s->call == 0 || !rpc_client_connected(p->client))
+			continue;
+		if (s->credited != p->connects)
+			rpc_give_credit(p->client, s->call, CREDIT);
+		else if (s->taken > 0 && m->out.len == 0)
+			rpc_give_credit(p->client, s->call, s->taken);
+		else
+			continue;
+		s->credited = p->connects;
+		s->taken = 0;
+	}
+}
+
+/* ---- bytes out */
+
+static void
+resume(struct monitor *m)
+{
+	if (!m->suspended)
+		return;
+	m->suspended = false;
+	MHD_resume_connection(m->r->conn);
+	server_kick(m->all->h);
+}
+
+static void
+on_flush(uv_timer_t *t)
+{
+	struct monitors *ms = t->data;
+
+	for (struct monitor *m = ms->list; m != NULL; m = m->next) {
+		give_credit(m);
+		if (m->out.len > 0)
+			resume(m);
+	}
+}
+
+static ssize_t
+read_lines(void *cls, uint64_t pos, char *buf, size_t max)
+{
+	struct monitor *m = cls;
+	size_t n = m->out.len < max ? m->out.len : max;
+
+	(void)pos;
+	if (n > 0) {
+		memcpy(buf, m->out.data, n);
+		buf_consume(&m->out, n);
+		return (ssize_t)n;
+	}
+	if (m->ended)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	MHD_suspend_connection(m->r->conn);
+	m->suspended = true;
+	return 0;
+}
+
+static void
+end(struct monitor *m)
+{
+	hangup_unwatch(m->all->hangups, &m->hangup);
+	m->ended = true;
+	resume(m);
+}
+
+static void
+on_hangup(struct hangup *hu)
+{
+	end((struct monitor *)(void *)((char *)hu - offsetof(struct monitor, hangup)));
+}
+
+/* ---- a stream's life */
+
+static struct monitor *
+monitor_new(struct request *r, const struct log_query *q)
+{
+	struct monitors *ms = r->h->monitors;
+	const union MHD_ConnectionInfo *ci = MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+	struct monitor *m = calloc(1, sizeof(*m));
+
+	if (m == NULL)
+		return NULL;
+	m->all = ms;
+	m->r = r;
+	m->query = *q;
+	m->hangup.cb = on_hangup;
+	buf_init(&m->out, BUFFER_MAX);
+	if (ci == NULL || hangup_watch(ms->hangups, &m->hangup, ci->connect_fd) < 0) {
+		free(m);
+		return NULL;
+	}
+	m->next = ms->list;
+	m->prev = &ms->list;
+	if (m->next != NULL)
+		m->next->prev = &m->next;
+	ms->list = m;
+	if (ms->n++ == 0)
+		(void)uv_timer_start(ms->flush, on_flush, 1, FLUSH_MS);
+	r->monitor = m;
+	subscribe(m);
+	return m;
+}
+
+void
+monitor_leave(struct request *r)
+{
+	struct monitor *m = r->monitor;
+
+	if (m == NULL)
+		return;
+	for (int i = 0; i < PEERS; i++)
+		if (m->sources[i].call != 0)
+			rpc_cancel(m->all->h->peers[i].client, m->sources[i].call);
+	hangup_unwatch(m->all->hangups, &m->hangup);
+	*m->prev = m->next;
+	if (m->next != NULL)
+		m->next->prev = m->prev;
+	if (--m->all->n == 0)
+		(void)uv_timer_stop(m->all->flush);
+	r->monitor = NULL;
+	buf_release(&m->out);
+	free(m);
+}
+
+void
+agent_monitor(struct request *r)
+{
+	const struct str *level = param_get(&r->params, "loglevel");
+	struct log_query q = { .level = level != NULL ? *level : STR("INFO"), .json = param_has(&r->params, "logjson") };
+	enum log_level parsed;
+	char name[32];
+	struct monitor *m;
+
+	(void)snprintf(name, sizeof(name), "%.*s", STR_ARG(q.level));
+	if (q.level.len >= sizeof(name) || log_level_parse(q.level.len > 0 ? name : "info", &parsed) < 0) {
+		respond_text(r, 400, "Bad request: Unknown log level: %.*s", STR_ARG(q.level));
+		return;
+	}
+	if (r->h->monitors->n >= HTTP_MONITORS_MAX || r->h->d->draining) {
+		respond_text(r, 429, "too many log monitors");
+		return;
+	}
+	m = monitor_new(r, &q);
+	r->reply.content = CONTENT_LOG;
+	r->shared = m != NULL ? shared_reply_stream(r->h, &r->view, &r->reply, read_lines, m) : NULL;
+	if (r->shared == NULL)
+		respond_empty(r, 500);
+	else
+		respond_done(r);
+}
+
+/* ---- all of them */
+
+struct monitors *
+monitors_new(struct httpd *h)
+{
+	struct monitors *ms = calloc(1, sizeof(*ms));
+
+	if (ms == NULL)
+		return NULL;
+	ms->h = h;
+	ms->flush = malloc(sizeof(*ms->flush));
+	ms->hangups = hangups_new(&h->d->loop);
+	if (ms->flush == NULL || ms->hangups == NULL) {
+		free(ms->flush);
+		hangups_free(ms->hangups);
+		free(ms);
+		return NULL;
+	}
+	(void)uv_timer_init(&h->d->loop.uv, ms->flush);
+	ms->flush->data = ms;
+	return ms;
+}
+
+void
+monitors_end_all(struct monitors *ms)
+{
+	for (struct monitor *m = ms->list; m != NULL; m = m->next)
+		end(m);
+}
+
+static void
+free_handle(uv_handle_t *u)
+{
+	free(u);
+}
+
+void
+monitors_free(struct monitors *ms)
+{
+	if (ms == NULL)
+		return;
+	uv_close((uv_handle_t *)ms->flush, free_handle);
+	hangups_free(ms->hangups);
+	free(ms);
+}

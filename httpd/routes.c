@@ -1,0 +1,174 @@
+/* routes.c - the one table of endpoints, hot ones and more exact ones first. */
+#include "httpd/routes.h"
+
+#include <stdio.h>
+
+#define R RT_READ
+#define B (RT_READ | RT_BLOCK)
+#define DISC (RT_DC | RT_READ | RT_BLOCK | RT_DISCOVERY)
+
+static const struct route routes[] = {
+	/* path                            methods                    common parameters        permission          operation                   handler */
+	{ "/v1/kv/",                       M_GET | M_PUT | M_DELETE,  RT_DC | B | RT_VALUE,    "key:read, key:write", 0,                         kv_serve },
+	{ "/v1/health/service/",           M_GET,                     DISC | RT_CACHED,        "service:read, node:read", OP_HEALTH_SERVICE,     health_service },
+	{ "/v1/health/node/",              M_GET,                     DISC,                    "node:read",        OP_HEALTH_NODE,             health_node },
+	{ "/v1/health/checks/",            M_GET,                     DISC,                    "service:read",     OP_HEALTH_CHECKS,           health_checks },
+	{ "/v1/health/state/",             M_GET,                     DISC,                    "node:read",        OP_HEALTH_STATE,            health_state },
+
+	{ "/v1/catalog/service/",          M_GET,                     DISC | RT_CACHED,        "service:read, node:read", OP_CATALOG_SERVICE,    catalog_service },
+	{ "/v1/catalog/services",          M_GET,                     DISC | RT_CACHED,        "service:read",     OP_CATALOG_SERVICES,        catalog_services },
+	{ "/v1/catalog/nodes",             M_GET,                     DISC,                    "node:read",        OP_CATALOG_NODES,           catalog_nodes },
+	{ "/v1/catalog/node/",             M_GET,                     DISC,                    "node:read, service:read", OP_CATALOG_NODE,       catalog_node },
+	{ "/v1/catalog/node-services/",    M_GET,                     DISC,                    "node:read, service:read", OP_CATALOG_NODE_SERVICES, catalog_node },
+	{ "/v1/catalog/datacenters",       M_GET,                     R | RT_DISCOVERY | RT_CACHED, "none",        OP_CATALOG_DATACENTERS,     catalog_datacenters },
+	{ "/v1/catalog/register",          M_PUT,                     RT_DC,                   "node:write, service:write", OP_CATALOG_REGISTER, catalog_register },
+	{ "/v1/catalog/deregister",        M_PUT,                     RT_DC,                   "node:write, service:write", OP_CATALOG_DEREGISTER, catalog_deregister },
+
+	{ "/v1/session/create",            M_PUT,                     RT_DC,                   "session:write",    OP_SESSION_CREATE,          session_create },
+	{ "/v1/session/destroy/",          M_PUT,                     RT_DC,                   "session:write",    OP_SESSION_DESTROY,         session_destroy },
+	{ "/v1/session/renew/",            M_PUT,                     RT_DC,                   "session:write",    OP_SESSION_RENEW,           session_renew },
+	{ "/v1/session/info/",             M_GET,                     RT_DC | B,               "session:read",     OP_SESSION_INFO,            session_info },
+	{ "/v1/session/node/",             M_GET,                     RT_DC | B,               "session:read",     OP_SESSION_NODE,            session_node },
+	{ "/v1/session/list",              M_GET,                     RT_DC | B,               "session:read",     OP_SESSION_LIST,            session_list },
+
+	{ "/v1/txn",                       M_PUT,                     RT_DC | R | RT_TXN,      "as each operation", OP_TXN_APPLY,              txn_apply },
+
+	{ "/v1/status/leader",             M_GET,                     RT_DC,                   "none",             OP_STATUS_LEADER,           status_leader },
+	{ "/v1/status/peers",              M_GET,                     RT_DC,                   "none",             OP_STATUS_PEERS,            status_peers },
+
+	{ "/v1/agent/check/pass/",         M_PUT,                     0,                       "service:write or node:write", OP_AGENT_CHECK_UPDATE, agent_check_result },
+	{ "/v1/agent/check/warn/",         M_PUT,                     0,                       "service:write or node:write", OP_AGENT_CHECK_UPDATE, agent_check_result },
+	{ "/v1/agent/check/fail/",         M_PUT,                     0,                       "service:write or node:write", OP_AGENT_CHECK_UPDATE, agent_check_result },
+	{ "/v1/agent/check/update/",       M_PUT,                     0,                       "service:write or node:write", OP_AGENT_CHECK_UPDATE, agent_check_update },
+	{ "/v1/agent/check/register",      M_PUT,                     0,                       "service:write or node:write", OP_AGENT_CHECK_REGISTER, agent_check_register },
+	{ "/v1/agent/check/deregister/",   M_PUT,                     0,                       "service:write or node:write", OP_AGENT_CHECK_DEREGISTER, agent_check_deregister },
+	{ "/v1/agent/checks",              M_GET,                     0,                       "service:read, node:read", OP_AGENT_CHECKS,      agent_checks },
+	{ "/v1/agent/services",            M_GET,                     0,                       "service:read",     OP_AGENT_SERVICES,          agent_services },
+	{ "/v1/agent/service/register",    M_PUT,                     0,                       "service:write",    OP_AGENT_SERVICE_REGISTER,  agent_service_register },
+	{ "/v1/agent/service/deregister/", M_PUT,                     0,                       "service:write",    OP_AGENT_SERVICE_DEREGISTER, agent_service_deregister },
+	{ "/v1/agent/service/maintenance/", M_PUT,                    0,                       "service:write",    OP_AGENT_MAINTENANCE,       agent_service_maintenance },
+	{ "/v1/agent/service/",            M_GET,                     RT_BLOCK,                "service:read",     OP_AGENT_SERVICE,           agent_service },
+	{ "/v1/agent/health/service/id/",  M_GET,                     0,                       "service:read",     OP_AGENT_HEALTH,            agent_health_by_id },
+	{ "/v1/agent/health/service/name/", M_GET,                    0,                       "service:read",     OP_AGENT_HEALTH,            agent_health_by_name },
+	{ "/v1/agent/maintenance",         M_PUT,                     0,                       "node:write",       OP_AGENT_MAINTENANCE,       agent_node_maintenance },
+	{ "/v1/agent/self",                M_GET,                     0,                       "agent:read",       0,                          agent_self },
+	{ "/v1/agent/host",                M_GET,                     0,                       "operator:read",    0,                          agent_host },
+	{ "/v1/agent/version",             M_GET,                     0,                       "agent:read",       0,                          agent_version },
+	{ "/v1/agent/members",             M_GET,                     0,                       "node:read",        OP_GOSSIP_MEMBERS,          agent_members },
+	{ "/v1/agent/join/",               M_PUT,                     0,                       "agent:write",      OP_GOSSIP_JOIN,             agent_join },
+	{ "/v1/agent/leave",               M_PUT,                     0,                       "agent:write",      OP_AGENT_LEAVE,             agent_leave },
+	{ "/v1/agent/force-leave/",        M_PUT,                     0,                       "operator:write",   OP_GOSSIP_FORCE_LEAVE,      agent_force_leave },
+	{ "/v1/agent/reload",              M_PUT,                     0,                       "agent:write",      OP_AGENT_RELOAD,            agent_reload },
+	{ "/v1/agent/monitor",             M_GET,                     0,                       "agent:read",       OP_DAEMON_LOG,              agent_monitor },
+	{ "/v1/agent/metrics",             M_GET,                     0,                       "agent:read",       OP_DAEMON_METRICS,          agent_metrics },
+
+	/* ACLs cannot be enabled yet, and Consul answers these the same way then. */
+	{ "/v1/agent/token/",              M_PUT,                     0,                       "agent:write",      0,                          acl_disabled },
+	{ "/v1/acl/bootstrap",             M_PUT,                     0,                       "none",             0,                          acl_disabled },
+	{ "/v1/acl/login",                 M_POST,                    0,                       "none",             0,                          acl_disabled },
+	{ "/v1/acl/logout",                M_POST,                    0,                       "none",             0,                          acl_disabled },
+	{ "/v1/acl/replication",           M_GET,                     0,                       "acl:read",         0,                          acl_disabled },
+	{ "/v1/acl/policies",              M_GET,                     0,                       "acl:read",         0,                          acl_disabled },
+	{ "/v1/acl/policy",                M_PUT,                     0,                       "acl:write",        0,                          acl_disabled },
+	{ "/v1/acl/policy/name/",          M_GET,                     0,                       "acl:read",         0,                          acl_disabled },
+	{ "/v1/acl/policy/",               M_GET | M_PUT | M_DELETE,  0,                       "acl:read, acl:write", 0,                       acl_disabled },
+	{ "/v1/acl/roles",                 M_GET,                     0,                       "acl:read",         0,                          acl_disabled },
+	{ "/v1/acl/role",                  M_PUT,                     0,                       "acl:write",        0,                          acl_disabled },
+	{ "/v1/acl/role/name/",            M_GET,                     0,                       "acl:read",         0,                          acl_disabled },
+	{ "/v1/acl/role/",                 M_GET | M_PUT | M_DELETE,  0,                       "acl:read, acl:write", 0,                       acl_disabled },
+	{ "/v1/acl/binding-rules",         M_GET,                     0,                       "acl:read",         0,                          acl_disabled },
+	{ "/v1/acl/binding-rule",          M_PUT,                     0,                       "acl:write",        0,                          acl_disabled },
+	{ "/v1/acl/binding-rule/",         M_GET | M_PUT | M_DELETE,  0,                       "acl:read, acl:write", 0,                       acl_disabled },
+	{ "/v1/acl/auth-methods",          M_GET,                     0,                       "acl:read",         0,                          acl_disabled },
+	{ "/v1/acl/auth-method",           M_PUT,                     0,                       "acl:write",        0,                          acl_disabled },
+	{ "/v1/acl/auth-method/",          M_GET | M_PUT | M_DELETE,  0,                       "acl:read, acl:write", 0,                       acl_disabled },
+	{ "/v1/acl/tokens",                M_GET,                     0,                       "acl:read",         0,                          acl_disabled },
+	{ "/v1/acl/token/self",            M_GET,                     0,                       "none",             0,                          acl_disabled },
+	{ "/v1/acl/token",                 M_PUT,                     0,                       "acl:write",        0,                          acl_disabled },
+	{ "/v1/acl/token/",                M_GET | M_PUT | M_DELETE,  0,                       "acl:read, acl:write", 0,                       acl_disabled },
+
+	{ "/",                             M_GET,                     RT_PLAIN,                "none",             0,                          root_get },
+};
+
+#undef R
+#undef B
+#undef DISC
+
+const struct route *
+route_find(struct str path, struct str *ret_rest)
+{
+	for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+		const char *p = routes[i].path;
+		size_t n = strlen(p);
+
+		/* "/" is itself alone: every path would be below it. */
+		if (n > path.len || (n < path.len && (n == 1 || p[n - 1] != '/')) || memcmp(p, path.p, n) != 0)
+			continue;
+		*ret_rest = (struct str){ path.p + n, path.len - n };
+		return &routes[i];
+	}
+	return NULL;
+}
+
+bool
+route_is_dir(struct str path)
+{
+	for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+		size_t n = strlen(routes[i].path);
+
+		if (n == path.len + 1 && routes[i].path[n - 1] == '/' && memcmp(routes[i].path, path.p, path.len) == 0)
+			return true;
+	}
+	return false;
+}
+
+const struct route *
+route_row(unsigned i)
+{
+	return i < ARRAY_LEN(routes) ? &routes[i] : NULL;
+}
+
+void
+route_allow(const struct route *rt, char text[ALLOW_TEXT_MAX])
+{
+	static const struct {
+		enum http_method bit;
+		const char *name;
+	} names[] = { { M_GET, ",GET" }, { M_PUT, ",PUT" }, { M_POST, ",POST" }, { M_DELETE, ",DELETE" } };
+
+	(void)strcpy(text, "OPTIONS");
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if ((rt->methods & names[i].bit) != 0)
+			(void)strcat(text, names[i].name);
+}
+
+/* The name of a row's metric: its path with dots, "_" for what follows a prefix. */
+static struct metric_slot *
+route_metric(const struct route *rt, enum http_method method, const char *method_name)
+{
+	static struct metric_slot *slots[ARRAY_LEN(routes)][3];
+	size_t m = method == M_GET ? 0 : method == M_PUT ? 1 : 2;
+	struct metric_slot **slot = &slots[rt - routes][m];
+	char name[METRIC_NAME_MAX];
+	size_t n;
+
+	if (*slot != NULL)
+		return *slot;
+	n = (size_t)snprintf(name, sizeof(name) - 1, "http.%s%s", method_name, rt->path);
+	if (n > sizeof(name) - 2)
+		n = sizeof(name) - 2;
+	for (size_t i = 0; i < n; i++)
+		if (name[i] == '/')
+			name[i] = '.';
+	if (name[n - 1] == '.')
+		(void)strcpy(name + n, "_");
+	*slot = metric_get(name, METRIC_SAMPLE);
+	return *slot;
+}
+
+void
+route_measure(const struct request *r, uint64_t ns)
+{
+	if (r->route != NULL && (r->route->methods & r->method) != 0)
+		metric_add(route_metric(r->route, r->method, r->method_name), (double)ns / 1e6);
+}
