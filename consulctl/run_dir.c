@@ -6,6 +6,7 @@
 #include <ftw.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,25 +246,44 @@ run_dir_open_temporary(struct run_dir *r, struct buf *err)
 	return open_inside(r, err);
 }
 
-/* ---- waiting for the former agent's daemons */
+/* ---- waiting for the former agent's daemons (lib/daemon.c: hold_lock()) */
 
-/* A connection ends with the process that holds the other end. False when it outlives the deadline. */
+/* False when the lock is held until the deadline. */
 static bool
-wait_gone(int dir_fd, const char *name, uint64_t deadline)
+wait_lock(int fd, uint64_t deadline)
 {
-	int fd;
-
-	while ((fd = sock_unix_connect(dir_fd, name)) >= 0) {
-		struct pollfd p = { .fd = fd, .events = POLLRDHUP };
-		uint64_t now = clock_ms();
-
-		if (now < deadline)
-			(void)poll(&p, 1, (int)(deadline - now));
-		close(fd);
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		if (clock_ms() >= deadline)
 			return false;
+		(void)poll(NULL, 0, RUN_DIR_POLL_MS);
 	}
 	return true;
+}
+
+/* The holder's pid when it belongs to a supervisor, which must be dead since its directory is ours; 0 otherwise. */
+static pid_t
+orphan_holder(int fd)
+{
+	char text[64] = "";
+	int pid = 0, parent = 0;
+
+	if (pread(fd, text, sizeof(text) - 1, 0) < 0 || sscanf(text, "%d %d", &pid, &parent) != 2)
+		return 0;
+	return pid > 1 && parent > 0 ? pid : 0;
+}
+
+/* Wait, then kill what hangs. False when it is still there. */
+static bool
+wait_gone(int fd, uint64_t deadline)
+{
+	pid_t pid;
+
+	if (wait_lock(fd, deadline))
+		return true;
+	pid = orphan_holder(fd);
+	if (pid == 0 || kill(pid, SIGKILL) < 0)
+		return false;
+	return wait_lock(fd, clock_ms() + RUN_DIR_WAIT_MS);
 }
 
 int
@@ -273,10 +293,17 @@ run_dir_wait_unused(const struct run_dir *r, const char *const *names, size_t n,
 
 	for (size_t i = 0; i < n; i++) {
 		char name[64];
+		bool gone;
+		int fd;
 
-		snprintf(name, sizeof(name), "%s.sock", names[i]);
-		if (!wait_gone(r->fd, name, deadline))
-			return refuse(-EBUSY, err, "%s is already running on %s/%s", names[i], r->path, name);
+		snprintf(name, sizeof(name), "%s.lock", names[i]);
+		fd = openat(r->fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+		if (fd < 0)
+			continue;
+		gone = wait_gone(fd, deadline);
+		close(fd);
+		if (!gone)
+			return refuse(-EBUSY, err, "%s is already running, see %s/%s", names[i], r->path, name);
 	}
 	return 0;
 }

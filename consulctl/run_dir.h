@@ -15,7 +15,8 @@
 
 enum {
 	RUN_DIR_FILES_MAX = 8,		/* written in one go */
-	RUN_DIR_WAIT_MS = 2500,		/* for the daemons of an agent that was killed */
+	RUN_DIR_WAIT_MS = 2000,		/* for the daemons of an agent that was killed; then they are killed, too */
+	RUN_DIR_POLL_MS = 2,
 };
 
 struct run_dir {
@@ -33,7 +34,11 @@ int MUST_CHECK run_dir_open(struct run_dir *r, const char *data_dir, struct buf 
 /* A new one in $TMPDIR; those of killed -dev agents are removed from there. */
 int MUST_CHECK run_dir_open_temporary(struct run_dir *r, struct buf *err);
 
-/* Wait until nobody answers on NAME.sock any more. -EBUSY with a sentence when one does after RUN_DIR_WAIT_MS. */
+/*
+ * Wait until nobody holds NAME.lock any more: the daemons of an agent that was
+ * killed are about to end. -EBUSY with a sentence when one runs that has no
+ * supervisor.
+ */
 int MUST_CHECK run_dir_wait_unused(const struct run_dir *r, const char *const *names, size_t n, struct buf *err);
 
 struct run_dir_file {

@@ -10,6 +10,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -520,11 +521,40 @@ open_run_dir(struct daemon *d)
 	return d->run_fd < 0 ? d->run_fd : 0;
 }
 
+/*
+ * RUNDIR/NAME.lock is held until the very end of the process: there is one
+ * NAME in a runtime directory, and a new supervisor sees when the daemons of
+ * one that was killed have gone. It holds our pid and that supervisor's.
+ */
+static int
+hold_lock(struct daemon *d)
+{
+	const char *parent = getenv("CONSULCTL_PARENT");
+	char name[64];
+	int fd, rc;
+
+	(void)snprintf(name, sizeof(name), "%s.lock", d->spec->name);
+	fd = openat(d->run_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		rc = -errno;
+		log_err("agent", "%s %s/%s: %s", rc == -EWOULDBLOCK ? "already running, see" : "cannot lock", d->run_dir, name,
+		    err_text(rc));
+		if (fd >= 0)
+			(void)close(fd);
+		return rc;
+	}
+	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d %s\n", (int)getpid(), parent != NULL ? parent : "0") < 0)
+		log_warn("agent", "cannot write %s/%s: %s", d->run_dir, name, err_text(-errno));
+	return 0;
+}
+
 static int
 start(struct daemon *d)
 {
 	int rc = open_run_dir(d);
 
+	if (rc == 0)
+		rc = hold_lock(d);
 	if (rc == 0)
 		rc = loop_init(&d->loop);
 	if (rc == 0)
