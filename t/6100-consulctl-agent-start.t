@@ -10,7 +10,7 @@ use Node;
 
 my @names = qw(checkd dnsd gossipd httpd raftd);
 
-sub gone { my (@pids) = @_; return !grep { kill 0, $_ } @pids; }
+sub gone { my (@pids) = @_; return !Node::alive(@pids); }
 
 # ---- a durable server
 

@@ -10,7 +10,7 @@ use Time::HiRes qw(sleep time);
 use lib "$ENV{SRCDIR}/t/lib";
 use Node;
 
-my $n = Node->new(wait => 'leader', env => { WATCHDOG_USEC => 2_000_000 });
+my $n = Node->new(wait => 'agent', env => { WATCHDOG_USEC => 2_000_000 });
 my %p = $n->pids;
 
 sub connects
@@ -76,7 +76,7 @@ while (!$eof && time - $t0 < 10 && IO::Select->new($out)->can_read(1)) {
 }
 ok $eof, 'nobody holds its standard output';
 cmp_ok time - $t0, '<', 2, 'after 2 s';
-ok $n->wait_for(sub { !grep { kill 0, $_ } @kids }, 2), 'no daemon is left';
+ok $n->wait_for(sub { !Node::alive(@kids) }, 2), 'no daemon is left';
 ok $n->wait_for(sub { !$sleeper->() }, 2), 'nor the script';
 waitpid $pid, 0;
 close $out;

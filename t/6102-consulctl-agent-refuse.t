@@ -47,7 +47,7 @@ $n->wait_exit;
 $n->{wait} = 'agent';
 $n->start;
 ok $n->running, 'a new agent waits for the daemons of a killed one';
-ok !(grep { CORE::kill(0, $_) } values %old), 'which are gone';
+ok !Node::alive(values %old), 'which are gone';
 $n->stop;
 
 # ---- configuration

@@ -7,9 +7,9 @@ use Time::HiRes qw(sleep time);
 use lib "$ENV{SRCDIR}/t/lib";
 use Node;
 
-sub gone { my (@pids) = @_; return !grep { kill 0, $_ } @pids; }
+sub gone { my (@pids) = @_; return !Node::alive(@pids); }
 
-my $n = Node->new(wait => 'leader');
+my $n = Node->new(wait => 'agent');
 
 # ---- a server: neither signal leaves
 

@@ -180,7 +180,7 @@ sub wait_ready
 	return if $what eq 'none';
 	$ok = $self->wait_for(sub {
 		$self->running or return 1;
-		return $self->log_text =~ /agent: All daemons are ready/ if $what eq 'agent';
+		return $self->log_text =~ /All daemons are ready/ if $what eq 'agent';
 		my ($status, undef, $body) = $self->http('GET', '/v1/status/leader');
 		return $status == 200 && $body =~ /"[^"]+:/ if $what eq 'leader';
 		return $status != 599;
@@ -317,6 +317,14 @@ sub pids
 	return %pids;
 }
 
+# Those of these pids that still run (a zombie that init has not reaped yet does not).
+sub alive
+{
+	my (@pids) = @_;
+
+	return grep { _slurp("/proc/$_/stat") =~ /\) [^ZX] / } @pids;
+}
+
 sub signal
 {
 	my ($self, $sig) = @_;
@@ -363,7 +371,7 @@ sub kill
 	my %pids = $self->pids;
 	CORE::kill('KILL', $self->{pid});
 	$self->wait_exit;
-	$self->wait_for(sub { !grep { CORE::kill(0, $_) } values %pids }, 5);
+	$self->wait_for(sub { !alive(values %pids) }, 5);
 	return %pids;
 }
 
@@ -378,7 +386,7 @@ sub DESTROY
 		CORE::kill('INT', $self->{pid});
 		defined $self->wait_exit(5) or $self->kill;
 	}
-	CORE::kill('KILL', $_) for grep { _slurp("/proc/$_/stat") =~ /^\d+ \(\w+\) \w 1 / } values %pids;
+	CORE::kill('KILL', $_) for grep { _slurp("/proc/$_/environ") =~ /\Q$self->{dir}\E/ } alive(values %pids);
 	delete $self->{tmp};
 }
 
