@@ -80,7 +80,7 @@ struct watch_key {
 	struct str key;
 };
 
-/* What the answer of a query depends on. Keys point into the query or the state: copy them before either goes. */
+/* What the answer of a query depends on. Keys point into the query or the state, and last until the next call. */
 struct watch_set {
 	struct watch_key v[4];
 	size_t n;

@@ -1,0 +1,368 @@
+/* fsm.c - the state as a whole: its life, and one entry after the other. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "raftd/fsm/state.h"
+
+/* ---- life */
+
+static void
+init_trees(struct fsm *f)
+{
+	tree_init(&f->kv, &kv_tree);
+	tree_init(&f->held, &held_tree);
+	tree_init(&f->tombs, &tomb_tree);
+	tree_init(&f->delays, &delay_tree);
+	tree_init(&f->delays_due, &delay_due_tree);
+	tree_init(&f->sessions, &session_tree);
+	tree_init(&f->sessions_by_node, &session_node_tree);
+	tree_init(&f->sessions_due, &session_due_tree);
+	tree_init(&f->nodes, &node_tree);
+	tree_init(&f->nodes_by_id, &node_id_tree);
+	tree_init(&f->services, &service_tree);
+	tree_init(&f->services_by_name, &service_name_tree);
+	tree_init(&f->names, &name_tree);
+	tree_init(&f->checks, &check_tree);
+	tree_init(&f->checks_by_name, &check_name_tree);
+	tree_init(&f->origins, &origin_tree);
+}
+
+struct fsm *
+fsm_new(const struct fsm_config *c)
+{
+	struct fsm *f = calloc(1, sizeof(*f));
+
+	if (f == NULL)
+		return NULL;
+	init_trees(f);
+	f->config = *c;
+	f->datacenter = strdup(c->datacenter != NULL ? c->datacenter : "dc1");
+	f->config.datacenter = f->datacenter;
+	f->arena = malloc(sizeof(*f->arena));
+	f->enc = malloc(sizeof(*f->enc));
+	if (f->arena != NULL)
+		arena_init(f->arena, SIZE_MAX / 4);
+	if (f->enc != NULL)
+		buf_init(f->enc, FSM_ENTRY_MAX);
+	if (f->datacenter == NULL || f->arena == NULL || f->enc == NULL) {
+		fsm_free(f);
+		return NULL;
+	}
+	return f;
+}
+
+void
+fsm_free(struct fsm *f)
+{
+	if (f == NULL)
+		return;
+	change_release(f);
+	origin_release(f);
+	if (f->arena != NULL)
+		arena_release(f->arena);
+	if (f->enc != NULL)
+		buf_release(f->enc);
+	free(f->arena);
+	free(f->enc);
+	free(f->datacenter);
+	free(f);
+}
+
+uint64_t
+fsm_applied(const struct fsm *f)
+{
+	return f->applied;
+}
+
+int64_t
+fsm_time(const struct fsm *f)
+{
+	return f->time;
+}
+
+uint64_t
+fsm_tombstones(const struct fsm *f, uint64_t *ret_n)
+{
+	*ret_n = f->tombs.n;
+	return f->tomb_oldest != NULL ? f->tomb_oldest->index : 0;
+}
+
+void
+fsm_stats(const struct fsm *f, struct fsm_stats *ret)
+{
+	*ret = (struct fsm_stats){
+		.kv = f->kv.n, .kv_bytes = f->kv_bytes, .tombstones = f->tombs.n, .sessions = f->sessions.n,
+		.nodes = f->nodes.n, .services = f->services.n, .checks = f->checks.n, .origins = f->origins.n,
+	};
+}
+
+/* ---- entries */
+
+union request {
+	struct kv_op kv;
+	struct txn_request txn;
+	struct session_create session;
+	struct id_request id;
+	struct register_request reg;
+	struct deregister_request dereg;
+};
+
+/* The request of a WRITE operation. -EDECODE for one that this release does not know. */
+static int
+decode_request(const struct fsm *f, uint64_t op, struct str raw, union request *ret)
+{
+	const struct op_info *info = op <= UINT16_MAX ? op_info((uint16_t)op) : NULL;
+	struct mp_r r = mp_r_init(raw.p, raw.len);
+	int rc;
+
+	if (info == NULL || info->access != OP_ACCESS_WRITE || info->request == NULL)
+		return -EDECODE;
+	assert(info->request->size <= sizeof(*ret));
+	rc = record_decode(info->request, &r, ret, f->arena);
+	return rc == 0 && !mp_r_done(&r) ? -EDECODE : rc;
+}
+
+static int
+apply_op(struct apply *ap, const struct fsm_entry *e)
+{
+	union request q;
+	int rc = decode_request(ap->f, e->op, e->request, &q);
+
+	if (rc < 0)
+		return rc;
+	switch (e->op) {
+	case OP_KV_APPLY:
+		return kv_apply(ap, &q.kv);
+	case OP_TXN_APPLY:
+		return txn_apply(ap, &q.txn);
+	case OP_SESSION_CREATE:
+		return session_create(ap, &q.session);
+	case OP_SESSION_DESTROY:
+		return session_destroy(ap, q.id.id);
+	case OP_SESSION_RENEW:
+		return session_renew(ap, q.id.id, true);
+	case OP_CATALOG_REGISTER:
+		return catalog_register(ap, &q.reg);
+	case OP_CATALOG_DEREGISTER:
+		return catalog_deregister(ap, &q.dereg);
+	default:
+		return -EDECODE;
+	}
+}
+
+/* Renewals first: a session renewed by this very entry does not expire by it. */
+static int
+apply_tick(struct apply *ap, struct str raw)
+{
+	struct mp_r r = mp_r_init(raw.p, raw.len);
+	struct fsm_tick t;
+	int rc = record_decode(&rec_fsm_tick, &r, &t, ap->f->arena);
+
+	for (size_t i = 0; i < t.renew.n && rc == 0; i++)
+		rc = session_renew(ap, t.renew.v[i], false);
+	for (size_t i = 0; i < t.expire.n && rc == 0; i++)
+		rc = session_expire(ap, t.expire.v[i]);
+	return rc == 0 ? tomb_reap(ap, t.reap_tombstones) : rc;
+}
+
+static int
+dispatch(struct apply *ap, const struct fsm_entry *e)
+{
+	switch (e->kind) {
+	case FSM_ENTRY_NOOP:
+		return 0;
+	case FSM_ENTRY_OP:
+		return apply_op(ap, e);
+	case FSM_ENTRY_TICK:
+		return apply_tick(ap, e->request);
+	default:
+		return -EDECODE;
+	}
+}
+
+/* Apply, or undo what was begun. An error told to the asker changes nothing. */
+static int
+attempt(struct apply *ap, const struct fsm_entry *e)
+{
+	struct indexes saved = ap->f->idx;
+	size_t start = ap->w->out->len, mark = ap->f->njournal;
+	int rc = dispatch(ap, e), undone;
+
+	if (rc == 0)
+		rc = ap->w->err;
+	if (rc == 0 && !FAILED(ap))
+		return 0;
+	ap->w->out->len = start;
+	ap->f->idx = saved;
+	undone = change_undo(ap->f, mark);
+	return rc < 0 ? rc : undone;
+}
+
+static int
+decode_options(const struct fsm *f, const struct fsm_entry *e, struct query_options *ret)
+{
+	struct mp_r r = mp_r_init(e->options.p, e->options.len);
+
+	*ret = (struct query_options){ 0 };
+	return e->options.len > 0 ? record_decode(&rec_query_options, &r, ret, f->arena) : 0;
+}
+
+static int
+apply_once(struct fsm *f, uint64_t index, const struct fsm_entry *e, struct buf *result, struct fsm_error *err,
+    const struct fsm_sink *sink)
+{
+	struct mp_w w = mp_w_init(result);
+	struct apply ap = { f, index, f->time, &w, err };
+	size_t start = result->len;
+	struct query_options q;
+	bool done;
+	int rc;
+
+	rc = decode_options(f, e, &q);
+	if (rc == 0)
+		rc = delay_reap(&ap);
+	if (rc == 0)
+		rc = origin_replay(f, &q, result, err, &done);
+	if (rc < 0)
+		return rc;
+	if (!done)
+		rc = attempt(&ap, e);
+	if (rc == 0)
+		rc = change_commit(f, sink);
+	if (rc == 0 && !done && e->kind == FSM_ENTRY_OP)
+		rc = origin_record(f, &q, (struct str){ (const char *)result->data + start, result->len - start }, err, sink);
+	return rc;
+}
+
+int
+fsm_apply(struct fsm *f, uint64_t index, const struct fsm_entry *e, struct buf *result, struct fsm_error *ret_err,
+    const struct fsm_sink *sink)
+{
+	static const struct fsm_sink nobody = { NULL, NULL, NULL };
+	int64_t before = f->time;
+	int rc;
+
+	assert(index > f->applied);
+	ret_err->code = 0;
+	arena_reset(f->arena);
+	if (sink == NULL)
+		sink = &nobody;
+	if (e->time > f->time)
+		f->time = e->time;	/* cluster time never goes back */
+	rc = apply_once(f, index, e, result, ret_err, sink);
+	if (rc < 0)
+		return rc;
+	origin_expire(f, before, sink);
+	f->applied = index;
+	f->meta_dirty = true;
+	return 0;
+}
+
+/* ---- before proposing */
+
+/* Give the session its ID and encode the request again. */
+static int
+name_session(const struct session_create *in, const uint8_t random[16], struct buf *out, struct str *ret_request)
+{
+	struct session_create s = *in;
+	struct mp_w w = mp_w_init(out);
+	size_t start = out->len;
+	uint8_t raw[16];
+	char id[37];
+
+	memcpy(raw, random, sizeof(raw));
+	raw[6] = (uint8_t)((raw[6] & 0x0f) | 0x40);	/* RFC 4122: version 4, */
+	raw[8] = (uint8_t)((raw[8] & 0x3f) | 0x80);	/* its variant */
+	uuid_format(raw, id);
+	s.id = str_from(id);
+	record_encode(&rec_session_create, &s, RECORD_WHOLE, &w);
+	if (w.err == 0)
+		*ret_request = (struct str){ (const char *)out->data + start, out->len - start };
+	return w.err;
+}
+
+static bool
+vet_lock(const struct fsm *f, const struct kv_op *op, struct fsm_error *err)
+{
+	if (!kv_vet(op, err))
+		return false;
+	if (str_eqs(op->verb, "lock") && !kv_vet_session(f, op->entry.session, err))
+		fail_context(err, "raft apply failed: ");
+	return err->code == 0;
+}
+
+int
+fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const uint8_t random[16], struct buf *out,
+    struct str *ret_request, struct fsm_error *ret_err)
+{
+	union request q;
+	int rc;
+
+	(void)now;	/* lock delays are no errors: the entry answers false */
+	ret_err->code = 0;
+	*ret_request = request;
+	arena_reset(f->arena);
+	rc = decode_request(f, op, request, &q);
+	if (rc < 0)
+		return rc;
+	switch (op) {
+	case OP_KV_APPLY:
+		(void)vet_lock(f, &q.kv, ret_err);
+		break;
+	case OP_TXN_APPLY:
+		if (q.txn.ops.n > f->config.txn_ops_max)
+			fail(ret_err, 413, "Transaction contains too many operations (%zu > %llu)", q.txn.ops.n,
+			    (unsigned long long)f->config.txn_ops_max);
+		break;
+	case OP_SESSION_CREATE:
+		if (session_vet(f, &q.session, ret_err) && session_vet_links(f, &q.session, ret_err))
+			rc = name_session(&q.session, random, out, ret_request);
+		break;
+	case OP_CATALOG_REGISTER:
+		(void)catalog_vet_register(f, &q.reg, ret_err);
+		break;
+	case OP_CATALOG_DEREGISTER:
+		(void)catalog_vet_deregister(&q.dereg, ret_err);
+		break;
+	default:
+		break;
+	}
+	return rc;
+}
+
+/* ---- reads */
+
+static bool
+is_session_read(uint16_t op)
+{
+	return op == OP_SESSION_INFO || op == OP_SESSION_NODE || op == OP_SESSION_LIST;
+}
+
+int
+fsm_query(const struct fsm *f, uint16_t op, const void *request, struct mp_w *out, uint64_t *ret_index,
+    struct watch_set *ret_watch, struct fsm_error *ret_err)
+{
+	uint64_t idx = 0;
+	int rc = 0;
+
+	ret_err->code = 0;
+	if (ret_watch != NULL)
+		ret_watch->n = 0;
+	arena_reset(f->arena);
+	if (op == OP_KV_GET)
+		kv_query_get(f, request, out, &idx, ret_watch);
+	else if (op == OP_KV_LIST)
+		kv_query_list(f, request, out, &idx, ret_watch);
+	else if (op == OP_KV_KEYS)
+		kv_query_keys(f, request, out, &idx, ret_watch);
+	else if (is_session_read(op))
+		session_query(f, op, request, out, &idx, ret_watch, ret_err);
+	else if (op >= OP_CATALOG_NODES && op <= OP_CATALOG_NODE_SERVICES)
+		rc = catalog_query(f, op, request, out, &idx, ret_watch, ret_err);
+	else if (op >= OP_HEALTH_NODE && op <= OP_HEALTH_SERVICE)
+		rc = health_query(f, op, request, out, &idx, ret_watch, ret_err);
+	else
+		return -EINVAL;
+	*ret_index = max_u64(idx, 1);	/* 0 would mean: do not block */
+	return rc < 0 ? rc : out->err;
+}

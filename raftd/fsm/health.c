@@ -1,0 +1,151 @@
+/* health.c - reads of checks, and of instances with their checks. */
+#include "raftd/fsm/query.h"
+
+/* The checks whose key in this tree starts with prefix. */
+static int
+query_checks(const struct fsm *f, const struct tree *t, struct str prefix, const struct catalog_query *q, struct str state,
+    struct mp_w *out, struct fsm_error *err)
+{
+	const struct check_item *c;
+	struct tree_iter it;
+	struct list l;
+	int rc = list_begin(&l, f, &rec_health_check, q->filter, out, err);
+
+	if (rc < 0 || err->code != 0)
+		return rc;
+	tree_seek(t, prefix, &it);
+	while (out->err == 0 && (c = tree_next_prefixed(&it, prefix)) != NULL) {
+		if (state.len > 0 && !str_eq(c->c.status, state))
+			continue;
+		if (q->node_meta.n == 0 || host_of(f, c->node, q) != NULL)
+			list_add(&l, &c->c);
+	}
+	list_end(&l);
+	return 0;
+}
+
+/* ---- instances with their checks */
+
+struct checks {
+	struct health_check *v;
+	size_t n, cap;
+};
+
+static int
+checks_add(struct arena *a, struct checks *all, const struct health_check *c)
+{
+	if (all->n == all->cap) {
+		size_t cap = all->cap != 0 ? all->cap * 2 : 16;
+		struct health_check *p = arena_alloc(a, cap * sizeof(*p));
+
+		if (p == NULL)
+			return -ENOMEM;
+		if (all->n > 0)
+			memcpy(p, all->v, all->n * sizeof(*p));
+		all->v = p;
+		all->cap = cap;
+	}
+	all->v[all->n++] = *c;
+	return 0;
+}
+
+/* Those of the node first, then those of the instance, each by ID. */
+static int
+gather_checks(const struct fsm *f, const struct service_item *s, struct checks *all)
+{
+	struct str prefix = join(f->arena, s->node, STR_NONE, STR_NONE);
+	const struct check_item *c;
+	struct tree_iter it;
+	int rc = prefix.p != NULL ? 0 : -ENOMEM;
+
+	all->n = 0;
+	for (int of_service = 0; of_service < 2 && rc == 0; of_service++) {
+		tree_seek(&f->checks, prefix, &it);
+		while (rc == 0 && (c = tree_next_prefixed(&it, prefix)) != NULL)
+			if (of_service ? c->c.service_id.len > 0 && str_eq(c->c.service_id, s->s.id) : c->c.service_id.len == 0)
+				rc = checks_add(f->arena, all, &c->c);
+	}
+	return rc;
+}
+
+static int
+query_service(const struct fsm *f, const struct catalog_query *q, struct str name, struct mp_w *out, struct fsm_error *err)
+{
+	struct str prefix = join(f->arena, name, STR_NONE, STR_NONE);
+	const struct service_item *s;
+	struct checks all = { NULL, 0, 0 };
+	struct tree_iter it;
+	struct list l;
+	int rc = prefix.p != NULL ? list_begin(&l, f, &rec_health_entry, q->filter, out, err) : -ENOMEM;
+
+	if (rc < 0 || err->code != 0)
+		return rc;
+	tree_seek(&f->services_by_name, prefix, &it);
+	while (rc == 0 && out->err == 0 && (s = tree_next_prefixed(&it, prefix)) != NULL) {
+		const struct node_item *n = host_of(f, s->node, q);
+		struct health_entry e;
+
+		if (n == NULL || !tags_match(&s->s.tags, &q->tags))
+			continue;
+		rc = gather_checks(f, s, &all);
+		e = (struct health_entry){ n->n, service_show(s), { all.v, all.n } };
+		if (rc == 0)
+			list_add(&l, &e);
+	}
+	list_end(&l);
+	return rc;
+}
+
+/* ---- which checks, and what their index is */
+
+static int
+query_node(const struct fsm *f, const struct catalog_query *q, struct mp_w *out, struct watch_set *watch,
+    struct fsm_error *err)
+{
+	struct str name = lower(f->arena, q->node), prefix = join(f->arena, name, STR_NONE, STR_NONE);
+
+	if (name.p == NULL || prefix.p == NULL)
+		return -ENOMEM;
+	watch_add(watch, WATCH_NODE, name);
+	return query_checks(f, &f->checks, prefix, q, STR_NONE, out, err);
+}
+
+static int
+query_service_checks(const struct fsm *f, const struct catalog_query *q, struct str name, struct mp_w *out,
+    struct watch_set *watch, struct fsm_error *err)
+{
+	struct str prefix = join(f->arena, name, STR_NONE, STR_NONE);
+
+	if (prefix.p == NULL)
+		return -ENOMEM;
+	watch_add(watch, WATCH_SERVICE, name);
+	return query_checks(f, &f->checks_by_name, prefix, q, STR_NONE, out, err);
+}
+
+int
+health_query(const struct fsm *f, uint16_t op, const struct catalog_query *q, struct mp_w *out, uint64_t *idx,
+    struct watch_set *watch, struct fsm_error *err)
+{
+	struct str name = lower(f->arena, q->service);
+
+	if (name.p == NULL)
+		return -ENOMEM;
+	*idx = q->node_meta.n > 0 ? max_u64(f->idx.checks, f->idx.nodes) : f->idx.checks;
+	if (q->node_meta.n > 0 && op != OP_HEALTH_SERVICE)
+		watch_add(watch, WATCH_NODES, STR(""));
+	switch (op) {
+	case OP_HEALTH_NODE:
+		return query_node(f, q, out, watch, err);
+	case OP_HEALTH_CHECKS:
+		return query_service_checks(f, q, name, out, watch, err);
+	case OP_HEALTH_STATE:
+		watch_add(watch, WATCH_CHECKS, STR(""));
+		return query_checks(f, &f->checks, STR_NONE, q, str_eqs(q->state, "any") ? STR_NONE : q->state, out, err);
+	case OP_HEALTH_SERVICE:
+		*idx = name_index(f, name, true);
+		watch_add(watch, WATCH_SERVICE, name);
+		return query_service(f, q, name, out, err);
+	default:
+		return -EINVAL;
+	}
+}

@@ -1,0 +1,338 @@
+/*
+ * state.h - the inside of the state: items, tables, and the change in progress.
+ *
+ * Everything that is stored is an item of one table. Items never change:
+ * a change puts a new item in the place of the old one through
+ * change_put(), which keeps a journal. So an entry that fails half-way is
+ * undone as a whole, and what is reported is what was committed.
+ */
+#ifndef RAFTD_FSM_STATE_H
+#define RAFTD_FSM_STATE_H
+
+#include "raftd/fsm/fsm.h"
+#include "raftd/fsm/tree.h"
+
+enum {
+	FSM_ORIGINS_MAX = 4096,			/* writing processes remembered */
+	FSM_RESULTS_MAX = 4096,			/* results of one of them */
+	FSM_RESULT_BYTES_MAX = 4 * MiB,		/* bytes of its results */
+	FSM_ORIGIN_LEN_MAX = 64,
+	FSM_DELAY_MAX_S = 60,			/* longest lock delay that counts */
+	FSM_TEXT_MAX = 1024,			/* of an error, as in struct fsm_error */
+	FSM_ENTRY_MAX = 1 << 30,		/* bytes of one encoded record or reply */
+};
+#define FSM_ORIGIN_IDLE (3600 * INT64_C(1000000000))
+#define FSM_MINUTE (60 * INT64_C(1000000000))
+
+/* ---- items */
+
+enum item_table { T_KV, T_TOMB, T_SESSION, T_NODE, T_SERVICE, T_CHECK, T_NAME, T_DELAY, T_COUNT };
+
+/*
+ * A KV entry: the key, the value, and only when one of them is set, flags,
+ * lock index and session behind them (unaligned).
+ */
+struct kv {
+	uint64_t modify_index, create_index;
+	uint32_t vlen;
+	uint16_t slen;			/* of the session */
+	uint8_t more;			/* flags, lock index and session follow */
+	uint8_t unused;
+	uint32_t klen;
+	char data[];
+};
+
+/* A key held by a session; found by session, NUL, key. */
+struct held {
+	uint32_t len;
+	uint32_t session_len;
+	char data[];
+};
+
+struct tomb {
+	uint64_t index;
+	struct tomb *prev, *next;	/* by index, ascending */
+	uint32_t klen;
+	char key[];
+};
+
+/* These are single blocks made by record_dup(); the keys are part of the block. */
+struct session_item {
+	struct session s;
+	int64_t deadline;	/* cluster time, INT64_MAX: none */
+	int64_t ttl;		/* ns */
+	struct str key;		/* the ID in lower case */
+	struct str node_key;	/* node, NUL, ID, in lower case */
+	struct str due_key;	/* deadline, big-endian, ID; empty without TTL */
+};
+
+struct node_item {
+	struct node n;
+	struct str key;		/* name in lower case */
+	struct str id_key;	/* 16 bytes, or empty */
+};
+
+struct service_item {
+	struct node_service s;
+	struct str node;	/* key of the node */
+	struct str key;		/* node, NUL, ID */
+	struct str name;	/* service name in lower case */
+	struct str name_key;	/* name, NUL, node, NUL, ID */
+};
+
+struct check_item {
+	struct health_check c;
+	struct str node;	/* key of the node */
+	struct str key;		/* node, NUL, check ID */
+	struct str name_key;	/* service name, NUL, node, NUL, check ID; empty for a check of the node */
+};
+
+/* A service name that has instances. */
+struct name_item {
+	uint64_t index;
+	uint64_t instances;
+	struct str key;		/* lower case */
+};
+
+struct delay_item {
+	int64_t until;		/* cluster time */
+	struct str key;		/* the KV key */
+	struct str due_key;	/* until, big-endian, key */
+};
+
+/* ---- the state */
+
+struct indexes {
+	uint64_t kvs, tombstones, sessions, nodes, services, checks, extinction;
+};
+
+struct change {
+	enum item_table table;
+	void *old, *new;
+};
+
+struct origin;
+
+struct fsm {
+	struct fsm_config config;
+	char *datacenter;
+	uint64_t applied;
+	int64_t time;
+	struct indexes idx;
+
+	struct tree kv, held;
+	uint64_t kv_bytes;
+	struct tree tombs;
+	struct tomb *tomb_oldest, *tomb_newest;
+	struct tree sessions, sessions_by_node, sessions_due;
+	struct tree nodes, nodes_by_id;
+	struct tree services, services_by_name, names;
+	struct tree checks, checks_by_name;
+	struct tree delays, delays_due;
+	struct tree origins;
+	struct origin *origins_dirty;	/* changed since the last fsm_flush() */
+	bool meta_dirty;
+
+	struct change *journal;
+	size_t njournal, journal_cap;
+	struct arena *arena;		/* of the entry or query at hand */
+	struct buf *enc;		/* one record being reported */
+};
+
+/* One entry being applied. */
+struct apply {
+	struct fsm *f;
+	uint64_t index;
+	int64_t time;
+	struct mp_w *w;			/* the reply's payload */
+	struct fsm_error *err;
+};
+
+/* ---- changes (change.c) */
+
+/*
+ * Put new (taken over, also on failure) in the place of old, an item of the
+ * table: old NULL adds, new NULL removes. -ENOMEM.
+ */
+int MUST_CHECK change_put(struct apply *ap, enum item_table table, void *old, void *new);
+/* Report the journal and free what was replaced. */
+int MUST_CHECK change_commit(struct fsm *f, const struct fsm_sink *sink);
+/* Undo the journal back to `mark` changes. */
+int MUST_CHECK change_undo(struct fsm *f, size_t mark);
+/* Link without a journal: the image being loaded. Takes item over. */
+int MUST_CHECK change_load(struct fsm *f, enum item_table table, void *item);
+/* Report every item. */
+int MUST_CHECK change_dump(const struct fsm *f, const struct fsm_sink *sink);
+void change_release(struct fsm *f);
+
+/* For swap(): old leaves and new enters each tree in which it has a key. -ENOMEM leaves new out of all. */
+int MUST_CHECK trees_swap(struct tree *const *t, size_t n, void *old, void *new);
+
+/* How the items of a table are linked and shown; one per kind. */
+struct table_ops {
+	enum fsm_table image;
+	const struct tree *(*primary)(const struct fsm *f);
+	/* Unlink old and link new; the same with both exchanged undoes it. -ENOMEM leaves new out. */
+	int (*swap)(struct fsm *f, void *old, void *new);
+	/* The image's key; its value is appended unless w is NULL. */
+	struct str (*encode)(const void *item, struct mp_w *w);
+	/* Tell the watchers; old or new may be NULL. */
+	void (*touch)(const struct fsm *f, const void *old, const void *new, const struct fsm_sink *sink);
+	void (*drop)(void *item);
+	/* Free every item and the trees. */
+	void (*release)(struct fsm *f);
+};
+extern const struct table_ops kv_ops, tomb_ops, session_ops, node_ops, service_ops, check_ops, name_ops, delay_ops;
+
+/* ---- helpers (text.c) */
+
+/* Say an error: the text is cut at its maximum. */
+void fail(struct fsm_error *err, int code, const char *fmt, ...) PRINTF(3, 4);
+/* Put words before an error that was said. */
+void fail_context(struct fsm_error *err, const char *context);
+/* Whether an error was said. */
+#define FAILED(ap) ((ap)->err->code != 0)
+
+/* s in double quotes as Go's %q writes it, in the arena (STR "\"?\"" without memory). */
+const char *go_quote(struct arena *a, struct str s);
+/* The message of Go's duration parser about s. */
+const char *duration_complaint(struct arena *a, struct str s);
+/* s in ASCII lower case; p is NULL without memory. */
+struct str lower(struct arena *a, struct str s);
+/* a NUL b [NUL c], c.p may be NULL. */
+struct str join(struct arena *a, struct str x, struct str y, struct str z);
+/* v as 8 big-endian bytes, then s. */
+struct str join_u64(struct arena *a, uint64_t v, struct str s);
+/* 36 characters to 16 bytes; false when it is not a UUID in its usual form. */
+bool uuid_parse(struct str s, uint8_t out[16]);
+/* What the index of sessions says about a malformed ID: NULL when it is fine. */
+const char *uuid_index_complaint(struct arena *a, struct str s);
+void uuid_format(const uint8_t b[16], char out[37]);
+/* What Go's UUID parser says: NULL when it is fine. */
+const char *uuid_complaint(struct arena *a, struct str s);
+void touch_one(const struct fsm_sink *sink, enum watch_kind kind, struct str key);
+void watch_add(struct watch_set *set, enum watch_kind kind, struct str key);
+static inline uint64_t
+max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* ---- kv.c */
+int MUST_CHECK kv_apply(struct apply *ap, const struct kv_op *op);
+struct kv *kv_find(const struct fsm *f, struct str key);
+/* The entry as a record; it points into the item. */
+struct kv_entry kv_view(const struct kv *kv);
+/* Each verb: *ret_ok false when its condition did not hold. */
+int MUST_CHECK kv_set(struct apply *ap, const struct kv_entry *e);
+int MUST_CHECK kv_cas(struct apply *ap, const struct kv_entry *e, bool *ret_ok);
+int MUST_CHECK kv_delete(struct apply *ap, struct str key);
+int MUST_CHECK kv_delete_cas(struct apply *ap, struct str key, uint64_t index, bool *ret_ok);
+int MUST_CHECK kv_delete_tree(struct apply *ap, struct str prefix);
+int MUST_CHECK kv_lock(struct apply *ap, const struct kv_entry *e, bool *ret_ok);
+int MUST_CHECK kv_unlock(struct apply *ap, const struct kv_entry *e, bool *ret_ok);
+/* What a write of this verb needs whatever the state: false and the error said otherwise. */
+bool kv_vet(const struct kv_op *op, struct fsm_error *err);
+/* The session that is to hold a key exists. */
+bool kv_vet_session(const struct fsm *f, struct str id, struct fsm_error *err);
+/* A session ended: free or remove what it held. */
+int MUST_CHECK kv_session_ended(struct apply *ap, const struct session *s);
+int MUST_CHECK kv_load(struct fsm *f, struct str key, struct str value);
+void kv_query_get(const struct fsm *f, const struct kv_query *q, struct mp_w *out, uint64_t *idx, struct watch_set *watch);
+void kv_query_list(const struct fsm *f, const struct kv_query *q, struct mp_w *out, uint64_t *idx, struct watch_set *watch);
+void kv_query_keys(const struct fsm *f, const struct kv_query *q, struct mp_w *out, uint64_t *idx, struct watch_set *watch);
+
+/* ---- tomb.c */
+int MUST_CHECK tomb_put(struct apply *ap, struct str key);
+/* Drop those of this index and below. */
+int MUST_CHECK tomb_reap(struct apply *ap, uint64_t index);
+int MUST_CHECK tomb_load(struct fsm *f, struct str key, struct str value);
+int MUST_CHECK tomb_loaded(struct fsm *f);
+
+/* ---- delay.c */
+int MUST_CHECK delay_put(struct apply *ap, struct str key, int64_t delay);
+/* Whether the key may not be locked yet. */
+bool delay_holds(const struct fsm *f, struct str key, int64_t now);
+/* Drop those that are over. */
+int MUST_CHECK delay_reap(struct apply *ap);
+int MUST_CHECK delay_load(struct fsm *f, struct str key, struct str value);
+
+extern const struct tree_type kv_tree, held_tree, tomb_tree, delay_tree, delay_due_tree;
+extern const struct tree_type session_tree, session_node_tree, session_due_tree;
+extern const struct tree_type node_tree, node_id_tree, service_tree, service_name_tree, name_tree;
+extern const struct tree_type check_tree, check_name_tree, origin_tree;
+
+/* ---- session.c */
+int MUST_CHECK session_create(struct apply *ap, const struct session_create *req);
+int MUST_CHECK session_destroy(struct apply *ap, struct str id);
+int MUST_CHECK session_renew(struct apply *ap, struct str id, bool reply);
+int MUST_CHECK session_expire(struct apply *ap, struct str id);
+/* End the sessions of a node (key); with check ID, only those linked to that check. */
+int MUST_CHECK session_end_of(struct apply *ap, struct str node, const struct str *check_id);
+struct session_item *session_find(const struct fsm *f, struct str id);
+/* The arguments alone, then what the state must hold: the error is said. */
+bool session_vet(const struct fsm *f, const struct session_create *req, struct fsm_error *err);
+bool session_vet_links(const struct fsm *f, const struct session_create *req, struct fsm_error *err);
+int MUST_CHECK session_load(struct fsm *f, struct str key, struct str value);
+void session_query(const struct fsm *f, uint16_t op, const struct id_request *q, struct mp_w *out, uint64_t *idx,
+    struct watch_set *watch, struct fsm_error *err);
+
+/* ---- node.c, service.c, check.c: the catalog. An error's text is said without its context. */
+struct node_item *node_find(const struct fsm *f, struct str name);
+struct node_item *node_find_id(const struct fsm *f, struct str id);
+int MUST_CHECK node_ensure(struct apply *ap, const struct node *n);
+int MUST_CHECK node_delete(struct apply *ap, struct str name);
+int MUST_CHECK node_load(struct fsm *f, struct str key, struct str value);
+
+struct service_item *service_find(const struct fsm *f, struct str node, struct str id);
+int MUST_CHECK service_ensure(struct apply *ap, struct str node, const struct node_service *s);
+int MUST_CHECK service_delete(struct apply *ap, struct str node, struct str id);
+/* The index of each service on the node moves: its node or a node check changed. */
+int MUST_CHECK service_bump_node(struct apply *ap, struct str node_key);
+int MUST_CHECK service_bump(struct apply *ap, struct str name);
+int MUST_CHECK service_load(struct fsm *f, struct str key, struct str value);
+int MUST_CHECK name_load(struct fsm *f, struct str key, struct str value);
+/* Count the instances of each name; -EDECODE when an instance has no name record. */
+int MUST_CHECK service_loaded(struct fsm *f);
+
+struct check_item *check_find(const struct fsm *f, struct str node, struct str id);
+int MUST_CHECK check_ensure(struct apply *ap, const struct health_check *c);
+int MUST_CHECK check_delete(struct apply *ap, struct str node, struct str id);
+int MUST_CHECK check_load(struct fsm *f, struct str key, struct str value);
+
+/* ---- catalog.c: registration */
+int MUST_CHECK catalog_register(struct apply *ap, const struct register_request *req);
+int MUST_CHECK catalog_deregister(struct apply *ap, const struct deregister_request *req);
+/* Arguments alone. The error is said when false. */
+bool catalog_vet_register(const struct fsm *f, const struct register_request *req, struct fsm_error *err);
+bool catalog_vet_deregister(const struct deregister_request *req, struct fsm_error *err);
+bool catalog_vet_node(const struct fsm *f, struct str name, struct str id, struct fsm_error *err);
+bool catalog_vet_service(const struct node_service *s, struct fsm_error *err);
+
+/* ---- reads of the catalog (query.c), of health (health.c) */
+int MUST_CHECK catalog_query(const struct fsm *f, uint16_t op, const struct catalog_query *q, struct mp_w *out, uint64_t *idx,
+    struct watch_set *watch, struct fsm_error *err);
+int MUST_CHECK health_query(const struct fsm *f, uint16_t op, const struct catalog_query *q, struct mp_w *out, uint64_t *idx,
+    struct watch_set *watch, struct fsm_error *err);
+
+/* The instance as every reply shows it. */
+struct node_service service_show(const struct service_item *item);
+
+/* ---- txn.c */
+int MUST_CHECK txn_apply(struct apply *ap, const struct txn_request *req);
+
+/* ---- origin.c: writes happen once */
+/* Whether this write was applied before: then the first result is given again. */
+int MUST_CHECK origin_replay(struct fsm *f, const struct query_options *q, struct buf *result, struct fsm_error *err,
+    bool *ret_done);
+/* Remember the result; drop those that nobody will ask for. */
+int MUST_CHECK origin_record(struct fsm *f, const struct query_options *q, struct str payload, const struct fsm_error *err,
+    const struct fsm_sink *sink);
+/* Forget the idle ones; before is the time of the entry before. */
+void origin_expire(struct fsm *f, int64_t before, const struct fsm_sink *sink);
+int MUST_CHECK origin_flush(struct fsm *f, const struct fsm_sink *sink);
+int MUST_CHECK origin_dump(const struct fsm *f, const struct fsm_sink *sink);
+int MUST_CHECK origin_load(struct fsm *f, struct str key, struct str value);
+void origin_release(struct fsm *f);
+
+#endif

@@ -1,0 +1,489 @@
+/* txn.c - transactions: operations in order, all of them or none. */
+#include "raftd/fsm/state.h"
+
+/* A transaction at work: the results so far, the errors so far. */
+struct txn {
+	struct apply *ap;	/* a read-only one has no index and never reaches a write */
+	struct buf results, errors;
+	uint32_t nresults, nerrors;
+	size_t op;		/* its number */
+};
+
+/* ---- results */
+
+/* {"KV": {...}}: one result of a kind. */
+static void
+give(struct txn *t, const char *kind, const struct record *rec, const void *obj)
+{
+	struct mp_w w = mp_w_init(&t->results);
+
+	mp_w_map(&w, 1);
+	mp_w_cstr(&w, kind);
+	record_encode(rec, obj, RECORD_PUBLIC, &w);
+	t->nresults++;
+	if (w.err < 0)
+		t->ap->w->err = w.err;
+}
+
+/* What a write says of the entry it leaves: all but the value. */
+static void
+give_kv(struct txn *t, struct str key, bool value)
+{
+	const struct kv *kv = kv_find(t->ap->f, key);
+	struct kv_entry e;
+
+	if (kv == NULL)
+		return;
+	e = kv_view(kv);
+	if (!value)
+		e.value = STR_NONE;
+	give(t, "KV", &rec_kv_entry, &e);
+}
+
+static void
+take_error(struct txn *t)
+{
+	struct mp_w w = mp_w_init(&t->errors);
+
+	if (!FAILED(t->ap))
+		return;
+	mp_w_map(&w, 2);
+	mp_w_cstr(&w, "OpIndex");
+	mp_w_uint(&w, t->op);
+	mp_w_cstr(&w, "What");
+	mp_w_cstr(&w, t->ap->err->text);
+	t->nerrors++;
+	t->ap->err->code = 0;
+	if (w.err < 0)
+		t->ap->w->err = w.err;
+}
+
+static const char *
+quoted(const struct txn *t, struct str s)
+{
+	return go_quote(t->ap->f->arena, s);
+}
+
+/* ---- KV */
+
+static void
+kv_get_tree(struct txn *t, struct str prefix)
+{
+	struct tree_iter it;
+	const struct kv *kv;
+
+	tree_seek(&t->ap->f->kv, prefix, &it);
+	while ((kv = tree_next_prefixed(&it, prefix)) != NULL) {
+		struct kv_entry e = kv_view(kv);
+
+		give(t, "KV", &rec_kv_entry, &e);
+	}
+}
+
+/* The verbs that only look; false: it is none of them. */
+static bool
+kv_look(struct txn *t, const struct txn_kv *op)
+{
+	const struct kv *kv = kv_find(t->ap->f, op->key);
+	struct kv_entry e = kv != NULL ? kv_view(kv) : (struct kv_entry){ 0 };
+	struct fsm_error *err = t->ap->err;
+
+	if (str_eqs(op->verb, "get")) {
+		if (kv == NULL)
+			fail(err, 500, "key %s doesn't exist", quoted(t, op->key));
+	} else if (str_eqs(op->verb, "get-tree")) {
+		kv_get_tree(t, op->key);
+		return true;
+	} else if (str_eqs(op->verb, "check-index")) {
+		if (kv == NULL)
+			fail(err, 500, "failed to check index, key %s doesn't exist", quoted(t, op->key));
+		else if (kv->modify_index != op->index)
+			fail(err, 500, "failed index check for key %s, current modify index %llu != %llu", quoted(t, op->key),
+			    (unsigned long long)kv->modify_index, (unsigned long long)op->index);
+	} else if (str_eqs(op->verb, "check-session")) {
+		if (kv == NULL)
+			fail(err, 500, "failed to check session, key %s doesn't exist", quoted(t, op->key));
+		else if (!str_eq(e.session, op->session))
+			fail(err, 500, "failed session check for key %s, current session %s != %s", quoted(t, op->key),
+			    quoted(t, e.session), quoted(t, op->session));
+	} else if (str_eqs(op->verb, "check-not-exists")) {
+		if (kv != NULL)
+			fail(err, 500, "key %s exists", quoted(t, op->key));
+		return true;
+	} else {
+		return false;
+	}
+	if (!FAILED(t->ap))
+		give_kv(t, op->key, str_eqs(op->verb, "get"));
+	return true;
+}
+
+static int
+kv_lock_op(struct txn *t, const struct kv_entry *e)
+{
+	bool ok;
+	int rc;
+
+	if (delay_holds(t->ap->f, e->key, t->ap->time)) {
+		fail(t->ap->err, 500, "failed to lock key %s due to lock delay", quoted(t, e->key));
+		return 0;
+	}
+	rc = kv_lock(t->ap, e, &ok);
+	if (rc == 0 && !FAILED(t->ap) && !ok)
+		fail(t->ap->err, 500, "failed to lock key %s, lock is already held", quoted(t, e->key));
+	return rc;
+}
+
+static int
+kv_delete_op(struct txn *t, const struct txn_kv *op)
+{
+	bool ok = true;
+	int rc;
+
+	if (str_eqs(op->verb, "delete"))
+		rc = kv_delete(t->ap, op->key);
+	else if (str_eqs(op->verb, "delete-tree"))
+		rc = kv_delete_tree(t->ap, op->key);
+	else
+		rc = kv_delete_cas(t->ap, op->key, op->index, &ok);
+	if (rc == 0 && !ok)
+		fail(t->ap->err, 500, "failed to delete key %s, index is stale", quoted(t, op->key));
+	return rc;
+}
+
+static int
+kv_write_op(struct txn *t, const struct txn_kv *op)
+{
+	struct kv_entry e = { .key = op->key, .value = op->value, .flags = op->flags, .session = op->session,
+		.modify_index = op->index };
+	bool ok = true;
+	int rc = 0;
+
+	if (str_eqs(op->verb, "set")) {
+		rc = kv_set(t->ap, &e);
+	} else if (str_eqs(op->verb, "cas")) {
+		rc = kv_cas(t->ap, &e, &ok);
+		if (!ok)
+			fail(t->ap->err, 500, "failed to set key %s, index is stale", quoted(t, op->key));
+	} else if (str_eqs(op->verb, "lock")) {
+		rc = kv_lock_op(t, &e);
+	} else if (str_eqs(op->verb, "unlock")) {
+		rc = kv_unlock(t->ap, &e, &ok);
+		if (!ok && !FAILED(t->ap))
+			fail(t->ap->err, 500, "failed to unlock key %s, lock isn't held, or is held by another session",
+			    quoted(t, op->key));
+	} else {
+		fail(t->ap->err, 500, "unknown KV verb %s", quoted(t, op->verb));
+	}
+	if (rc == 0 && !FAILED(t->ap))
+		give_kv(t, op->key, false);
+	return rc;
+}
+
+static bool
+is_delete(struct str verb)
+{
+	return str_eqs(verb, "delete") || str_eqs(verb, "delete-cas") || str_eqs(verb, "delete-tree");
+}
+
+static int
+kv_run(struct txn *t, const struct txn_kv *op)
+{
+	if (op->key.len == 0 && !str_eqs(op->verb, "delete-tree") && !str_eqs(op->verb, "get-tree")) {
+		fail(t->ap->err, 500, "Must provide key");
+		return 0;
+	}
+	if (kv_look(t, op))
+		return 0;
+	return is_delete(op->verb) ? kv_delete_op(t, op) : kv_write_op(t, op);
+}
+
+/* ---- nodes */
+
+/* A cas index of 0 wants the thing absent, another wants just that. */
+static bool
+cas_holds(bool exists, uint64_t current, uint64_t wanted)
+{
+	return exists ? wanted != 0 && wanted == current : wanted == 0;
+}
+
+static void
+give_node(struct txn *t, const struct node *want)
+{
+	const struct node_item *n = want->id.len > 0 ? node_find_id(t->ap->f, want->id) : node_find(t->ap->f, want->node);
+
+	if (n != NULL)
+		give(t, "Node", &rec_node, &n->n);
+	else
+		fail(t->ap->err, 500, "node %s doesn't exist", quoted(t, want->node));
+}
+
+static int
+node_run(struct txn *t, const struct txn_node *op)
+{
+	const struct node_item *was = node_find(t->ap->f, op->node.node);
+	uint64_t index = was != NULL ? was->n.modify_index : 0;
+	int rc = 0;
+
+	if (!catalog_vet_node(t->ap->f, op->node.node, op->node.id, t->ap->err))
+		return 0;
+	if (str_eqs(op->verb, "get")) {
+		give_node(t, &op->node);
+	} else if (str_eqs(op->verb, "set") || str_eqs(op->verb, "cas")) {
+		if (str_eqs(op->verb, "cas") && !cas_holds(was != NULL, index, op->node.modify_index))
+			fail(t->ap->err, 500, "failed to set node %s, index is stale", quoted(t, op->node.node));
+		else
+			rc = node_ensure(t->ap, &op->node);
+		if (rc == 0 && !FAILED(t->ap))
+			give_node(t, &op->node);
+	} else if (str_eqs(op->verb, "delete") || str_eqs(op->verb, "delete-cas")) {
+		if (str_eqs(op->verb, "delete-cas") && (was == NULL || index != op->node.modify_index))
+			fail(t->ap->err, 500, "failed to delete node %s, index is stale", quoted(t, op->node.node));
+		else
+			rc = node_delete(t->ap, op->node.node);
+	} else {
+		fail(t->ap->err, 500, "unknown Node verb %s", quoted(t, op->verb));
+	}
+	return rc;
+}
+
+/* ---- services */
+
+static void
+give_service(struct txn *t, struct str node, struct str id)
+{
+	const struct service_item *s = service_find(t->ap->f, node, id);
+	struct node_service shown;
+
+	if (s != NULL) {
+		shown = service_show(s);
+		give(t, "Service", &rec_node_service, &shown);
+	} else {
+		fail(t->ap->err, 500, "service %s on node %s doesn't exist", quoted(t, id), quoted(t, node));
+	}
+}
+
+static int
+service_run(struct txn *t, const struct txn_service *op)
+{
+	struct node_service s = op->service;
+	const struct service_item *was;
+	uint64_t index;
+	int rc = 0;
+
+	if (s.id.len == 0)
+		s.id = s.service;
+	if (!catalog_vet_node(t->ap->f, op->node, STR_NONE, t->ap->err))
+		return 0;
+	was = service_find(t->ap->f, op->node, s.id);
+	index = was != NULL ? was->s.modify_index : 0;
+	if (str_eqs(op->verb, "get")) {
+		give_service(t, op->node, s.id);
+	} else if (str_eqs(op->verb, "set") || str_eqs(op->verb, "cas")) {
+		if (str_eqs(op->verb, "cas") && !cas_holds(was != NULL, index, s.modify_index))
+			fail(t->ap->err, 500, "failed to set service %s on node %s, index is stale", quoted(t, s.id),
+			    quoted(t, op->node));
+		else if (catalog_vet_service(&s, t->ap->err))
+			rc = service_ensure(t->ap, op->node, &s);
+		if (rc == 0 && !FAILED(t->ap))
+			give_service(t, op->node, s.id);
+	} else if (str_eqs(op->verb, "delete") || str_eqs(op->verb, "delete-cas")) {
+		if (str_eqs(op->verb, "delete-cas") && (was == NULL || index != s.modify_index))
+			fail(t->ap->err, 500, "failed to delete service %s on node %s, index is stale", quoted(t, s.id),
+			    quoted(t, op->node));
+		else
+			rc = service_delete(t->ap, op->node, s.id);
+	} else {
+		fail(t->ap->err, 500, "unknown Service verb %s", quoted(t, op->verb));
+	}
+	return rc;
+}
+
+/* ---- checks */
+
+static void
+give_check(struct txn *t, struct str node, struct str id)
+{
+	const struct check_item *c = check_find(t->ap->f, node, id);
+
+	if (c != NULL)
+		give(t, "Check", &rec_health_check, &c->c);
+	else
+		fail(t->ap->err, 500, "check %s on node %s doesn't exist", quoted(t, id), quoted(t, node));
+}
+
+static int
+check_run(struct txn *t, const struct txn_check *op)
+{
+	struct health_check c = op->check;
+	const struct check_item *was;
+	uint64_t index;
+	int rc = 0;
+
+	if (c.check_id.len == 0)
+		c.check_id = c.name;
+	if (!catalog_vet_node(t->ap->f, c.node, STR_NONE, t->ap->err))
+		return 0;
+	was = check_find(t->ap->f, c.node, c.check_id);
+	index = was != NULL ? was->c.modify_index : 0;
+	if (str_eqs(op->verb, "get")) {
+		give_check(t, c.node, c.check_id);
+	} else if (str_eqs(op->verb, "set") || str_eqs(op->verb, "cas")) {
+		if (str_eqs(op->verb, "cas") && !cas_holds(was != NULL, index, c.modify_index))
+			fail(t->ap->err, 500, "failed to set check %s on node %s, index is stale", quoted(t, c.check_id),
+			    quoted(t, c.node));
+		else
+			rc = check_ensure(t->ap, &c);
+		if (rc == 0 && !FAILED(t->ap))
+			give_check(t, c.node, c.check_id);
+	} else if (str_eqs(op->verb, "delete") || str_eqs(op->verb, "delete-cas")) {
+		if (str_eqs(op->verb, "delete-cas") && (was == NULL || index != c.modify_index))
+			fail(t->ap->err, 500, "failed to delete check %s on node %s, index is stale", quoted(t, c.check_id),
+			    quoted(t, c.node));
+		else
+			rc = check_delete(t->ap, c.node, c.check_id);
+	} else {
+		fail(t->ap->err, 500, "unknown Check verb %s", quoted(t, op->verb));
+	}
+	return rc;
+}
+
+/* ---- the whole */
+
+static int
+run_op(struct txn *t, const struct txn_op *op)
+{
+	if (op->kv.n == 1)
+		return kv_run(t, op->kv.v);
+	if (op->node.n == 1)
+		return node_run(t, op->node.v);
+	if (op->service.n == 1)
+		return service_run(t, op->service.v);
+	if (op->check.n == 1)
+		return check_run(t, op->check.v);
+	fail(t->ap->err, 500, "no operation specified");
+	return 0;
+}
+
+/* {"Results": ..., "Errors": ...}: one of them nil, as Go's nil lists. */
+static void
+reply(const struct txn *t, struct mp_w *out)
+{
+	mp_w_map(out, 2);
+	mp_w_cstr(out, "Results");
+	if (t->nerrors > 0) {
+		mp_w_nil(out);
+	} else {
+		mp_w_array(out, t->nresults);
+		mp_w_raw(out, (struct str){ (const char *)t->results.data, t->results.len });
+	}
+	mp_w_cstr(out, "Errors");
+	if (t->nerrors == 0) {
+		mp_w_nil(out);
+		return;
+	}
+	mp_w_array(out, t->nerrors);
+	mp_w_raw(out, (struct str){ (const char *)t->errors.data, t->errors.len });
+}
+
+static int
+run(struct apply *ap, const struct txn_request *req, uint32_t *ret_errors)
+{
+	const struct txn_op *ops = req->ops.v;
+	struct txn t = { .ap = ap, .results = BUF_INIT(FSM_ENTRY_MAX), .errors = BUF_INIT(FSM_ENTRY_MAX) };
+	int rc = 0;
+
+	for (size_t i = 0; i < req->ops.n && rc == 0; i++) {
+		t.op = i;
+		rc = run_op(&t, &ops[i]);
+		take_error(&t);
+	}
+	if (rc == 0)
+		reply(&t, ap->w);
+	*ret_errors = t.nerrors;
+	buf_release(&t.results);
+	buf_release(&t.errors);
+	return rc;
+}
+
+int
+txn_apply(struct apply *ap, const struct txn_request *req)
+{
+	struct indexes saved = ap->f->idx;
+	size_t mark = ap->f->njournal;
+	uint32_t errors;
+	int rc = run(ap, req, &errors);
+
+	if (rc < 0 || errors == 0)
+		return rc;
+	ap->f->idx = saved;
+	return change_undo(ap->f, mark);
+}
+
+/* ---- read-only transactions */
+
+static bool
+op_reads(const struct txn_op *op)
+{
+	static const char *const writes[] = { "set", "cas", "delete", "delete-cas", "delete-tree", "lock", "unlock" };
+
+	if (op->kv.n == 1) {
+		const struct txn_kv *kv = op->kv.v;
+
+		for (size_t i = 0; i < ARRAY_LEN(writes); i++)
+			if (str_eqs(kv->verb, writes[i]))
+				return false;
+		return true;
+	}
+	if (op->node.n == 1)
+		return str_eqs(((const struct txn_node *)op->node.v)->verb, "get");
+	if (op->service.n == 1)
+		return str_eqs(((const struct txn_service *)op->service.v)->verb, "get");
+	if (op->check.n == 1)
+		return str_eqs(((const struct txn_check *)op->check.v)->verb, "get");
+	return true;
+}
+
+static bool
+all_read(const struct txn_request *req)
+{
+	const struct txn_op *ops = req->ops.v;
+
+	for (size_t i = 0; i < req->ops.n; i++)
+		if (!op_reads(&ops[i]))
+			return false;
+	return true;
+}
+
+bool
+fsm_txn_is_read(struct str request)
+{
+	struct arena a = ARENA_INIT(SIZE_MAX / 4);
+	struct mp_r r = mp_r_init(request.p, request.len);
+	struct txn_request req;
+	bool reads = record_decode(&rec_txn_request, &r, &req, &a) == 0 && all_read(&req);
+
+	arena_release(&a);
+	return reads;
+}
+
+int
+fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct mp_w *out, uint64_t *ret_index,
+    struct fsm_error *ret_err)
+{
+	struct apply ap = { (struct fsm *)f, 0, f->time, out, ret_err };
+	uint32_t errors;
+	int rc;
+
+	ret_err->code = 0;
+	*ret_index = max_u64(f->applied, 1);
+	arena_reset(f->arena);
+	if (req->ops.n > f->config.txn_ops_max)
+		fail(ret_err, 413, "Transaction contains too many operations (%zu > %llu)", req->ops.n,
+		    (unsigned long long)f->config.txn_ops_max);
+	else if (!all_read(req))
+		return -EINVAL;
+	else if ((rc = run(&ap, req, &errors)) < 0)
+		return rc;
+	return out->err;
+}
