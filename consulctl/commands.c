@@ -4,8 +4,48 @@
 #include <stddef.h>
 
 #include "consulctl/commands.h"
+#include "consulctl/config.h"
 
-const struct command commands[] = {
-	{ "agent",	cmd_agent,	"Run a node: the five daemons under their supervisor" },
-	{ NULL, NULL, NULL },
+static const struct command command_agent = {
+	.name = "agent",
+	.summary = "Runs a node: the five daemons under their supervisor",
+	.args = "[options]",
+	.run_argv = cmd_agent,
+};
+
+static const struct command command_validate = {
+	.name = "validate",
+	.summary = "Checks configuration files and directories",
+	.args = "[options] FILE_OR_DIRECTORY...",
+	.run_argv = cmd_validate,
+};
+
+/* In the order in which the usage lists them. */
+const struct command *const commands[] = {
+	&command_agent,
+	&command_catalog_datacenters,
+	&command_catalog_nodes,
+	&command_catalog_services,
+	&command_event,
+	&command_force_leave,
+	&command_info,
+	&command_join,
+	&command_keygen,
+	&command_kv_delete,
+	&command_kv_export,
+	&command_kv_get,
+	&command_kv_import,
+	&command_kv_put,
+	&command_leave,
+	&command_lock,
+	&command_maint,
+	&command_members,
+	&command_monitor,
+	&command_reload,
+	&command_services_deregister,
+	&command_services_register,
+	&command_validate,
+	&command_version,
+	&command_watch,
+	NULL,
 };

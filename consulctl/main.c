@@ -8,8 +8,7 @@
 #include <string.h>
 
 #include "consulctl/commands.h"
-
-enum { EXIT_USAGE = 127 };	/* what Consul says to no command or an unknown one */
+#include "consulctl/errtext.h"
 
 /* How many words of argv[1..] name c; 0 when they do not. */
 static int
@@ -35,38 +34,29 @@ command_find(int argc, char **argv, int *ret_words)
 	const struct command *best = NULL;
 
 	*ret_words = 0;
-	for (const struct command *c = commands; c->name != NULL; c++) {
-		int n = words_matched(c, argc, argv);
+	for (const struct command *const *c = commands; *c != NULL; c++) {
+		int n = words_matched(*c, argc, argv);
 
 		if (n > *ret_words) {
 			*ret_words = n;
-			best = c;
+			best = *c;
 		}
 	}
 	return best;
 }
 
-static const struct command *
-command_named(const char *name)
-{
-	for (const struct command *c = commands; c->name != NULL; c++)
-		if (strcmp(c->name, name) == 0)
-			return c;
-	return NULL;
-}
-
-/* The commands whose name begins with the words of group (NULL: all first words). Returns how many there are. */
+/* The commands whose name begins with the word of group (NULL: all). Returns how many there are. */
 static int
 list_commands(FILE *out, const char *group)
 {
 	size_t len = group != NULL ? strlen(group) : 0;
 	int n = 0;
 
-	for (const struct command *c = commands; c->name != NULL; c++) {
-		if (group != NULL && (strncmp(c->name, group, len) != 0 || c->name[len] != ' '))
+	for (const struct command *const *c = commands; *c != NULL; c++) {
+		if (group != NULL && (strncmp((*c)->name, group, len) != 0 || (*c)->name[len] != ' '))
 			continue;
 		if (out != NULL)
-			fprintf(out, "    %-24s %s\n", c->name, c->summary);
+			fprintf(out, "    %-24s %s\n", (*c)->name, (*c)->summary);
 		n++;
 	}
 	return n;
@@ -95,13 +85,15 @@ is_version(const char *arg)
 static int
 group_help(const char *group, bool asked)
 {
-	printf("Usage: consulctl %s <subcommand> [options] [args]\n\nSubcommands:\n", group);
-	list_commands(stdout, group);
+	FILE *out = asked ? stdout : stderr;
+
+	fprintf(out, "Usage: consulctl %s <subcommand> [options] [args]\n\nSubcommands:\n", group);
+	list_commands(out, group);
 	return asked ? 0 : 1;
 }
 
-int
-main(int argc, char **argv)
+static int
+dispatch(int argc, char **argv)
 {
 	const struct command *c;
 	int words;
@@ -114,13 +106,27 @@ main(int argc, char **argv)
 		usage(stdout);
 		return 0;
 	}
-	if (is_version(argv[1]) && (c = command_named("version")) != NULL)
-		return c->run(1, (char *[]){ argv[0], NULL });
+	if (is_version(argv[1]))
+		return command_run(&command_version, 1, (char *[]){ argv[0], NULL });
 	c = command_find(argc, argv, &words);
 	if (c != NULL)
-		return c->run(argc - words, argv + words);
+		return command_run(c, argc - words, argv + words);
 	if (list_commands(NULL, argv[1]) > 0)
 		return group_help(argv[1], argc > 2 && is_help(argv[2]));
 	usage(stderr);
 	return EXIT_USAGE;
+}
+
+int
+main(int argc, char **argv)
+{
+	int code = dispatch(argc, argv);
+
+	/* Output that did not arrive is a failure; a reader that has gone is nobody to tell. */
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		if (errno != EPIPE)
+			fprintf(stderr, "Error writing the output: %s\n", errtext(-errno));
+		return code != 0 ? code : 1;
+	}
+	return code;
 }
