@@ -1,0 +1,643 @@
+/* raft_store.c - the store: what survives a crash, and what is noticed when it did not. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "raftd/store/crc32c.h"
+#include "raftd/store/store.h"
+
+enum { TABLES = 3, RECORDS_MAX = 4096, WAIT_MS = 20000 };
+
+static struct world {
+	struct loop loop;
+	struct store *store;
+	char root[64], dir[96];
+	uv_timer_t guard;
+	struct durable durable;
+	uint64_t base;
+	bool stopped, failed, full, full_seen, timed_out;
+	/* what loading gave */
+	size_t records, entries;
+	uint64_t first_entry, last_entry;
+	uint64_t sum;
+} w;
+
+static void
+on_durable(void *ctx, const struct durable *d, uint64_t index_term)
+{
+	(void)ctx;
+	(void)index_term;
+	w.durable = *d;
+}
+
+static void
+on_compacted(void *ctx, uint64_t base)
+{
+	(void)ctx;
+	w.base = base;
+}
+
+static void
+on_space(void *ctx, bool full)
+{
+	(void)ctx;
+	w.full = full;
+	w.full_seen |= full;
+}
+
+static void
+on_failed(void *ctx, const char *text)
+{
+	(void)ctx;
+	print_message("# %s\n", text);
+	w.failed = true;
+}
+
+static void
+on_stopped(void *ctx)
+{
+	(void)ctx;
+	w.stopped = true;
+}
+
+static const struct store_events events = { on_durable, on_compacted, on_space, on_failed, on_stopped };
+
+static void
+on_guard(uv_timer_t *t)
+{
+	(void)t;
+	w.timed_out = true;
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	memset(&w, 0, sizeof(w));
+	(void)snprintf(w.root, sizeof(w.root), "%s/raft-store-XXXXXX", "/tmp");
+	if (getenv("TMPDIR") != NULL && strlen(getenv("TMPDIR")) < 32)
+		(void)snprintf(w.root, sizeof(w.root), "%s/raft-store-XXXXXX", getenv("TMPDIR"));
+	assert_non_null(mkdtemp(w.root));
+	(void)snprintf(w.dir, sizeof(w.dir), "%s/raftd", w.root);
+	assert_int_equal(loop_init(&w.loop), 0);
+	assert_int_equal(uv_timer_init(&w.loop.uv, &w.guard), 0);
+	return 0;
+}
+
+static void
+remove_dir(const char *path)
+{
+	char child[512];
+	struct dirent *e;
+	DIR *d = opendir(path);
+
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		(void)snprintf(child, sizeof(child), "%s/%s", path, e->d_name);
+		if (e->d_name[0] != '.' && unlink(child) < 0)
+			remove_dir(child);
+	}
+	if (d != NULL)
+		(void)closedir(d);
+	(void)rmdir(path);
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	store_free(w.store);
+	uv_close((uv_handle_t *)&w.guard, NULL);
+	loop_run(&w.loop);
+	loop_release(&w.loop);
+	remove_dir(w.root);
+	return 0;
+}
+
+/* ---- helpers */
+
+static int
+try_open(const char *dir, uint64_t checkpoint_bytes, uint64_t trailing, char err[DATADIR_ERROR_MAX])
+{
+	const struct store_config c = { .path = dir, .tables = TABLES, .trailing = trailing, .checkpoint_bytes = checkpoint_bytes,
+		.space_min = 1, .events = &events };
+
+	err[0] = 0;
+	return store_open(&w.loop, &c, &w.store, err);
+}
+
+static void
+must_open(const char *dir)
+{
+	char err[DATADIR_ERROR_MAX];
+	int rc = try_open(dir, 0, 10, err);
+
+	if (rc < 0)
+		print_message("# %s\n", err);
+	assert_int_equal(rc, 0);
+}
+
+static void
+shut(void)
+{
+	store_free(w.store);
+	w.store = NULL;
+	(void)uv_run(&w.loop.uv, UV_RUN_NOWAIT);
+}
+
+#define WAIT_FOR(cond) do { \
+	w.timed_out = false; \
+	assert_int_equal(uv_timer_start(&w.guard, on_guard, WAIT_MS, 0), 0); \
+	while (!(cond) && !w.timed_out && !w.failed) \
+		(void)uv_run(&w.loop.uv, UV_RUN_ONCE); \
+	(void)uv_timer_stop(&w.guard); \
+	assert_true(cond); \
+} while (0)
+
+/* Entries "entry N" of one batch, on disk when this returns. */
+static void
+append(uint64_t first, uint32_t n, uint64_t term)
+{
+	struct batch *b = batch_new();
+
+	assert_non_null(b);
+	for (uint32_t i = 0; i < n; i++) {
+		size_t at;
+
+		assert_int_equal(batch_entry_begin(b, ENTRY_STATE, &at), 0);
+		assert_int_equal(buf_addf(&b->bytes, "entry %" PRIu64, first + i), 0);
+		batch_entry_end(b, at);
+	}
+	batch_seal(b, first, term);
+	store_append(w.store, b);
+	WAIT_FOR(w.durable.last >= first + n - 1);
+	batch_free(b);
+}
+
+static void
+change(unsigned table, const char *key, const char *value)
+{
+	assert_int_equal(store_change(w.store, table, str_from(key), str_from(value)), 0);
+}
+
+static void
+stop(void)
+{
+	w.stopped = false;
+	store_stop(w.store);
+	WAIT_FOR(w.stopped);
+	shut();
+}
+
+static int
+load_record(void *ctx, unsigned table, struct str key, struct str value)
+{
+	(void)ctx;
+	w.records++;
+	w.sum += (table + 1) * (crc32c(0, key.p, key.len) + (uint64_t)crc32c(0, value.p, value.len));
+	return 0;
+}
+
+static int
+load_batch(void *ctx, struct batch *b)
+{
+	struct batch_cursor c;
+	struct batch_entry e;
+	char want[32];
+
+	(void)ctx;
+	assert_int_equal(batch_read((struct str){ (const char *)b->bytes.data, b->bytes.len }, b->first, &c), 0);
+	while (batch_next(&c, true, &e) > 0) {
+		if (w.entries++ == 0)
+			w.first_entry = e.index;
+		else
+			assert_int_equal(e.index, w.last_entry + 1);
+		w.last_entry = e.index;
+		(void)snprintf(want, sizeof(want), "entry %" PRIu64, e.index);
+		assert_true(str_eqs(e.data, want));
+	}
+	batch_free(b);
+	return 0;
+}
+
+static int
+try_load(char err[DATADIR_ERROR_MAX])
+{
+	const struct store_loader ld = { NULL, load_record, load_batch };
+
+	w.records = w.entries = 0;
+	w.sum = w.first_entry = w.last_entry = 0;
+	err[0] = 0;
+	return store_load(w.store, &ld, err);
+}
+
+static void
+must_load(void)
+{
+	char err[DATADIR_ERROR_MAX];
+	int rc = try_load(err);
+
+	if (rc < 0)
+		print_message("# %s\n", err);
+	assert_int_equal(rc, 0);
+}
+
+/* The directory as it is at this moment, as a crash of the machine's processes would leave it. */
+static void
+copy_dir(const char *from, const char *to)
+{
+	char cmd[512];
+
+	(void)snprintf(cmd, sizeof(cmd), "rm -rf '%s' && cp -r '%s' '%s'", to, from, to);
+	assert_int_equal(system(cmd), 0);
+}
+
+static void
+flip(const char *dir, const char *name, long at, bool from_end)
+{
+	char path[512];
+	uint8_t byte;
+	struct stat st;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	if (from_end)
+		at = st.st_size - at;
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 0x10;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	(void)close(fd);
+}
+
+/* Where a text stands in a file, or -1. */
+static long
+find_text(const char *dir, const char *name, const char *text)
+{
+	char path[512];
+	size_t n = strlen(text);
+	uint8_t *p;
+	struct stat st;
+	long found = -1;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_RDONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	p = malloc((size_t)st.st_size);
+	assert_non_null(p);
+	assert_int_equal(read(fd, p, (size_t)st.st_size), st.st_size);
+	for (off_t i = 0; found < 0 && i + (off_t)n <= st.st_size; i++)
+		if (memcmp(p + i, text, n) == 0)
+			found = i;
+	free(p);
+	(void)close(fd);
+	return found;
+}
+
+/* ---- tests */
+
+static void
+checksums_agree(void **state)
+{
+	uint8_t bytes[300];
+
+	(void)state;
+	assert_int_equal(crc32c(0, "123456789", 9), 0xe3069283);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 7);
+	for (size_t n = 0; n < sizeof(bytes); n++)
+		assert_int_equal(crc32c(5, bytes, n), crc32c_table(5, bytes, n));
+}
+
+static void
+batches_are_checked(void **state)
+{
+	struct batch *b = batch_new();
+	struct batch_cursor c;
+	struct batch_entry e;
+	size_t at;
+
+	(void)state;
+	assert_int_equal(batch_entry_begin(b, ENTRY_STATE, &at), 0);
+	assert_int_equal(buf_adds(&b->bytes, "abc"), 0);
+	batch_entry_end(b, at);
+	assert_int_equal(batch_entry_begin(b, ENTRY_STATE, &at), 0);
+	batch_entry_drop(b, at);
+	assert_int_equal(batch_entry_begin(b, ENTRY_SERVERS, &at), 0);
+	batch_entry_end(b, at);
+	batch_seal(b, 41, 3);
+	assert_int_equal(batch_read((struct str){ (char *)b->bytes.data, b->bytes.len }, 41, &c), 0);
+	assert_int_equal(batch_next(&c, true, &e), 1);
+	assert_int_equal(e.index, 41);
+	assert_true(str_eqs(e.data, "abc"));
+	assert_int_equal(batch_next(&c, true, &e), 1);
+	assert_int_equal(e.kind, ENTRY_SERVERS);
+	assert_int_equal(batch_next(&c, true, &e), 0);
+	/* The same bytes in another place of the log are wrong. */
+	assert_int_equal(batch_read((struct str){ (char *)b->bytes.data, b->bytes.len }, 42, &c), 0);
+	assert_int_equal(batch_next(&c, true, &e), -EDECODE);
+	for (size_t i = 0; i < b->bytes.len; i++) {
+		int rc = 1;
+
+		b->bytes.data[i] ^= 1;
+		assert_int_equal(batch_read((struct str){ (char *)b->bytes.data, b->bytes.len }, 41, &c), 0);
+		while (rc > 0)
+			rc = batch_next(&c, true, &e);
+		assert_int_equal(rc, -EDECODE);
+		b->bytes.data[i] ^= 1;
+	}
+	for (size_t n = 0; n < b->bytes.len; n++)
+		if (batch_read((struct str){ (char *)b->bytes.data, n }, 41, &c) == 0)
+			while (batch_next(&c, true, &e) > 0)
+				;
+	batch_free(b);
+}
+
+static void
+everything_comes_back(void **state)
+{
+	const struct store_start *st;
+	uint64_t sum;
+
+	(void)state;
+	must_open(w.dir);
+	assert_int_equal(store_found(w.store)->last, 0);
+	must_load();
+	assert_int_equal(store_run(w.store), 0);
+	store_state(w.store, 1, 77);
+	assert_int_equal(store_servers(w.store, 2, STR("who votes")), 0);
+	append(1, 1, 1);
+	append(2, 5, 1);
+	store_state(w.store, 2, 78);
+	append(7, 3, 2);
+	change(0, "a", "1");
+	change(1, "a", "2");
+	change(0, "b", "3");
+	change(0, "a", "4");
+	change(2, "gone", "5");
+	change(2, "gone", NULL);
+	assert_int_equal(store_changes_send(w.store, 6), 0);
+	stop();
+
+	must_open(w.dir);
+	st = store_found(w.store);
+	assert_int_equal(st->term, 2);
+	assert_int_equal(st->vote, 78);
+	assert_int_equal(st->base, 0);
+	assert_int_equal(st->last, 9);
+	assert_int_equal(st->applied, 6);
+	assert_int_equal(st->nruns, 2);
+	assert_int_equal(st->runs[1].first, 7);
+	assert_int_equal(st->servers_index, 2);
+	assert_true(str_eqs((struct str){ (char *)st->servers.data, st->servers.len }, "who votes"));
+	must_load();
+	assert_int_equal(w.records, 3);
+	sum = crc32c(0, "a", 1) + (uint64_t)crc32c(0, "4", 1) + crc32c(0, "b", 1) + crc32c(0, "3", 1) +
+	    2 * (crc32c(0, "a", 1) + (uint64_t)crc32c(0, "2", 1));
+	assert_int_equal(w.sum, sum);
+	assert_int_equal(w.first_entry, 7);
+	assert_int_equal(w.last_entry, 9);
+}
+
+/* The image may be behind, the log never: what is said to be durable is there after a crash at any moment. */
+static void
+a_crash_loses_nothing_durable(void **state)
+{
+	char copy[128], key[32];
+
+	(void)state;
+	(void)snprintf(copy, sizeof(copy), "%s/copy", w.root);
+	must_open(w.dir);
+	must_load();
+	assert_int_equal(store_run(w.store), 0);
+	store_state(w.store, 1, 7);
+	for (uint64_t i = 1; i <= 200; i++) {
+		append(i, 1, 1);
+		(void)snprintf(key, sizeof(key), "key %" PRIu64, i);
+		change(0, key, "x");
+		if (i % 20 == 0)
+			assert_int_equal(store_changes_send(w.store, i), 0);
+		if (i % 67 == 0) {
+			struct store *live = w.store;
+
+			copy_dir(w.dir, copy);
+			must_open(copy);
+			assert_true(store_found(w.store)->last >= i);
+			must_load();
+			assert_int_equal(w.records, store_found(w.store)->applied);
+			assert_int_equal(w.last_entry, store_found(w.store)->last);
+			shut();
+			w.store = live;
+		}
+	}
+}
+
+static void
+old_entries_go(void **state)
+{
+	char err[DATADIR_ERROR_MAX], value[2048];
+	uint64_t next = 1;
+
+	(void)state;
+	memset(value, 'v', sizeof(value) - 1);
+	value[sizeof(value) - 1] = 0;
+	assert_int_equal(try_open(w.dir, 64 * 1024, 10, err), 0);
+	must_load();
+	assert_int_equal(store_run(w.store), 0);
+	store_state(w.store, 1, 7);
+	while (w.base < 100 && next < 5000) {
+		append(next, 2, next < 50 ? 1 : 2);
+		next += 2;
+		change(1, "k", value);
+		if (next % 10 == 1)
+			assert_int_equal(store_changes_send(w.store, next - 1), 0);
+	}
+	assert_true(w.base >= 100);
+	stop();
+	must_open(w.dir);
+	assert_true(store_found(w.store)->base >= 100);
+	assert_int_equal(store_found(w.store)->last, next - 1);
+	assert_int_equal(store_found(w.store)->nruns, 1);
+	assert_int_equal(store_found(w.store)->runs[0].term, 2);
+	must_load();
+}
+
+static void
+one_owner(void **state)
+{
+	char err[DATADIR_ERROR_MAX];
+	struct store *first;
+
+	(void)state;
+	must_open(w.dir);
+	first = w.store;
+	assert_int_equal(try_open(w.dir, 0, 10, err), -EBUSY);
+	assert_non_null(strstr(err, "in use by another running node"));
+	w.store = first;
+}
+
+/* Measured in the wild: a flipped bit in Berkeley DB's log, and half of what was synced is gone without a word. */
+static void
+a_shortened_log_is_noticed(void **state)
+{
+	char copy[128], err[DATADIR_ERROR_MAX];
+	long at;
+
+	(void)state;
+	(void)snprintf(copy, sizeof(copy), "%s/copy", w.root);
+	must_open(w.dir);
+	must_load();
+	assert_int_equal(store_run(w.store), 0);
+	store_state(w.store, 1, 7);
+	for (uint64_t i = 1; i <= 100; i++)
+		append(i, 1, 1);
+	copy_dir(w.dir, copy);
+	at = find_text(copy, "log.0000000001", "entry 50");
+	assert_true(at > 0);
+	flip(copy, "log.0000000001", at, false);
+	shut();
+	assert_true(try_open(copy, 0, 10, err) < 0);
+	assert_non_null(strstr(err, "had been promised"));
+	assert_non_null(strstr(err, "move the directory away"));
+}
+
+static void
+damaged_marks_are_noticed(void **state)
+{
+	char copy[128], path[512], err[DATADIR_ERROR_MAX];
+
+	(void)state;
+	(void)snprintf(copy, sizeof(copy), "%s/copy", w.root);
+	must_open(w.dir);
+	must_load();
+	assert_int_equal(store_run(w.store), 0);
+	store_state(w.store, 1, 7);
+	append(1, 3, 1);
+	stop();
+
+	copy_dir(w.dir, copy);
+	flip(copy, "durable", 20, false);
+	assert_true(try_open(copy, 0, 10, err) < 0);
+	assert_non_null(strstr(err, "durable is damaged"));
+
+	copy_dir(w.dir, copy);
+	(void)snprintf(path, sizeof(path), "%s/durable", copy);
+	assert_int_equal(unlink(path), 0);
+	assert_true(try_open(copy, 0, 10, err) < 0);
+	assert_non_null(strstr(err, "no file named durable"));
+
+	copy_dir(w.dir, copy);
+	flip(copy, "id", 3, false);
+	assert_true(try_open(copy, 0, 10, err) < 0);
+	assert_non_null(strstr(err, "id"));
+
+	/* A file of another directory, with the database of this one. */
+	copy_dir(w.dir, copy);
+	(void)snprintf(path, sizeof(path), "printf '%%s\\n' 00000000deadbeef > %s/id", copy);
+	assert_int_equal(system(path), 0);
+	assert_true(try_open(copy, 0, 10, err) < 0);
+	assert_non_null(strstr(err, "two data directories"));
+
+	/* The database is gone, the promise is not. */
+	copy_dir(w.dir, copy);
+	(void)snprintf(path, sizeof(path), "rm -f %s/raft.db %s/image-1.db %s/log.*", copy, copy, copy);
+	assert_int_equal(system(path), 0);
+	assert_true(try_open(copy, 0, 10, err) < 0);
+	assert_non_null(strstr(err, "had been promised"));
+}
+
+/* Whatever byte of the image is wrong, nothing wrong is loaded. */
+static void
+a_damaged_image_is_not_served(void **state)
+{
+	char copy[128], err[DATADIR_ERROR_MAX], key[32], value[64];
+	uint64_t sum;
+	size_t records;
+	int noticed = 0;
+
+	(void)state;
+	(void)snprintf(copy, sizeof(copy), "%s/copy", w.root);
+	must_open(w.dir);
+	must_load();
+	assert_int_equal(store_run(w.store), 0);
+	store_state(w.store, 1, 7);
+	append(1, 3, 1);
+	for (int i = 0; i < 500; i++) {
+		(void)snprintf(key, sizeof(key), "key %d", i);
+		(void)snprintf(value, sizeof(value), "some value of record number %d", i);
+		change(1, key, value);
+	}
+	assert_int_equal(store_changes_send(w.store, 3), 0);
+	stop();
+	must_open(w.dir);
+	must_load();
+	sum = w.sum;
+	records = w.records;
+	shut();
+	for (long at = 3000; at < 60000; at += 3001) {
+		int rc;
+
+		copy_dir(w.dir, copy);
+		flip(copy, "image-1.db", at, true);
+		rc = try_open(copy, 0, 10, err);
+		if (rc == 0)
+			rc = try_load(err);
+		if (rc < 0)
+			noticed++;
+		else
+			assert_true(w.sum == sum && w.records == records);
+		if (w.store != NULL)
+			shut();
+	}
+	assert_true(noticed > 10);
+}
+
+static void
+a_read_only_directory_is_told(void **state)
+{
+	char err[DATADIR_ERROR_MAX], cmd[256];
+
+	(void)state;
+	(void)snprintf(cmd, sizeof(cmd), "%s/nowhere/raftd", w.root);
+	assert_true(try_open(cmd, 0, 10, err) < 0);
+	assert_non_null(strstr(err, "nowhere"));
+	/* A file where the directory should be. */
+	(void)snprintf(cmd, sizeof(cmd), "touch %s", w.dir);
+	assert_int_equal(system(cmd), 0);
+	assert_true(try_open(w.dir, 0, 10, err) < 0);
+	assert_non_null(strstr(err, "Not a directory"));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(checksums_agree),
+		cmocka_unit_test(batches_are_checked),
+		cmocka_unit_test_setup_teardown(everything_comes_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_crash_loses_nothing_durable, setup, teardown),
+		cmocka_unit_test_setup_teardown(old_entries_go, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_owner, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_shortened_log_is_noticed, setup, teardown),
+		cmocka_unit_test_setup_teardown(damaged_marks_are_noticed, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_damaged_image_is_not_served, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_read_only_directory_is_told, setup, teardown),
+	};
+
+	cmocka_set_message_output(CM_OUTPUT_TAP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
