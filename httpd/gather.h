@@ -6,7 +6,7 @@
 
 #include "httpd/request.h"
 
-enum { GATHER_MAX = 8, GATHER_MS = 1500 };
+enum { GATHER_MAX = 8, GATHER_MS = 1000 };
 
 struct question {
 	enum peer peer;

@@ -173,7 +173,7 @@ method_of(const char *name)
 }
 
 struct headers {
-	struct str token, authorization, namespace, encoding, length, transfer;
+	struct str token, authorization, namespace, encoding, length, transfer, expect;
 };
 
 static enum MHD_Result
@@ -189,6 +189,7 @@ on_header(void *cls, enum MHD_ValueKind kind, const char *name, const char *valu
 		{ "accept-encoding", 15, offsetof(struct headers, encoding) },
 		{ "content-length", 14, offsetof(struct headers, length) },
 		{ "transfer-encoding", 17, offsetof(struct headers, transfer) },
+		{ "expect", 6, offsetof(struct headers, expect) },
 	};
 	struct request *r = ((void **)cls)[0];
 	struct headers *h = ((void **)cls)[1];
@@ -395,9 +396,11 @@ request_head(struct request *r, const char *method, const char *version)
 		too_large(r, r->declared);
 	/*
 	 * An answer in the middle of an upload does not reach the client: the
-	 * body is read and dropped first, unless it is beyond all measure.
+	 * body is read and dropped first, unless it is beyond all measure or
+	 * the client waits for a word before it sends it.
 	 */
-	if (r->state == REQ_READY && r->declared > 0 && (r->declared <= HTTP_DRAIN_MAX || r->declared == UINT64_MAX))
+	if (r->state == REQ_READY && r->declared > 0 && hd.expect.len == 0 &&
+	    (r->declared <= HTTP_DRAIN_MAX || r->declared == UINT64_MAX))
 		r->state = REQ_DRAIN;
 }
 
@@ -437,8 +440,8 @@ request_access(void *cls, struct MHD_Connection *conn, const char *url, const ch
 		return MHD_NO;
 	if (r->state == REQ_HEAD) {
 		request_head(r, method, version);
-		/* Without a body an answer may be queued at once, or, where one beyond measure comes, must. */
-		return r->state == REQ_READY ? respond_queue(r) : MHD_YES;
+		/* Queued now an answer ends the connection: only where the body is not wanted. */
+		return r->state == REQ_READY && r->declared > 0 ? respond_queue(r) : MHD_YES;
 	}
 	if (*size > 0) {
 		size_t n = *size;
