@@ -8,6 +8,12 @@
 
 enum { HOST_MAX = 256, ERRORS_MAX = 64 * 1024 };
 
+/* A socket with its connect request, which libuv reports on once more while it closes. */
+struct dial {
+	uv_tcp_t tcp;
+	uv_connect_t connect;
+};
+
 struct join {
 	struct join *next;
 	struct gossipd *g;
@@ -21,8 +27,7 @@ struct join {
 	uint16_t port;
 	union sock_addr peer;
 	uv_getaddrinfo_t resolve;
-	uv_tcp_t *tcp;			/* freed by its close callback */
-	uv_connect_t connect;
+	struct dial *dial;		/* freed by its close callback */
 	uv_timer_t timer;
 };
 
@@ -184,6 +189,7 @@ finish(struct join *j)
 	uv_close((uv_handle_t *)&j->timer, timer_closed);
 }
 
+/* The socket is the first member of its dial. */
 static void
 tcp_closed(uv_handle_t *h)
 {
@@ -194,10 +200,10 @@ static void
 drop_tcp(struct join *j)
 {
 	uv_timer_stop(&j->timer);
-	if (j->tcp != NULL) {
-		j->tcp->data = NULL;
-		uv_close((uv_handle_t *)j->tcp, tcp_closed);
-		j->tcp = NULL;
+	if (j->dial != NULL) {
+		j->dial->tcp.data = NULL;
+		uv_close((uv_handle_t *)&j->dial->tcp, tcp_closed);
+		j->dial = NULL;
 	}
 }
 
@@ -219,7 +225,7 @@ connect_failed(struct join *j, int rc)
 static void
 on_connect(uv_connect_t *req, int status)
 {
-	/* The connect request lives in the join; a dropped socket has forgotten it. */
+	/* A dropped socket has forgotten its join. */
 	struct join *j = req->handle->data;
 
 	if (j == NULL)
@@ -251,17 +257,17 @@ start_connect(struct join *j)
 {
 	int rc;
 
-	j->tcp = malloc(sizeof(*j->tcp));
-	if (j->tcp == NULL)
+	j->dial = malloc(sizeof(*j->dial));
+	if (j->dial == NULL)
 		return -ENOMEM;
-	rc = uv_tcp_init(&j->g->d->loop.uv, j->tcp);
+	rc = uv_tcp_init(&j->g->d->loop.uv, &j->dial->tcp);
 	if (rc < 0) {
-		free(j->tcp);
-		j->tcp = NULL;
+		free(j->dial);
+		j->dial = NULL;
 		return rc;
 	}
-	j->tcp->data = j;
-	rc = uv_tcp_connect(&j->connect, j->tcp, &j->peer.sa, on_connect);
+	j->dial->tcp.data = j;
+	rc = uv_tcp_connect(&j->dial->connect, &j->dial->tcp, &j->peer.sa, on_connect);
 	if (rc == 0)
 		rc = uv_timer_start(&j->timer, on_timeout, JOIN_TIMEOUT_MS, 0);
 	if (rc < 0)

@@ -1,0 +1,475 @@
+/* check_http.c - checks that ask a web server, with libcurl inside the loop. */
+#include <curl/curl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "checkd/kinds.h"
+#include "checkd/output.h"
+#include "lib/duration.h"
+
+enum { HTTP_TIMEOUT_DEFAULT_MS = 10000, REDIRECTS_MAX = 10, STATUS_LINE_MAX = 128, RESULT_MAX = 16 * 1024 * 1024 };
+
+struct http_checks {
+	CURLM *multi;
+	uv_loop_t *loop;
+	uv_timer_t *timer;
+};
+
+/* A socket of libcurl's that the loop watches. */
+struct watched {
+	uv_poll_t poll;
+	curl_socket_t fd;
+	struct http_checks *h;
+};
+
+struct http_run {
+	struct check *c;
+	CURL *easy;
+	struct curl_slist *headers, *connect_to;
+	struct output body;
+	char status[STATUS_LINE_MAX];	/* "200 OK" */
+	char fault[CURL_ERROR_SIZE];
+};
+
+/* ---- libcurl's sockets and timer in the loop */
+
+static void collect(struct http_checks *h);
+
+static void
+watched_closed(uv_handle_t *p)
+{
+	free(p->data);
+}
+
+static void
+on_poll(uv_poll_t *p, int status, int events)
+{
+	struct watched *w = p->data;
+	struct http_checks *h = w->h;
+	int flags = 0, running;
+
+	if (status < 0)
+		flags = CURL_CSELECT_ERR;
+	if ((events & UV_READABLE) != 0)
+		flags |= CURL_CSELECT_IN;
+	if ((events & UV_WRITABLE) != 0)
+		flags |= CURL_CSELECT_OUT;
+	(void)curl_multi_socket_action(h->multi, w->fd, flags, &running);
+	collect(h);
+}
+
+static int
+on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+	struct http_checks *h = arg;
+	struct watched *w = socket_arg;
+	int events = 0;
+
+	(void)easy;
+	if (what == CURL_POLL_REMOVE) {
+		if (w != NULL) {
+			(void)curl_multi_assign(h->multi, fd, NULL);
+			(void)uv_poll_stop(&w->poll);
+			uv_close((uv_handle_t *)&w->poll, watched_closed);
+		}
+		return 0;
+	}
+	if (w == NULL) {
+		w = calloc(1, sizeof(*w));
+		if (w == NULL || uv_poll_init_socket(h->loop, &w->poll, fd) < 0) {
+			free(w);
+			return -1;
+		}
+		w->fd = fd;
+		w->h = h;
+		w->poll.data = w;
+		(void)curl_multi_assign(h->multi, fd, w);
+	}
+	if ((what & CURL_POLL_IN) != 0)
+		events |= UV_READABLE;
+	if ((what & CURL_POLL_OUT) != 0)
+		events |= UV_WRITABLE;
+	return uv_poll_start(&w->poll, events, on_poll) < 0 ? -1 : 0;
+}
+
+static void
+on_timeout(uv_timer_t *t)
+{
+	struct http_checks *h = t->data;
+	int running;
+
+	(void)curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	collect(h);
+}
+
+static int
+on_timer(CURLM *multi, long ms, void *arg)
+{
+	struct http_checks *h = arg;
+
+	(void)multi;
+	if (ms < 0)
+		(void)uv_timer_stop(h->timer);
+	else	/* Never at once: libcurl must not be entered from its own callback. */
+		(void)uv_timer_start(h->timer, on_timeout, (uint64_t)ms, 0);
+	return 0;
+}
+
+/* Made for the first check: a node without one need not pay for libcurl's and GnuTLS's memory. */
+static int
+multi_open(struct checkd *cd)
+{
+	struct http_checks *h;
+
+	if (cd->http != NULL)
+		return cd->http->multi != NULL && cd->http->timer != NULL ? 0 : -ENOMEM;
+	h = calloc(1, sizeof(*h));
+	if (h == NULL || curl_global_init(CURL_GLOBAL_DEFAULT) != 0) {
+		free(h);
+		return -ENOMEM;
+	}
+	cd->http = h;
+	h->loop = &cd->d->loop.uv;
+	h->timer = timer_new(h->loop, h);
+	h->multi = curl_multi_init();
+	if (h->timer == NULL || h->multi == NULL)
+		return -ENOMEM;
+	(void)curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	(void)curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
+	(void)curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+	(void)curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
+	return 0;
+}
+
+/* Every check has been detached. */
+void
+http_checks_release(struct checkd *cd)
+{
+	if (cd->http == NULL)
+		return;
+	if (cd->http->multi != NULL)
+		(void)curl_multi_cleanup(cd->http->multi);
+	timer_free(cd->http->timer);
+	free(cd->http);
+	cd->http = NULL;
+	curl_global_cleanup();
+}
+
+/* ---- one request */
+
+static size_t
+on_body(char *p, size_t size, size_t n, void *arg)
+{
+	struct http_run *r = arg;
+
+	output_add(&r->body, p, size * n);
+	return size * n;
+}
+
+/* Keep what follows the version in each status line; the last one is the answer's. */
+static size_t
+on_header(char *p, size_t size, size_t n, void *arg)
+{
+	struct http_run *r = arg;
+	struct str line = { p, size * n };
+	const char *blank;
+
+	if (str_has_prefix(line, STR("HTTP/")) && (blank = memchr(line.p, ' ', line.len)) != NULL) {
+		size_t len = (size_t)(line.p + line.len - blank - 1);
+
+		while (len > 0 && (blank[len] == '\r' || blank[len] == '\n' || blank[len] == ' '))
+			len--;
+		snprintf(r->status, sizeof(r->status), "%.*s", (int)len, blank + 1);
+		/* A redirect's page is not the answer. */
+		output_release(&r->body);
+	}
+	return size * n;
+}
+
+static void
+run_free(struct http_run *r)
+{
+	if (r->easy != NULL) {
+		(void)curl_multi_remove_handle(r->c->cd->http->multi, r->easy);
+		curl_easy_cleanup(r->easy);
+	}
+	curl_slist_free_all(r->headers);
+	curl_slist_free_all(r->connect_to);
+	output_release(&r->body);
+	free(r);
+}
+
+static const char *
+method_of(const struct check *c)
+{
+	return c->def->method.len > 0 ? c->def->method.p : "GET";
+}
+
+static enum check_status
+status_of(long code)
+{
+	if (code >= 200 && code <= 299)
+		return CHECK_PASSING;
+	return code == 429 ? CHECK_WARNING : CHECK_CRITICAL;	/* 429: too many requests */
+}
+
+/* Why there was no answer, in the words of Go's client where it has some: `Get "URL": reason`. */
+static int
+describe_fault(struct http_run *r, CURLcode rc, struct buf *text)
+{
+	const char *method = method_of(r->c), *why = r->fault[0] != '\0' ? r->fault : curl_easy_strerror(rc);
+	struct buf op = BUF_INIT(64 * KiB);
+	long os_errno = 0;
+	int err = buf_adds(&op, method);
+
+	(void)curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &os_errno);
+	if (rc == CURLE_OPERATION_TIMEDOUT)
+		why = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
+	else if (rc == CURLE_COULDNT_CONNECT && os_errno == ECONNREFUSED)
+		why = "dial tcp: connect: connection refused";
+	for (size_t i = 1; i < op.len; i++)
+		op.data[i] = ascii_lower(op.data[i]);
+	if (err == 0)
+		err = buf_addf(text, "%.*s \"%s\": %s", (int)op.len, (const char *)op.data, r->c->def->http.p, why);
+	buf_release(&op);
+	return err;
+}
+
+static void
+finish(struct http_run *r, CURLcode rc)
+{
+	struct check *c = r->c;
+	struct buf text = BUF_INIT(RESULT_MAX);
+	enum check_status status = CHECK_CRITICAL;
+	long code = 0;
+	int err;
+
+	(void)curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &code);
+	if (rc == CURLE_OK) {
+		status = status_of(code);
+		err = buf_addf(&text, "HTTP %s %s: %s Output: ", method_of(c), c->def->http.p, r->status);
+		if (err == 0)
+			err = output_append(&r->body, &text);
+	} else {
+		err = describe_fault(r, rc, &text);
+	}
+	c->runner.run = NULL;
+	run_free(r);
+	schedule_done(c, status, err == 0 ? (struct str){ (char *)text.data, text.len } : STR("out of memory"));
+	buf_release(&text);
+}
+
+static void
+collect(struct http_checks *h)
+{
+	struct http_run *r;
+	CURLMsg *m;
+	int left;
+
+	while ((m = curl_multi_info_read(h->multi, &left)) != NULL) {
+		if (m->msg != CURLMSG_DONE)
+			continue;
+		(void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&r);
+		finish(r, m->data.result);
+	}
+}
+
+static int
+add_header(struct curl_slist **list, const char *name, struct str value)
+{
+	struct buf b = BUF_INIT(64 * KiB);
+	struct curl_slist *next = NULL;
+	/* With nothing behind the colon libcurl would leave the header out. */
+	int rc = value.len > 0 ? buf_addf(&b, "%s: %.*s", name, STR_ARG(value)) : buf_addf(&b, "%s;", name);
+	const char *line = rc == 0 ? buf_cstr(&b) : NULL;
+
+	if (line != NULL)
+		next = curl_slist_append(*list, line);
+	buf_release(&b);
+	if (next == NULL)
+		return -ENOMEM;
+	*list = next;
+	return 0;
+}
+
+static int
+set_headers(struct http_run *r)
+{
+	const struct recmap *m = &r->c->def->header;
+	bool agent = false, accept = false;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < m->n; i++) {
+		const struct strs_value *values = (const struct strs_value *)m->v + i;
+		const char *name = m->keys[i].p;
+
+		agent |= strcasecmp(name, "User-Agent") == 0;
+		accept |= strcasecmp(name, "Accept") == 0;
+		for (size_t k = 0; rc == 0 && k < values->v.n; k++)
+			rc = add_header(&r->headers, name, values->v.v[k]);
+	}
+	if (rc == 0 && !agent)
+		rc = add_header(&r->headers, "User-Agent", STR("Consul Health Check"));
+	if (rc == 0 && !accept)
+		rc = add_header(&r->headers, "Accept", STR("text/plain, text/*, */*"));
+	if (rc == 0)
+		rc = add_header(&r->headers, "Connection", STR("close"));
+	/* libcurl's own habit, which no check has asked for. */
+	if (rc == 0)
+		r->headers = curl_slist_append(r->headers, "Expect:");
+	return r->headers == NULL ? -ENOMEM : rc;
+}
+
+/*
+ * tls_server_name is another name than the URL's to ask and check the
+ * certificate for: put it into the URL, and connect to the URL's own host.
+ */
+static CURLcode
+set_server_name(struct http_run *r)
+{
+	const struct check_def *d = r->c->def;
+	char *host = NULL, *port = NULL, *url = NULL, *to = NULL;
+	CURLU *u = curl_url();
+	CURLcode rc = CURLE_OUT_OF_MEMORY;
+
+	if (u == NULL || curl_url_set(u, CURLUPART_URL, d->http.p, 0) != 0 || curl_url_get(u, CURLUPART_HOST, &host, 0) != 0 ||
+	    curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != 0 ||
+	    curl_url_set(u, CURLUPART_HOST, d->tls_server_name.p, 0) != 0 || curl_url_get(u, CURLUPART_URL, &url, 0) != 0)
+		goto out;
+	if (asprintf(&to, "%s:%s:%s:%s", d->tls_server_name.p, port, host, port) < 0) {
+		to = NULL;
+		goto out;
+	}
+	r->connect_to = curl_slist_append(NULL, to);
+	if (r->connect_to == NULL || add_header(&r->headers, "Host", str_from(host)) < 0)
+		goto out;
+	rc = curl_easy_setopt(r->easy, CURLOPT_CONNECT_TO, r->connect_to);
+	if (rc == CURLE_OK)
+		rc = curl_easy_setopt(r->easy, CURLOPT_URL, url);
+out:
+	free(to);
+	curl_free(host);
+	curl_free(port);
+	curl_free(url);
+	curl_url_cleanup(u);
+	return rc;
+}
+
+static CURLcode
+set_request(struct http_run *r)
+{
+	const struct check_def *d = r->c->def;
+	CURL *e = r->easy;
+	CURLcode rc = curl_easy_setopt(e, CURLOPT_URL, d->http.p);
+
+	if (rc == CURLE_OK && d->tls_server_name.len > 0 && strncasecmp(d->http.p, "https:", 6) == 0)
+		rc = set_server_name(r);
+	if (rc == CURLE_OK && strcmp(method_of(r->c), "HEAD") == 0)
+		rc = curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+	if (rc == CURLE_OK && d->body.len > 0) {
+		rc = curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)d->body.len);
+		if (rc == CURLE_OK)
+			rc = curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, d->body.p);
+		/* A body makes libcurl name a form's type, which was not asked for. */
+		if (rc == CURLE_OK)
+			r->headers = curl_slist_append(r->headers, "Content-Type:");
+	}
+	if (rc == CURLE_OK)
+		rc = curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, method_of(r->c));
+	if (rc == CURLE_OK)
+		rc = curl_easy_setopt(e, CURLOPT_HTTPHEADER, r->headers);
+	return rc;
+}
+
+static CURLcode
+set_limits(struct http_run *r)
+{
+	const struct check_def *d = r->c->def;
+	long timeout = d->timeout > 0 ? (long)(d->timeout / NS_PER_MS) : HTTP_TIMEOUT_DEFAULT_MS;
+	const struct {
+		CURLoption option;
+		long value;
+	} numbers[] = {
+		{ CURLOPT_NOSIGNAL, 1 },
+		{ CURLOPT_TIMEOUT_MS, timeout > 0 ? timeout : 1 },
+		{ CURLOPT_CONNECTTIMEOUT_MS, timeout > 0 ? timeout : 1 },
+		{ CURLOPT_FRESH_CONNECT, 1 },
+		{ CURLOPT_FORBID_REUSE, 1 },
+		{ CURLOPT_QUICK_EXIT, 1 },
+		{ CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1 },
+		{ CURLOPT_FOLLOWLOCATION, d->disable_redirects ? 0 : 1 },
+		{ CURLOPT_MAXREDIRS, REDIRECTS_MAX },
+		{ CURLOPT_SSL_VERIFYPEER, d->tls_skip_verify ? 0 : 1 },
+		{ CURLOPT_SSL_VERIFYHOST, d->tls_skip_verify ? 0 : 2 },
+	};
+	CURLcode rc = CURLE_OK;
+
+	for (size_t i = 0; rc == CURLE_OK && i < ARRAY_LEN(numbers); i++)
+		rc = curl_easy_setopt(r->easy, numbers[i].option, numbers[i].value);
+	if (rc == CURLE_OK)
+		rc = curl_easy_setopt(r->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	if (rc == CURLE_OK)
+		rc = curl_easy_setopt(r->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+	return rc;
+}
+
+static CURLcode
+set_callbacks(struct http_run *r)
+{
+	CURL *e = r->easy;
+	CURLcode rc = curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+
+	if (rc == CURLE_OK)
+		rc = curl_easy_setopt(e, CURLOPT_WRITEDATA, r);
+	if (rc == CURLE_OK)
+		rc = curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+	if (rc == CURLE_OK)
+		rc = curl_easy_setopt(e, CURLOPT_HEADERDATA, r);
+	if (rc == CURLE_OK)
+		rc = curl_easy_setopt(e, CURLOPT_ERRORBUFFER, r->fault);
+	if (rc == CURLE_OK)
+		rc = curl_easy_setopt(e, CURLOPT_PRIVATE, r);
+	return rc;
+}
+
+static void
+http_start(struct check *c)
+{
+	struct http_run *r = multi_open(c->cd) == 0 ? calloc(1, sizeof(*r)) : NULL;
+	CURLcode rc = CURLE_OUT_OF_MEMORY;
+
+	if (r == NULL) {
+		schedule_done(c, CHECK_CRITICAL, STR("out of memory"));
+		return;
+	}
+	r->c = c;
+	output_init(&r->body, checkd_output_max(c));
+	r->easy = curl_easy_init();
+	if (r->easy == NULL) {
+		run_free(r);
+		schedule_done(c, CHECK_CRITICAL, STR("out of memory"));
+		return;
+	}
+	c->runner.run = r;
+	if (set_headers(r) == 0)
+		rc = set_callbacks(r);
+	if (rc == CURLE_OK)
+		rc = set_limits(r);
+	if (rc == CURLE_OK)
+		rc = set_request(r);
+	if (rc == CURLE_OK && curl_multi_add_handle(c->cd->http->multi, r->easy) != CURLM_OK)
+		rc = CURLE_FAILED_INIT;
+	if (rc != CURLE_OK)
+		finish(r, rc);
+}
+
+static void
+http_stop(struct check *c)
+{
+	if (c->runner.run != NULL)
+		run_free(c->runner.run);
+	c->runner.run = NULL;
+}
+
+const struct check_kind check_kind_http = { "http", true, http_start, http_stop };

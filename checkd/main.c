@@ -1,0 +1,148 @@
+/* main.c - checkd: this node's services and checks. */
+#include <stdlib.h>
+
+#include "checkd/kinds.h"
+#include "checkd/register.h"
+#include "checkd/sync.h"
+
+/* Keys that are read at start only. */
+static const char *const start_keys[] = { "node_name", "node_id", "datacenter", "data_dir", "check_output_max_size",
+	"check_update_interval", "enable_script_checks", "enable_local_script_checks" };
+
+static int
+read_start_settings(struct checkd *cd)
+{
+	struct json_object *slice = cd->d->config;
+	int64_t max = cfg_int(slice, "check_output_max_size", CHECK_OUTPUT_MAX);
+	bool dev = cfg_bool(slice, "dev_mode", false);
+
+	cd->output_max = max > 0 && max <= (int64_t)MiB ? (size_t)max : CHECK_OUTPUT_MAX;
+	cd->update_interval_ms = (uint64_t)cfg_ms(slice, "check_update_interval", 5 * 60 * 1000);
+	cd->script_policy.api = cfg_bool(slice, "enable_script_checks", false);
+	cd->script_policy.files = cd->script_policy.api || cfg_bool(slice, "enable_local_script_checks", false);
+	reload_settings(cd, slice);
+	return persist_open(&cd->persist, dev ? NULL : cfg_str(slice, "data_dir", NULL));
+}
+
+static int
+load(struct checkd *cd)
+{
+	struct refusal why = { .text = "" };
+
+	if (reload_definitions(cd, cd->d->config, &why) < 0) {
+		log_err("agent", "checkd: %s", why.text);
+		return -EINVAL;
+	}
+	register_persisted(cd);
+	return 0;
+}
+
+static int
+checkd_init(struct daemon *d)
+{
+	struct checkd *cd = calloc(1, sizeof(*cd));
+	int rc;
+
+	if (cd == NULL)
+		return -ENOMEM;
+	d->ctx = cd;
+	cd->d = d;
+	cd->local.cd = cd;
+	cd->changed.cb = checkd_on_changed;
+	cd->started_with = json_object_get(d->config);
+	rc = read_start_settings(cd);
+	if (rc < 0)
+		return rc;
+	cd->raftd = rpc_client_new(&d->loop, d->run_fd, "raftd");
+	cd->gossipd = rpc_client_new(&d->loop, d->run_fd, "gossipd");
+	rc = cd->raftd == NULL || cd->gossipd == NULL ? -ENOMEM : scripts_init(cd);
+	if (rc == 0)
+		rc = sync_start(cd);
+	if (rc == 0)
+		rc = reap_start(cd);
+	if (rc < 0)
+		log_err("agent", "checkd: cannot start: error=\"%s\"", err_text(rc));
+	return rc < 0 ? rc : load(cd);
+}
+
+static int
+checkd_reload(struct daemon *d, struct json_object *next, struct buf *msg)
+{
+	struct checkd *cd = d->ctx;
+	struct refusal why = { .text = "" };
+	size_t before = msg->len;
+	int rc;
+
+	rc = reload_definitions(cd, next, &why);
+	if (rc < 0)
+		return buf_adds(msg, why.text) < 0 ? -ENOMEM : rc;
+	reload_settings(cd, next);
+	rc = sync_describe(cd, next);
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(start_keys); i++)
+		if (!json_object_equal(cfg_get(cd->started_with, start_keys[i]), cfg_get(next, start_keys[i])))
+			rc = buf_addf(msg, "%s%s", msg->len > before ? ", " : "", start_keys[i]);
+	checkd_changed(cd);
+	return rc;
+}
+
+static void
+checkd_fini(struct daemon *d)
+{
+	struct checkd *cd = d->ctx;
+
+	if (cd == NULL)
+		return;
+	loop_undefer(&d->loop, DEFER_WORK, &cd->changed);
+	local_release(&cd->local);
+	scripts_release(cd);
+	http_checks_release(cd);
+	timer_free(cd->reap);
+	rpc_client_free(cd->raftd);
+	rpc_client_free(cd->gossipd);
+	sync_stop(cd);
+	ops_release(cd);
+	persist_close(&cd->persist);
+	json_object_put(cd->started_with);
+}
+
+static void
+checkd_info(struct daemon *d, struct info_writer *iw)
+{
+	struct checkd *cd = d->ctx;
+	size_t services = 0, checks = 0, ttls = 0, monitors = 0;
+
+	for (size_t i = 0; i < cd->local.nservices; i++)
+		services += !cd->local.services[i]->sync.deleted;
+	for (size_t i = 0; i < cd->local.nchecks; i++) {
+		const struct check *c = cd->local.checks[i];
+
+		checks += !c->sync.deleted;
+		ttls += c->runner.kind == &check_kind_ttl;
+		monitors += c->runner.kind == &check_kind_script;
+	}
+	info_section(iw, "agent");
+	info_add(iw, "check_monitors", "%zu", monitors);
+	info_add(iw, "check_ttls", "%zu", ttls);
+	info_add(iw, "checks", "%zu", checks);
+	info_add(iw, "services", "%zu", services);
+	info_section(iw, "checks");
+	info_add(iw, "running_scripts", "%zu", scripts_running(cd));
+}
+
+int
+main(int argc, char **argv)
+{
+	struct daemon_spec spec = {
+		.name = "checkd",
+		.summary = "this node's services and checks",
+		.routes = checkd_routes,
+		.nroutes = checkd_nroutes,
+		.cancelled = checkd_cancelled,
+		.init = checkd_init,
+		.reload = checkd_reload,
+		.fini = checkd_fini,
+		.info = checkd_info,
+	};
+
+	return daemon_main(argc, argv, &spec);
+}

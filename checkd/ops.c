@@ -1,0 +1,332 @@
+/* ops.c - the operations that show this node's services and checks. */
+#include <sodium.h>
+#include <stdlib.h>
+
+#include "checkd/checkd.h"
+#include "checkd/sync.h"
+
+enum { HASH_BYTES = 8, HASH_TEXT = 2 * HASH_BYTES + 1 };
+
+/* An agent.service request whose service still has the hash it knows. */
+struct hash_watch {
+	struct hash_watch *next;
+	struct rpc_token token;
+	char hash[HASH_TEXT];
+	char *id;
+};
+
+static struct agent_service
+show_service(const struct checkd *cd, const struct service *s)
+{
+	const struct node_service *r = s->rec;
+
+	return (struct agent_service){
+		.kind = r->kind, .id = r->id, .service = r->service, .tags = r->tags, .meta = r->meta, .port = r->port,
+		.address = r->address, .socket_path = r->socket_path, .tagged_addresses = r->tagged_addresses,
+		.weights = r->weights, .enable_tag_override = r->enable_tag_override,
+		.datacenter = str_from(checkd_datacenter(cd)),
+	};
+}
+
+/* A fingerprint of what is shown of a service. */
+static int
+content_hash(const struct agent_service *shown, char text[HASH_TEXT])
+{
+	struct buf b = BUF_INIT(MiB);
+	struct mp_w w = mp_w_init(&b);
+	unsigned char hash[crypto_generichash_BYTES];
+	int rc;
+
+	record_encode(&rec_agent_service, shown, RECORD_WHOLE, &w);
+	rc = w.err;
+	if (rc == 0)
+		rc = crypto_generichash(hash, sizeof(hash), b.data, b.len, NULL, 0);
+	if (rc == 0)
+		sodium_bin2hex(text, HASH_TEXT, hash, HASH_BYTES);
+	buf_release(&b);
+	return rc;
+}
+
+/* Begin a reply with its meta; NULL when nobody waits for it any more. */
+static struct buf *
+begin(struct checkd *cd, struct rpc_token t, struct mp_w *w)
+{
+	struct query_meta meta = { .index = cd->local.changes + 1, .known_leader = true };
+	struct buf *out = rpc_reply_begin(cd->d->rpc, t);
+
+	if (out == NULL)
+		return NULL;
+	*w = mp_w_init(out);
+	record_encode(&rec_query_meta, &meta, RECORD_WHOLE, w);
+	return out;
+}
+
+static bool
+decode(struct checkd *cd, const struct rpc_request *req, struct agent_query *q, struct arena *a)
+{
+	struct query_options o;
+	int rc = op_request_decode(req->info, req->body, req->len, &o, q, a);
+
+	if (rc < 0)
+		rpc_bad_request(cd->d->rpc, req, err_text(rc));
+	return rc == 0;
+}
+
+static void
+op_services(void *ctx, const struct rpc_request *req)
+{
+	struct checkd *cd = ((struct daemon *)ctx)->ctx;
+	struct arena a = ARENA_INIT(REQUEST_ARENA_MAX);
+	struct agent_query q;
+	uint32_t n = 0;
+	struct mp_w w;
+	size_t at;
+
+	if (decode(cd, req, &q, &a) && begin(cd, req->token, &w) != NULL) {
+		at = mp_w_map_hold(&w);
+		for (size_t i = 0; i < cd->local.nservices; i++) {
+			struct service *s = cd->local.services[i];
+			struct agent_service shown;
+
+			if (s->sync.deleted)
+				continue;
+			shown = show_service(cd, s);
+			mp_w_cstr(&w, s->id);
+			record_encode(&rec_agent_service, &shown, RECORD_PUBLIC, &w);
+			n++;
+		}
+		mp_w_map_patch(&w, at, n);
+		rpc_reply_end(cd->d->rpc, req->token, w.err == 0);
+	}
+	arena_release(&a);
+}
+
+static void
+write_check(struct mp_w *w, const struct check *c)
+{
+	struct health_check h;
+
+	local_check_record(c, &h);
+	record_encode(&rec_health_check, &h, RECORD_PUBLIC, w);
+}
+
+static void
+op_checks(void *ctx, const struct rpc_request *req)
+{
+	struct checkd *cd = ((struct daemon *)ctx)->ctx;
+	struct arena a = ARENA_INIT(REQUEST_ARENA_MAX);
+	struct agent_query q;
+	uint32_t n = 0;
+	struct mp_w w;
+	size_t at;
+
+	if (decode(cd, req, &q, &a) && begin(cd, req->token, &w) != NULL) {
+		at = mp_w_map_hold(&w);
+		for (size_t i = 0; i < cd->local.nchecks; i++) {
+			if (cd->local.checks[i]->sync.deleted)
+				continue;
+			mp_w_cstr(&w, cd->local.checks[i]->id);
+			write_check(&w, cd->local.checks[i]);
+			n++;
+		}
+		mp_w_map_patch(&w, at, n);
+		rpc_reply_end(cd->d->rpc, req->token, w.err == 0);
+	}
+	arena_release(&a);
+}
+
+/* ---- one service, and waiting for it to change */
+
+static void
+answer_service(struct checkd *cd, struct rpc_token t, struct str id)
+{
+	struct service *s = local_service(&cd->local, id);
+	struct agent_service shown;
+	char hash[HASH_TEXT];
+	struct mp_w w;
+
+	if (s == NULL) {
+		rpc_reply_error(cd->d->rpc, t, 404, "unknown service ID: %.*s", STR_ARG(id));
+		return;
+	}
+	shown = show_service(cd, s);
+	if (content_hash(&shown, hash) < 0) {
+		rpc_reply_error(cd->d->rpc, t, 500, "out of memory");
+		return;
+	}
+	shown.content_hash = str_from(hash);
+	if (begin(cd, t, &w) == NULL)
+		return;
+	record_encode(&rec_agent_service, &shown, RECORD_PUBLIC, &w);
+	rpc_reply_end(cd->d->rpc, t, w.err == 0);
+}
+
+static bool
+has_hash(const struct checkd *cd, struct str id, struct str hash)
+{
+	struct service *s = local_service(&cd->local, id);
+	struct agent_service shown;
+	char now[HASH_TEXT];
+
+	if (s == NULL)
+		return false;
+	shown = show_service(cd, s);
+	return content_hash(&shown, now) == 0 && str_eqs(hash, now);
+}
+
+static void
+watch_free(struct hash_watch *x)
+{
+	free(x->id);
+	free(x);
+}
+
+static void
+park(struct checkd *cd, struct rpc_token t, const struct agent_query *q)
+{
+	struct hash_watch *x = cd->nwatches < HASH_WATCHES_MAX ? calloc(1, sizeof(*x)) : NULL;
+
+	if (x != NULL)
+		x->id = strndup(q->id.p, q->id.len);
+	if (x == NULL || x->id == NULL) {
+		free(x);
+		rpc_reply_error(cd->d->rpc, t, 500, "too many watches of services");
+		return;
+	}
+	x->token = t;
+	(void)snprintf(x->hash, sizeof(x->hash), "%.*s", STR_ARG(q->hash));
+	x->next = cd->watches;
+	cd->watches = x;
+	cd->nwatches++;
+}
+
+void
+ops_wake(struct checkd *cd)
+{
+	struct hash_watch **at = &cd->watches, *x;
+
+	while ((x = *at) != NULL) {
+		if (has_hash(cd, str_from(x->id), str_from(x->hash))) {
+			at = &x->next;
+			continue;
+		}
+		*at = x->next;
+		cd->nwatches--;
+		answer_service(cd, x->token, str_from(x->id));
+		watch_free(x);
+	}
+}
+
+static void
+op_service(void *ctx, const struct rpc_request *req)
+{
+	struct checkd *cd = ((struct daemon *)ctx)->ctx;
+	struct arena a = ARENA_INIT(REQUEST_ARENA_MAX);
+	struct agent_query q;
+
+	if (decode(cd, req, &q, &a)) {
+		if (q.hash.len > 0 && has_hash(cd, q.id, q.hash))
+			park(cd, req->token, &q);
+		else
+			answer_service(cd, req->token, q.id);
+	}
+	arena_release(&a);
+}
+
+/* ---- local health */
+
+static void
+write_health(struct checkd *cd, const struct service *s, struct mp_w *w)
+{
+	struct status_sum sum = local_service_status(&cd->local, s);
+	struct agent_service shown = show_service(cd, s);
+	uint32_t n = 0;
+	size_t at;
+
+	mp_w_map(w, 3);
+	mp_w_cstr(w, "AggregatedStatus");
+	mp_w_cstr(w, status_sum_text(&sum));
+	mp_w_cstr(w, "Service");
+	record_encode(&rec_agent_service, &shown, RECORD_PUBLIC, w);
+	mp_w_cstr(w, "Checks");
+	at = mp_w_array_hold(w);
+	for (size_t i = 0; i < cd->local.nchecks; i++) {
+		const struct check *c = cd->local.checks[i];
+
+		if (c->sync.deleted || (c->rec->service_id.len > 0 && !str_eqs(c->rec->service_id, s->id)))
+			continue;
+		write_check(w, c);
+		n++;
+	}
+	mp_w_array_patch(w, at, n);
+}
+
+static void
+op_health(void *ctx, const struct rpc_request *req)
+{
+	struct checkd *cd = ((struct daemon *)ctx)->ctx;
+	struct arena a = ARENA_INIT(REQUEST_ARENA_MAX);
+	struct agent_query q;
+	uint32_t n = 0;
+	struct mp_w w;
+	size_t at;
+
+	if (decode(cd, req, &q, &a) && begin(cd, req->token, &w) != NULL) {
+		at = mp_w_array_hold(&w);
+		for (size_t i = 0; i < cd->local.nservices; i++) {
+			const struct service *s = cd->local.services[i];
+
+			if (s->sync.deleted || !(q.by_name ? str_eq(s->rec->service, q.id) : str_eq(s->rec->id, q.id)))
+				continue;
+			write_health(cd, s, &w);
+			n++;
+		}
+		mp_w_array_patch(&w, at, n);
+		rpc_reply_end(cd->d->rpc, req->token, w.err == 0);
+	}
+	arena_release(&a);
+}
+
+void
+checkd_cancelled(void *ctx, struct rpc_token token)
+{
+	struct checkd *cd = ((struct daemon *)ctx)->ctx;
+
+	for (struct hash_watch **at = &cd->watches; *at != NULL; at = &(*at)->next) {
+		struct hash_watch *x = *at;
+
+		if (x->token.conn == token.conn && x->token.id == token.id) {
+			*at = x->next;
+			cd->nwatches--;
+			watch_free(x);
+			return;
+		}
+	}
+	if (cd->sync != NULL)
+		sync_cancelled(cd, token);
+}
+
+void
+ops_release(struct checkd *cd)
+{
+	struct hash_watch *x;
+
+	while ((x = cd->watches) != NULL) {
+		cd->watches = x->next;
+		watch_free(x);
+	}
+}
+
+const struct rpc_route checkd_routes[] = {
+	{ OP_AGENT_SERVICES, op_services },
+	{ OP_AGENT_SERVICE, op_service },
+	{ OP_AGENT_CHECKS, op_checks },
+	{ OP_AGENT_HEALTH, op_health },
+	{ OP_AGENT_SERVICE_REGISTER, op_service_register },
+	{ OP_AGENT_SERVICE_DEREGISTER, op_service_deregister },
+	{ OP_AGENT_CHECK_REGISTER, op_check_register },
+	{ OP_AGENT_CHECK_DEREGISTER, op_check_deregister },
+	{ OP_AGENT_CHECK_UPDATE, op_check_update },
+	{ OP_AGENT_MAINTENANCE, op_maintenance },
+};
+const size_t checkd_nroutes = ARRAY_LEN(checkd_routes);

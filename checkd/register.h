@@ -1,0 +1,32 @@
+/*
+ * register.h - adding and removing services and checks, with their runners
+ * and their files.
+ */
+#ifndef CHECKD_REGISTER_H
+#define CHECKD_REGISTER_H
+
+#include "checkd/checkd.h"
+
+/*
+ * Add or replace a completed definition (definition.h) and its checks. Of
+ * the checks the service had, those that are the same go on as they were,
+ * and those that the definition lacks stay, unless replace_checks (all go)
+ * or the source is a file (its earlier checks go). -ENOMEM, -ELIMIT, -errno of
+ * the data directory; then parts of it may be in place.
+ */
+int MUST_CHECK register_service(struct checkd *cd, const struct service_def *def, enum source source, bool replace_checks);
+
+/* Add or replace one check; its service, if it names one, is there. */
+int MUST_CHECK register_check(struct checkd *cd, const struct check_def *def, enum source source);
+
+/* Maintenance of a service (NULL: the node) begins or ends; nothing when it is so already. */
+int MUST_CHECK register_maintenance(struct checkd *cd, const struct service *s, bool enable, struct str reason);
+
+/* Remove, with its files; a service with its checks. */
+void deregister_service(struct checkd *cd, struct service *s);
+void deregister_check(struct checkd *cd, struct check *c);
+
+/* What was registered before a restart; after the file definitions, which win. */
+void register_persisted(struct checkd *cd);
+
+#endif
