@@ -46,8 +46,8 @@ open_address(struct daemon *d, size_t i, const char *ip, uint16_t port)
 		log_err(LOG, "cannot serve TCP address %s: %s", ip, err_text(rc));
 		return rc;
 	}
-	log_info(LOG, "Started DNS server: address=%s:%u network=udp", ip, port);
-	log_info(LOG, "Started DNS server: address=%s:%u network=tcp", ip, port);
+	log_info("agent", "Started DNS server: address=%s:%u network=udp", ip, port);
+	log_info("agent", "Started DNS server: address=%s:%u network=tcp", ip, port);
 	return 0;
 }
 

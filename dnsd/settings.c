@@ -100,10 +100,10 @@ read_knobs(struct settings *s, struct json_object *slice)
 	s->node_ttl = seconds(cfg_ms(slice, "dns_config.node_ttl", 0));
 	s->max_stale_ms = cfg_ms(slice, "dns_config.max_stale", INT64_C(87600) * 3600 * 1000);
 	/* Plain seconds in Consul's configuration, not durations. */
-	s->soa_refresh = bounded(cfg_int(slice, "dns_config.soa.refresh", 3600), INT32_MAX);
-	s->soa_retry = bounded(cfg_int(slice, "dns_config.soa.retry", 600), INT32_MAX);
-	s->soa_expire = bounded(cfg_int(slice, "dns_config.soa.expire", 86400), INT32_MAX);
-	s->soa_min_ttl = bounded(cfg_int(slice, "dns_config.soa.min_ttl", 0), INT32_MAX);
+	s->soa_refresh = bounded(cfg_int(slice, "dns_config.soa.refresh", 3600), UINT32_MAX);
+	s->soa_retry = bounded(cfg_int(slice, "dns_config.soa.retry", 600), UINT32_MAX);
+	s->soa_expire = bounded(cfg_int(slice, "dns_config.soa.expire", 86400), UINT32_MAX);
+	s->soa_min_ttl = bounded(cfg_int(slice, "dns_config.soa.min_ttl", 0), UINT32_MAX);
 }
 
 int
