@@ -498,13 +498,14 @@ kv_query_list(const struct fsm *f, const struct kv_query *q, struct mp_w *out, u
 	prefix_index(f, q->key, idx, watch);
 }
 
-/* The end of the name behind the first separator past the prefix, or the whole key. */
-static size_t
-cut(struct str key, size_t prefix, struct str sep)
+/* Whether there is a separator past the prefix; *ret_end is behind the first, or the key's end. */
+static bool
+cut(struct str key, size_t prefix, struct str sep, size_t *ret_end)
 {
 	const char *at = sep.len > 0 ? memmem(key.p + prefix, key.len - prefix, sep.p, sep.len) : NULL;
 
-	return at != NULL ? (size_t)(at - key.p) + sep.len : key.len;
+	*ret_end = at != NULL ? (size_t)(at - key.p) + sep.len : key.len;
+	return at != NULL;
 }
 
 /* Go on behind every key that starts with name; false when there can be none. */
@@ -534,11 +535,12 @@ kv_query_keys(const struct fsm *f, const struct kv_query *q, struct mp_w *out, u
 	tree_seek(&f->kv, q->key, &it);
 	while (out->err == 0 && (kv = tree_next_prefixed(&it, q->key)) != NULL) {
 		struct str key = kv_key(kv);
-		size_t end = cut(key, q->key.len, q->separator);
+		size_t end;
+		bool more = cut(key, q->key.len, q->separator, &end);
 
 		mp_w_str(out, (struct str){ key.p, end });
 		n++;
-		if (end < key.len && !seek_behind(f, (struct str){ key.p, end }, &it))
+		if (more && !seek_behind(f, (struct str){ key.p, end }, &it))
 			break;
 	}
 	mp_w_array_patch(out, at, n);
