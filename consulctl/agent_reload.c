@@ -37,7 +37,7 @@ reload_done(struct agent *a)
 	struct reload *r = &a->reload;
 
 	if (r->error.len > 0)
-		log_err("agent", "Reload failed: error=\"%s\"", error_text(r));
+		log_err("agent", "Reload config failed: error=\"%s\"", error_text(r));
 	else
 		log_info("agent", "Configuration reloaded");
 	waiters_answer(&r->now, a->rpc, r->error.len > 0 ? error_text(r) : NULL);

@@ -26,7 +26,7 @@ is_deeply \%after, \%before, 'no daemon was started again';
 $slices = slices();
 Node::write_file("$n->{dir}/config.json", '{"log_level": "info", "bogus": 1}');
 $n->signal('HUP');
-ok $n->wait_log(qr/agent: Reload failed: error=".*bogus/), 'a wrong one is refused, and the log says why';
+ok $n->wait_log(qr/agent: Reload config failed: error=".*bogus/), 'a wrong one is refused, and the log says why';
 is slices(), $slices, 'nothing has changed';
 %after = $n->pids;
 is_deeply \%after, \%before, 'and everything runs on';
@@ -47,7 +47,7 @@ SKIP: {
 	$slices = slices();
 	chmod 0500, "$n->{data_dir}/run/config";
 	$n->signal('HUP');
-	ok $n->wait_log(qr/Reload failed: error="cannot write/), 'slices that cannot be written: refused';
+	ok $n->wait_log(qr/Reload config failed: error="cannot write/), 'slices that cannot be written: refused';
 	chmod 0700, "$n->{data_dir}/run/config";
 	is slices(), $slices, 'and nothing has changed';
 }
