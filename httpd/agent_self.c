@@ -87,7 +87,7 @@ stats_write(struct mp_w *w, struct stats *st)
 	mp_w_map_patch(w, outer, sections);
 }
 
-/* ---- DebugConfig: the slice, with names as Consul's runtime config has them */
+/* ---- DebugConfig: what the agent runs with, by names as Consul's runtime config has them */
 
 static bool
 is_secret(const char *name)
@@ -141,13 +141,13 @@ debug_add(struct json_object *out, const char *prefix, struct json_object *in, i
 static void
 debug_write(struct mp_w *w, const struct http_config *c)
 {
-	struct json_object *out = json_object_new_object();
+	struct json_object *out = json_object_new_object(), *all = cfg_get(c->slice, "debug_config");
 
 	if (out == NULL) {
 		w->err = -ENOMEM;
 		return;
 	}
-	debug_add(out, "", c->slice, 0);
+	debug_add(out, "", json_object_is_type(all, json_type_object) ? all : c->slice, 0);
 	if (mp_from_json(w, out) < 0 && w->err == 0)
 		w->err = -ENOMEM;
 	(void)json_object_put(out);

@@ -14,7 +14,7 @@
 enum {
 	HTTP_CONNS_MAX = 20000,		/* open connections, all clients together */
 	HTTP_LISTENERS_MAX = 16,
-	HTTP_POOL_MIN = 32 * 1024,	/* a connection's memory in the library: bounds URL and headers */
+	HTTP_POOL_MIN = 16 * 1024,	/* a connection's memory in the library: bounds URL and headers; cleared with every request */
 	HTTP_POOL_MAX = 1024 * 1024,
 	HTTP_PARAMS_MAX = 512,		/* query parameters */
 	HTTP_BODY_MAX = 1024 * 1024,	/* of a JSON body where no other limit holds */

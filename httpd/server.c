@@ -251,6 +251,10 @@ listen_on(struct server *s, const char *addr, uint16_t port)
 	}
 	p->data = s;
 	s->listeners[s->nlisteners++] = p;
+	if (strncmp(addr, "unix://", 7) == 0)
+		log_info("agent", "Starting server: address=%s network=unix protocol=http", addr + 7);
+	else
+		log_info("agent", "Starting server: address=%s:%u network=tcp protocol=http", addr, port);
 	return uv_poll_start(p, UV_READABLE, on_listener);
 }
 
