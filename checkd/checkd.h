@@ -12,7 +12,7 @@ enum {
 	HASH_WATCHES_MAX = 4096,	/* waiting agent.service requests */
 	REAP_TICK_MS = 30 * 1000,
 	REAP_MIN_MS = 60 * 1000,	/* deregister_critical_service_after is not below */
-	DEREGISTER_ARENA_MAX = 1 * 1024 * 1024,
+	RECORD_ARENA_MAX = 64 * 1024,		/* texts made for one check */
 	REQUEST_ARENA_MAX = 16 * 1024 * 1024,
 };
 

@@ -15,7 +15,7 @@ static int
 put_check(struct checkd *cd, const struct check_def *def, const struct node_service *service, enum source source)
 {
 	struct check *c = local_check(&cd->local, def->check_id);
-	struct arena a = ARENA_INIT(DEREGISTER_ARENA_MAX);
+	struct arena a = ARENA_INIT(RECORD_ARENA_MAX);
 	enum check_status status = CHECK_CRITICAL;
 	bool same = runs_the_same(c, def);
 	struct health_check rec;

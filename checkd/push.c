@@ -1,0 +1,372 @@
+/* push.c - anti-entropy: the writes that bring the catalog into step. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "checkd/sync_state.h"
+
+static void
+push_free(struct push *p)
+{
+	if (p == NULL)
+		return;
+	for (size_t i = 0; i < p->nchecks; i++)
+		free(p->check_ids[i]);
+	free(p->check_ids);
+	free(p->service_id);
+	free(p);
+}
+
+static void
+begin(struct entry_sync *e)
+{
+	e->pushing = true;
+	e->pushed = e->version;
+}
+
+enum outcome { PUSH_OK, PUSH_DENIED, PUSH_FAILED };
+
+/* Whether the entry now stands in the catalog as it does here. */
+static bool
+end(struct entry_sync *e, enum outcome o)
+{
+	e->pushing = false;
+	if (o == PUSH_FAILED || e->version != e->pushed)
+		return false;
+	/* What was denied will not be allowed by repeating it before the next comparison. */
+	e->dirty = false;
+	return o == PUSH_OK;
+}
+
+/* The catalog took a service's checks out with it. */
+static void
+forget_checks_of(struct local *l, struct str service_id)
+{
+	for (size_t i = l->nchecks; i-- > 0;) {
+		struct check *c = l->checks[i];
+
+		if (c->sync.deleted && !c->sync.pushing && c->rec != NULL && str_eq(c->rec->service_id, service_id))
+			local_forget_check(l, c);
+	}
+}
+
+static void
+pushed_service(struct sync *s, const struct push *p, enum outcome o)
+{
+	struct local *l = &s->cd->local;
+	struct service *e = local_service_entry(l, str_from(p->service_id));
+
+	if (e == NULL || !end(&e->sync, o))
+		return;
+	if (!p->deregister) {
+		log_info("agent", "Synced service: service=%s", e->id);
+		return;
+	}
+	log_info("agent", "Deregistered service: service=%s", e->id);
+	forget_checks_of(l, str_from(p->service_id));
+	local_forget_service(l, e);
+}
+
+static void
+pushed_check(struct sync *s, const struct push *p, const char *id, enum outcome o)
+{
+	struct local *l = &s->cd->local;
+	struct check *c = local_check_entry(l, str_from(id));
+
+	if (c == NULL || !end(&c->sync, o))
+		return;
+	if (p->deregister) {
+		log_info("agent", "Deregistered check: check=%s", id);
+		local_forget_check(l, c);
+	} else if (p->service_id == NULL) {
+		log_info("agent", "Synced check: check=%s", id);
+	} else {
+		log_debug("agent", "Synced check: check=%s", id);
+	}
+}
+
+static enum outcome
+outcome_of(const struct rpc_answer *a)
+{
+	struct rpc_error e;
+
+	if (a->rc == 0)
+		return PUSH_OK;
+	if (a->rc != -EPROTO)
+		return PUSH_FAILED;
+	rpc_error_decode(a, &e);
+	if (e.code != 403)
+		return PUSH_FAILED;
+	log_warn("agent", "registration blocked by ACLs: error=\"%.*s\"", STR_ARG(e.text));
+	return PUSH_DENIED;
+}
+
+static void
+on_pushed(void *arg, const struct rpc_answer *a)
+{
+	struct push *p = arg, **at;
+	struct sync *s = p->s;
+	enum outcome o = outcome_of(a);
+
+	for (at = &s->pushes; *at != p; at = &(*at)->next)
+		;
+	*at = p->next;
+	s->npushes--;
+	write_stamps_done(&s->stamps, p->seq);
+	if (o == PUSH_FAILED)
+		sync_fail(s, "writing to the catalog", a);
+	if (p->service_id != NULL)
+		pushed_service(s, p, o);
+	for (size_t i = 0; i < p->nchecks; i++)
+		pushed_check(s, p, p->check_ids[i], o);
+	if (p->node && end(&s->node, o))
+		log_info("agent", "Synced node info");
+	push_free(p);
+	if (!s->failed)
+		push_dirty(s);
+	sync_settle(s);
+}
+
+static struct push *
+push_new(struct sync *s, const char *service_id, size_t max_checks)
+{
+	struct push *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return NULL;
+	p->s = s;
+	p->check_ids = calloc(max_checks > 0 ? max_checks : 1, sizeof(*p->check_ids));
+	p->service_id = service_id != NULL ? strdup(service_id) : NULL;
+	if (p->check_ids == NULL || (service_id != NULL && p->service_id == NULL)) {
+		push_free(p);
+		return NULL;
+	}
+	return p;
+}
+
+/* Send it, stamped; p is taken over. What it is about is marked by the caller on success. */
+static int
+push_send(struct sync *s, struct push *p, uint16_t op, const void *request, const char *token)
+{
+	struct query_options o = { .token = str_from(token) };
+	int rc = write_stamps_take(&s->stamps, &o);
+
+	if (rc < 0) {
+		push_free(p);
+		return rc;
+	}
+	p->seq = o.seq;
+	p->call = rpc_call_record(s->cd->raftd, op, &o, request, RPC_RETRY, SYNC_CALL_MS, on_pushed, p);
+	if (p->call == 0) {
+		write_stamps_done(&s->stamps, p->seq);
+		push_free(p);
+		return -EBUSY;
+	}
+	p->next = s->pushes;
+	s->pushes = p;
+	s->npushes++;
+	return 0;
+}
+
+static struct register_request
+base_request(const struct sync *s)
+{
+	const struct self *me = &s->self.self;
+
+	return (struct register_request){
+		.datacenter = me->datacenter, .id = me->id, .node = me->node, .address = me->address,
+		.tagged_addresses = me->tagged_addresses, .node_meta = me->meta,
+		/* Known to the catalog as it is: writing it again would wake whoever watches nodes. */
+		.skip_node_update = !s->node.dirty,
+	};
+}
+
+static bool
+check_waits(const struct check *c)
+{
+	return c->sync.dirty && !c->sync.pushing;
+}
+
+/* One service with those of its checks that differ. */
+static int
+register_service(struct sync *s, struct service *e)
+{
+	struct local *l = &s->cd->local;
+	struct register_request q = base_request(s);
+	struct health_check *v = calloc(l->nchecks > 0 ? l->nchecks : 1, sizeof(*v));
+	struct push *p = push_new(s, e->id, l->nchecks);
+	struct check **marked = calloc(l->nchecks > 0 ? l->nchecks : 1, sizeof(struct check *));
+	int rc = v == NULL || p == NULL || marked == NULL ? -ENOMEM : 0;
+
+	for (size_t i = 0; rc == 0 && i < l->nchecks; i++) {
+		struct check *c = l->checks[i];
+
+		if (c->sync.deleted || !check_waits(c) || !str_eqs(c->rec->service_id, e->id))
+			continue;
+		p->check_ids[p->nchecks] = strdup(c->id);
+		if (p->check_ids[p->nchecks] == NULL) {
+			rc = -ENOMEM;
+			break;
+		}
+		local_check_record(c, &v[p->nchecks]);
+		marked[p->nchecks++] = c;
+	}
+	if (rc == 0) {
+		size_t n = p->nchecks;
+
+		q.service = (struct records){ e->rec, 1 };
+		q.checks = (struct records){ v, n };
+		p->node = s->node.dirty && !s->node.pushing;
+		rc = push_send(s, p, OP_CATALOG_REGISTER, &q, e->token);
+		for (size_t i = 0; rc == 0 && i < n; i++)
+			begin(&marked[i]->sync);
+		if (rc == 0 && s->node.dirty && !s->node.pushing)
+			begin(&s->node);
+		if (rc == 0)
+			begin(&e->sync);
+	} else {
+		push_free(p);
+	}
+	free(marked);
+	free(v);
+	return rc;
+}
+
+static int
+register_check(struct sync *s, struct check *c)
+{
+	struct register_request q = base_request(s);
+	struct push *p = push_new(s, NULL, 1);
+	struct health_check h;
+	int rc;
+
+	if (p == NULL || (p->check_ids[0] = strdup(c->id)) == NULL) {
+		push_free(p);
+		return -ENOMEM;
+	}
+	p->nchecks = 1;
+	p->node = s->node.dirty && !s->node.pushing;
+	local_check_record(c, &h);
+	q.check = (struct records){ &h, 1 };
+	rc = push_send(s, p, OP_CATALOG_REGISTER, &q, c->def != NULL ? c->def->token.p : NULL);
+	if (rc == 0) {
+		begin(&c->sync);
+		if (s->node.dirty && !s->node.pushing)
+			begin(&s->node);
+	}
+	return rc;
+}
+
+static int
+register_node(struct sync *s)
+{
+	struct register_request q = base_request(s);
+	struct push *p = push_new(s, NULL, 0);
+	int rc;
+
+	if (p == NULL)
+		return -ENOMEM;
+	p->node = true;
+	rc = push_send(s, p, OP_CATALOG_REGISTER, &q, NULL);
+	if (rc == 0)
+		begin(&s->node);
+	return rc;
+}
+
+static int
+deregister(struct sync *s, struct service *e, struct check *c)
+{
+	struct deregister_request q = { .datacenter = s->self.self.datacenter, .node = s->self.self.node };
+	struct push *p = push_new(s, e != NULL ? e->id : NULL, 1);
+	int rc;
+
+	if (p == NULL)
+		return -ENOMEM;
+	p->deregister = true;
+	if (e != NULL) {
+		q.service_id = str_from(e->id);
+	} else {
+		q.check_id = str_from(c->id);
+		p->check_ids[0] = strdup(c->id);
+		if (p->check_ids[0] == NULL) {
+			push_free(p);
+			return -ENOMEM;
+		}
+		p->nchecks = 1;
+	}
+	rc = push_send(s, p, OP_CATALOG_DEREGISTER, &q, e != NULL ? e->token : NULL);
+	if (rc == 0)
+		begin(e != NULL ? &e->sync : &c->sync);
+	return rc;
+}
+
+static int
+push_services(struct sync *s)
+{
+	struct local *l = &s->cd->local;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < l->nservices && s->npushes < SYNC_WRITES_MAX; i++) {
+		struct service *e = l->services[i];
+
+		if (!e->sync.dirty || e->sync.pushing)
+			continue;
+		rc = e->sync.deleted ? deregister(s, e, NULL) : register_service(s, e);
+	}
+	return rc;
+}
+
+/* Checks whose service is on its way, or still to go, follow it. */
+static int
+push_checks(struct sync *s)
+{
+	struct local *l = &s->cd->local;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < l->nchecks && s->npushes < SYNC_WRITES_MAX; i++) {
+		struct check *c = l->checks[i];
+		struct service *e = c->rec != NULL ? local_service_entry(l, c->rec->service_id) : NULL;
+
+		if (!check_waits(c) || (e != NULL && (e->sync.dirty || e->sync.pushing)))
+			continue;
+		rc = c->sync.deleted ? deregister(s, NULL, c) : register_check(s, c);
+	}
+	return rc;
+}
+
+/* Removed before the catalog ever had them, or found to be gone there too. */
+static void
+forget_clean(struct local *l)
+{
+	for (size_t i = l->nchecks; i-- > 0;)
+		if (l->checks[i]->sync.deleted && !l->checks[i]->sync.dirty && !l->checks[i]->sync.pushing)
+			local_forget_check(l, l->checks[i]);
+	for (size_t i = l->nservices; i-- > 0;)
+		if (l->services[i]->sync.deleted && !l->services[i]->sync.dirty && !l->services[i]->sync.pushing)
+			local_forget_service(l, l->services[i]);
+}
+
+void
+push_dirty(struct sync *s)
+{
+	int rc;
+
+	forget_clean(&s->cd->local);
+	rc = push_services(s);
+	if (rc == 0)
+		rc = push_checks(s);
+	if (rc == 0 && s->npushes == 0 && s->node.dirty && !s->node.pushing)
+		rc = register_node(s);
+	if (rc < 0)
+		sync_fail(s, "writing to the catalog", &(struct rpc_answer){ .rc = rc });
+}
+
+void
+push_release(struct sync *s)
+{
+	struct push *p;
+
+	while ((p = s->pushes) != NULL) {
+		s->pushes = p->next;
+		push_free(p);
+	}
+}

@@ -1,0 +1,234 @@
+/* checkd_diff.c - the local state, and what differs between it and the catalog. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "checkd/diff.h"
+#include "checkd/sync_self.h"
+#include "lib/json.h"
+
+static struct node_service
+service(const char *id, const char *name)
+{
+	return (struct node_service){ .id = str_from(id), .service = str_from(name), .weights = { 1, 1 } };
+}
+
+static struct health_check
+check(const char *id, const char *service_id, const char *status, const char *output)
+{
+	return (struct health_check){ .node = STR("n1"), .check_id = str_from(id), .name = str_from(id), .status = str_from(status),
+		.output = str_from(output), .service_id = str_from(service_id), .definition = STR("\x80") };
+}
+
+static struct service *
+put(struct local *l, const struct node_service *rec)
+{
+	struct service *s;
+
+	assert_int_equal(local_put_service(l, rec, STR(""), SOURCE_API, &s), 0);
+	return s;
+}
+
+static struct check *
+put_check(struct local *l, const struct health_check *rec, enum check_status status, const char *output)
+{
+	struct check *c;
+
+	assert_int_equal(local_put_check(l, rec, NULL, SOURCE_API, status, str_from(output), &c), 0);
+	return c;
+}
+
+static void
+test_order(void **state)
+{
+	static const char *const ids[] = { "m", "a", "z", "b", "", "mm", "B" };
+	struct local l = { .cd = NULL };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+		struct node_service r = service(ids[i], "x");
+
+		put(&l, &r);
+		put(&l, &r);
+	}
+	assert_int_equal(l.nservices, ARRAY_LEN(ids));
+	for (size_t i = 1; i < l.nservices; i++)
+		assert_true(strcmp(l.services[i - 1]->id, l.services[i]->id) < 0);
+	for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+		assert_non_null(local_service(&l, str_from(ids[i])));
+	assert_null(local_service(&l, STR("nope")));
+	local_release(&l);
+}
+
+static void
+test_services(void **state)
+{
+	struct local l = { .cd = NULL };
+	struct node_service web = service("web", "web"), db = service("db", "db"), gone = service("gone", "gone");
+	struct node_service remote[5];
+	struct service *s;
+
+	(void)state;
+	put(&l, &web);
+	put(&l, &db);
+	local_remove_service(&l, put(&l, &gone));
+	remote[0] = web;
+	remote[0].modify_index = 7;		/* indexes are not compared */
+	remote[1] = service("db", "db");
+	remote[1].port = 5;
+	remote[2] = service("ghost", "ghost");
+	remote[3] = service("consul", "consul");
+	remote[4] = service("nul\0", "nul");
+	remote[4].id.len = 4;
+	assert_int_equal(diff_services(&l, remote, 5), 0);
+	assert_false(local_service(&l, STR("web"))->sync.dirty);
+	assert_true(local_service(&l, STR("db"))->sync.dirty);
+	s = local_service_entry(&l, STR("ghost"));
+	assert_true(s != NULL && s->sync.deleted && s->sync.dirty);
+	assert_null(local_service_entry(&l, STR("consul")));
+	assert_int_equal(l.nservices, 4);
+	/* Removed here and gone there: nothing is left to do. */
+	assert_false(local_service_entry(&l, STR("gone"))->sync.dirty);
+	assert_int_equal(diff_services(&l, remote, 1), 0);
+	assert_false(local_service_entry(&l, STR("ghost"))->sync.dirty);
+	assert_true(local_service(&l, STR("db"))->sync.dirty);
+	/* A write under way decides by itself. */
+	local_service(&l, STR("db"))->sync.pushing = true;
+	local_service(&l, STR("db"))->sync.dirty = false;
+	assert_int_equal(diff_services(&l, remote, 2), 0);
+	assert_false(local_service(&l, STR("db"))->sync.dirty);
+	local_release(&l);
+}
+
+static void
+test_tag_override(void **state)
+{
+	struct str mine[] = { STR("a") }, theirs[] = { STR("b"), STR("c") };
+	struct node_service web = service("web", "web"), remote;
+	struct local l = { .cd = NULL };
+	struct service *s;
+
+	(void)state;
+	web.tags = (struct strs){ mine, 1 };
+	web.enable_tag_override = true;
+	s = put(&l, &web);
+	remote = web;
+	remote.tags = (struct strs){ theirs, 2 };
+	assert_int_equal(diff_services(&l, &remote, 1), 0);
+	assert_false(s->sync.dirty);
+	assert_int_equal(s->rec->tags.n, 2);
+	remote.enable_tag_override = web.enable_tag_override = false;
+	s = put(&l, &web);
+	assert_int_equal(diff_services(&l, &remote, 1), 0);
+	assert_true(s->sync.dirty);
+	local_release(&l);
+}
+
+static void
+test_checks(void **state)
+{
+	struct local l = { .cd = NULL };
+	struct health_check a = check("a", "", "", ""), b = check("b", "", "", ""), remote[4];
+	struct check *ca, *cb;
+
+	(void)state;
+	ca = put_check(&l, &a, CHECK_PASSING, "fine");
+	cb = put_check(&l, &b, CHECK_CRITICAL, "new");
+	remote[0] = check("a", "", "passing", "fine");
+	remote[0].node = STR("N1");
+	remote[1] = check("b", "", "critical", "old");
+	remote[2] = check("serfHealth", "", "passing", "");
+	remote[3] = check("ghost", "x", "passing", "");
+	assert_int_equal(diff_checks(&l, remote, 4, false), 0);
+	assert_false(ca->sync.dirty);
+	assert_true(cb->sync.dirty);
+	assert_int_equal(l.nchecks, 3);
+	assert_true(local_check_entry(&l, STR("ghost"))->sync.deleted);
+	assert_null(local_check(&l, STR("ghost")));
+	assert_int_equal(diff_checks(&l, remote, 4, true), 0);
+	assert_false(cb->sync.dirty);
+	local_release(&l);
+}
+
+/* A check that is registered again keeps what it found; one that was removed starts anew. */
+static void
+test_status_kept(void **state)
+{
+	struct local l = { .cd = NULL };
+	struct health_check a = check("a", "", "", "");
+	struct check *c = put_check(&l, &a, CHECK_PASSING, "fine");
+	uint64_t version = c->sync.version;
+
+	(void)state;
+	c = put_check(&l, &a, CHECK_CRITICAL, "");
+	assert_int_equal(c->status, CHECK_PASSING);
+	assert_true(str_eqs(c->output, "fine"));
+	assert_int_equal(c->sync.version, version);
+	a.notes = STR("x");
+	c = put_check(&l, &a, CHECK_CRITICAL, "");
+	assert_int_equal(c->sync.version, version + 1);
+	local_remove_check(&l, c);
+	c = put_check(&l, &a, CHECK_CRITICAL, "");
+	assert_int_equal(c->status, CHECK_CRITICAL);
+	assert_true(str_eqs(c->output, ""));
+	local_release(&l);
+}
+
+static struct json_object *
+slice(const char *text)
+{
+	char err[128];
+	bool null;
+	struct json_object *j = json_parse(text, strlen(text), &null, err, sizeof(err));
+
+	assert_non_null(j);
+	return j;
+}
+
+static void
+test_self(void **state)
+{
+	struct json_object *a = slice("{\"node_id\":\"id\",\"node_name\":\"n1\",\"advertise_addr\":\"10.0.0.1\",\"tagged_addresses\":"
+	    "{\"wan\":\"10.0.0.1\",\"lan\":\"10.0.0.1\"},\"node_meta\":{\"z\":\"1\"}}");
+	struct json_object *b = slice("{\"node_id\":\"id\",\"node_name\":\"n1\",\"advertise_addr\":\"10.0.0.1\",\"tagged_addresses\":"
+	    "{\"lan\":\"10.0.0.1\",\"wan\":\"10.0.0.1\"},\"node_meta\":{\"z\":\"2\"}}");
+	struct sync_self s = { .self = { .id = STR_NONE } };
+	struct node n;
+
+	(void)state;
+	arena_init(&s.arena, SELF_ARENA_MAX);
+	assert_int_equal(sync_self_set(&s, a), 1);
+	assert_int_equal(sync_self_set(&s, a), 0);
+	assert_int_equal(s.self.meta.n, 2);
+	assert_true(str_eqs(s.self.meta.v[0].key, "consul-network-segment"));
+	assert_true(str_eqs(s.self.tagged_addresses.v[0].key, "lan"));
+	n = (struct node){ .id = s.self.id, .node = STR("n1"), .address = STR("1.2.3.4"), .tagged_addresses = s.self.tagged_addresses,
+		.meta = s.self.meta, .modify_index = 9 };
+	assert_true(diff_node_same(&s.self, &n));
+	n.meta.n = 1;
+	assert_false(diff_node_same(&s.self, &n));
+	assert_int_equal(sync_self_set(&s, b), 1);
+	sync_self_release(&s);
+	json_object_put(a);
+	json_object_put(b);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_services),
+		cmocka_unit_test(test_tag_override),
+		cmocka_unit_test(test_checks),
+		cmocka_unit_test(test_status_kept),
+		cmocka_unit_test(test_self),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
