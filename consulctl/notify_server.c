@@ -106,7 +106,7 @@ deliver(struct notify_server *n, struct msghdr *m, char *text, size_t len)
 
 	take_control(m, &pid, fds, &nfds);
 	if ((m->msg_flags & MSG_TRUNC) != 0 || notify_parse(text, len, &ev) < 0) {
-		log_warn("agent", "Malformed notification dropped: pid=%d bytes=%zu", (int)pid, len);
+		log_debug("agent", "Malformed notification dropped: pid=%d bytes=%zu", (int)pid, len);
 	} else {
 		if ((m->msg_flags & MSG_CTRUNC) != 0)
 			log_err("agent", "Descriptors of a notification were lost: pid=%d", (int)pid);

@@ -172,10 +172,8 @@ on_notify(void *arg, struct notify_event *ev)
 	struct supervisor *s = arg;
 	struct child *c = child_of_pid(s, ev->pid);
 
-	if (c == NULL) {
-		log_debug("agent", "Notification of a stranger dropped: pid=%d", (int)ev->pid);
-		return;
-	}
+	if (c == NULL)
+		return;		/* anybody can send, and as much as he likes: no log line */
 	if (ev->status != NULL)
 		snprintf(c->status, sizeof(c->status), "%s", ev->status);
 	if (ev->fdstore_remove && ev->fdname != NULL)

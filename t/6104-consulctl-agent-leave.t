@@ -19,6 +19,23 @@ for my $signal (qw(INT TERM)) {
 	$n->start;
 }
 
+# ---- questions that wait do not hold it up
+
+my @waiting = map {
+	my $pid = fork // die;
+	if ($pid == 0) {
+		$n->http('GET', "/v1/kv/none$_?index=1000000&wait=60s");
+		POSIX::_exit(0);
+	}
+	$pid;
+} 1 .. 5;
+ok $n->wait_for(sub { ($n->ctl('info'))[1] =~ /blocking_queries = 5/ }), 'five blocking queries';
+my $began = time;
+is $n->stop, 1, 'a server with blocking queries stops';
+cmp_ok time - $began, '<', 2, 'within 2 s';
+waitpid $_, 0 for @waiting;
+$n->start;
+
 # ---- unless told to
 
 my %p = $n->pids;
