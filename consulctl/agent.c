@@ -43,13 +43,10 @@ static int
 open_run_dir(struct agent *a, struct buf *err)
 {
 	struct json_object *tree = config_tree(a->config);
-	int rc;
 
 	if (cfg_bool(tree, "dev_mode", false))
-		rc = run_dir_open_temporary(&a->run, err);
-	else
-		rc = run_dir_open(&a->run, cfg_str(tree, "data_dir", ""), err);
-	return rc == 0 ? run_dir_wait_unused(&a->run, agent_daemon_names, AGENT_DAEMONS, err) : rc;
+		return run_dir_open_temporary(&a->run, err);
+	return run_dir_open(&a->run, cfg_str(tree, "data_dir", ""), err);
 }
 
 static void

@@ -20,6 +20,7 @@
 
 #define LOCK_NAME "lock"
 #define LOCK_NEW "lock.new"
+#define LOCK_SUFFIX ".lock"	/* of each daemon */
 #define TEMPORARY_PREFIX "consulctl-dev-"
 
 enum { NFTW_FDS = 16 };
@@ -62,6 +63,78 @@ static void
 remove_tree(const char *path)
 {
 	(void)nftw(path, remove_entry, NFTW_FDS, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- waiting for the former agent's daemons (lib/daemon.c: hold_lock()) */
+
+/* False when the lock is held until the deadline. */
+static bool
+wait_lock(int fd, uint64_t deadline)
+{
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (clock_ms() >= deadline)
+			return false;
+		(void)poll(NULL, 0, RUN_DIR_POLL_MS);
+	}
+	return true;
+}
+
+/* The holder's pid when it belongs to a supervisor, which must be dead since its directory is ours; 0 otherwise. */
+static pid_t
+orphan_holder(int fd)
+{
+	char text[64] = "";
+	int pid = 0, parent = 0;
+
+	if (pread(fd, text, sizeof(text) - 1, 0) < 0 || sscanf(text, "%d %d", &pid, &parent) != 2)
+		return 0;
+	return pid > 1 && parent > 0 ? pid : 0;
+}
+
+/* Wait, then kill what hangs. False when it is still there. */
+static bool
+wait_gone(int fd, uint64_t deadline)
+{
+	pid_t pid;
+
+	if (wait_lock(fd, deadline))
+		return true;
+	pid = orphan_holder(fd);
+	if (pid == 0 || kill(pid, SIGKILL) < 0)
+		return false;
+	return wait_lock(fd, clock_ms() + RUN_DIR_WAIT_MS);
+}
+
+static bool
+is_daemon_lock(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	return dot != NULL && strcmp(dot, LOCK_SUFFIX) == 0;
+}
+
+/* Wait for all daemons of a directory. -EBUSY with a sentence when one stays that has no supervisor. */
+static int
+wait_unused(const char *path, struct buf *err)
+{
+	uint64_t deadline = clock_ms() + RUN_DIR_WAIT_MS;
+	DIR *d = opendir(path);
+	struct dirent *e;
+	int rc = 0;
+
+	if (d == NULL)
+		return 0;
+	while (rc == 0 && (e = readdir(d)) != NULL) {
+		int fd = is_daemon_lock(e->d_name) ? openat(dirfd(d), e->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW) : -1;
+
+		if (fd < 0)
+			continue;
+		if (!wait_gone(fd, deadline))
+			rc = refuse(-EBUSY, err, "a daemon is already running, see %s/%s", path, e->d_name);
+		close(fd);
+	}
+	closedir(d);
+	return rc;
 }
 
 /* ---- the lock */
@@ -155,6 +228,8 @@ run_dir_open(struct run_dir *r, const char *data_dir, struct buf *err)
 	else if (rc < 0)
 		rc = refuse(rc, err, "cannot lock %s: %s", lock, err_text(rc));
 	if (rc == 0)
+		rc = wait_unused(r->path, err);
+	if (rc == 0)
 		rc = open_inside(r, err);
 out:
 	free(lock);
@@ -195,6 +270,7 @@ is_stale(const char *path)
 static void
 remove_stale(const char *dir)
 {
+	struct buf ignored = BUF_INIT(PATH_MAX * 2);	/* what cannot be removed stays */
 	DIR *d = opendir(dir);
 	struct dirent *e;
 
@@ -205,10 +281,14 @@ remove_stale(const char *dir)
 
 		if (strncmp(e->d_name, TEMPORARY_PREFIX, strlen(TEMPORARY_PREFIX)) != 0)
 			continue;
-		if (snprintf(path, sizeof(path), "%s/%s", dir, e->d_name) < (int)sizeof(path) && is_stale(path))
+		if (snprintf(path, sizeof(path), "%s/%s", dir, e->d_name) >= (int)sizeof(path) || !is_stale(path))
+			continue;
+		if (wait_unused(path, &ignored) == 0)
 			remove_tree(path);
+		buf_clear(&ignored);
 	}
 	closedir(d);
+	buf_release(&ignored);
 }
 
 /* The lock gets its name when it is held: an agent that starts at the same time must not find it free. */
@@ -244,68 +324,6 @@ run_dir_open_temporary(struct run_dir *r, struct buf *err)
 	if (rc < 0)
 		return refuse(rc, err, "cannot make a lock in %s: %s", r->path, err_text(rc));
 	return open_inside(r, err);
-}
-
-/* ---- waiting for the former agent's daemons (lib/daemon.c: hold_lock()) */
-
-/* False when the lock is held until the deadline. */
-static bool
-wait_lock(int fd, uint64_t deadline)
-{
-	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if (clock_ms() >= deadline)
-			return false;
-		(void)poll(NULL, 0, RUN_DIR_POLL_MS);
-	}
-	return true;
-}
-
-/* The holder's pid when it belongs to a supervisor, which must be dead since its directory is ours; 0 otherwise. */
-static pid_t
-orphan_holder(int fd)
-{
-	char text[64] = "";
-	int pid = 0, parent = 0;
-
-	if (pread(fd, text, sizeof(text) - 1, 0) < 0 || sscanf(text, "%d %d", &pid, &parent) != 2)
-		return 0;
-	return pid > 1 && parent > 0 ? pid : 0;
-}
-
-/* Wait, then kill what hangs. False when it is still there. */
-static bool
-wait_gone(int fd, uint64_t deadline)
-{
-	pid_t pid;
-
-	if (wait_lock(fd, deadline))
-		return true;
-	pid = orphan_holder(fd);
-	if (pid == 0 || kill(pid, SIGKILL) < 0)
-		return false;
-	return wait_lock(fd, clock_ms() + RUN_DIR_WAIT_MS);
-}
-
-int
-run_dir_wait_unused(const struct run_dir *r, const char *const *names, size_t n, struct buf *err)
-{
-	uint64_t deadline = clock_ms() + RUN_DIR_WAIT_MS;
-
-	for (size_t i = 0; i < n; i++) {
-		char name[64];
-		bool gone;
-		int fd;
-
-		snprintf(name, sizeof(name), "%s.lock", names[i]);
-		fd = openat(r->fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-		if (fd < 0)
-			continue;
-		gone = wait_gone(fd, deadline);
-		close(fd);
-		if (!gone)
-			return refuse(-EBUSY, err, "%s is already running, see %s/%s", names[i], r->path, name);
-	}
-	return 0;
 }
 
 /* ---- files */

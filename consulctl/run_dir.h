@@ -28,18 +28,15 @@ struct run_dir {
 
 #define RUN_DIR_INIT { NULL, -1, -1, false }
 
-/* Make (mode 0700) and lock. Negative with a sentence in err: not ours, in use, not writable. */
+/*
+ * Make (mode 0700) and lock; then wait until the daemons of an agent that was
+ * killed have gone (each holds NAME.lock to its end). Negative with a sentence
+ * in err: not ours, in use, not writable, a daemon without supervisor in it.
+ */
 int MUST_CHECK run_dir_open(struct run_dir *r, const char *data_dir, struct buf *err);
 
-/* A new one in $TMPDIR; those of killed -dev agents are removed from there. */
+/* A new one in $TMPDIR; those of killed -dev agents are removed from there, when their daemons have gone. */
 int MUST_CHECK run_dir_open_temporary(struct run_dir *r, struct buf *err);
-
-/*
- * Wait until nobody holds NAME.lock any more: the daemons of an agent that was
- * killed are about to end. -EBUSY with a sentence when one runs that has no
- * supervisor.
- */
-int MUST_CHECK run_dir_wait_unused(const struct run_dir *r, const char *const *names, size_t n, struct buf *err);
 
 struct run_dir_file {
 	const char *name;	/* config/NAME.json */

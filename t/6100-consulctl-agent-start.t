@@ -72,12 +72,15 @@ $n->stop;
 is scalar(my @left = glob "$n->{dir}/consulctl-dev-*"), 0, 'it goes away with the agent';
 $n->start;
 @dirs = glob "$n->{dir}/consulctl-dev-*";
-my %killed = $n->kill;
-ok gone(values %killed), 'killed with its daemons';
+my %killed = $n->pids;
+kill 'STOP', $killed{dnsd};	# one that does not end by itself
+kill 'KILL', $n->{pid};
+$n->wait_exit;
 ok -d $dirs[0], 'a killed agent cannot remove it';
 mkdir "$n->{dir}/consulctl-dev-foreign";
 $n->start;
-ok !-d $dirs[0], 'the next one does';
+ok gone(values %killed), 'the next one waits for its daemons, and kills what hangs';
+ok !-d $dirs[0], 'and removes it';
 ok -d "$n->{dir}/consulctl-dev-foreign", 'but touches nothing without a lock';
 undef $n;
 
