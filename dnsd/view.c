@@ -12,7 +12,12 @@
 
 enum { SWEEP_MS = 10 * 1000, SCRATCH_MAX = 64 * 1024 * 1024 };
 
-enum view_call { CALL_NONE, CALL_ASK, CALL_WATCH };
+/*
+ * ASK is answered by what the leader knows: a server that has just started
+ * may remember less than we do. Only a view that knows nothing is content
+ * with less, ASK_STALE, when there is no leader to ask.
+ */
+enum view_call { CALL_NONE, CALL_ASK, CALL_ASK_STALE, CALL_WATCH };
 /* Waiting to be asked or watched: at the end of the turn, once it is calm, or when raftd may be well again. */
 enum view_queue { QUEUE_NOW, QUEUE_CALM, QUEUE_RETRY, QUEUES, QUEUE_NONE = QUEUES };
 
@@ -297,10 +302,11 @@ static void
 call_raftd(struct view *v, enum view_call kind)
 {
 	struct views *vs = v->vs;
+	const struct settings *s = *vs->settings;
 	struct query_options o = {
-		.token = str_from((*vs->settings)->token),
+		.token = str_from(s->token),
 		.datacenter = v->dc,
-		.consistency = (*vs->settings)->allow_stale ? CONSISTENCY_STALE : CONSISTENCY_DEFAULT,
+		.consistency = s->allow_stale && kind != CALL_ASK ? CONSISTENCY_STALE : CONSISTENCY_DEFAULT,
 		.min_index = kind == CALL_WATCH ? v->index : 0,
 	};
 	struct catalog_query q = { 0 };
@@ -387,7 +393,7 @@ set_facts(struct view *v, struct facts *f)
 }
 
 static int
-take(struct view *v, const struct rpc_answer *a)
+take(struct view *v, enum view_call kind, const struct rpc_answer *a)
 {
 	struct facts *f = NULL;
 	struct query_meta meta;
@@ -403,23 +409,45 @@ take(struct view *v, const struct rpc_answer *a)
 		rc = facts_from_health(payload, &v->vs->scratch, &f);
 	if (rc < 0)
 		return rc;
+	/* That there is no such name is not believed of a server without a leader. */
+	if (kind == CALL_ASK_STALE && !f->known) {
+		facts_free(f);
+		return -EAGAIN;
+	}
 	v->index = meta.index > 0 ? meta.index : 1;
 	set_facts(v, f);
 	return 0;
 }
 
 /*
- * raftd does not tell for now. What is known goes on being told while it may
- * be believed, and raftd is asked until it answers; a view that knows nothing
- * of worth ends.
+ * A view without an answer yet: as long as somebody waits it is asked again,
+ * of a raftd that is there without a leader for what it knows by itself.
  */
 static void
-lost(struct view *v, int rc)
+lost_unknown(struct view *v, enum view_call kind, int rc)
+{
+	bool connected = rpc_client_connected(v->vs->raftd);
+
+	if (kind == CALL_ASK && connected && (*v->vs->settings)->allow_stale) {
+		call_raftd(v, CALL_ASK_STALE);
+	} else if (rc == -ETIMEDOUT && !connected && !TAILQ_EMPTY(&v->waiters)) {
+		call_raftd(v, CALL_ASK);
+	} else {
+		wake(v, false);
+		view_drop(v);
+	}
+}
+
+/*
+ * raftd does not tell for now. What is known goes on being told while it may
+ * be believed, and raftd is asked until it answers.
+ */
+static void
+lost(struct view *v, enum view_call kind, int rc)
 {
 	v->watched = false;
 	if (v->facts == NULL || v->believed_ms != 0) {
-		wake(v, false);
-		view_drop(v);
+		lost_unknown(v, kind, rc);
 		return;
 	}
 	set_stale(v, true);
@@ -439,7 +467,7 @@ is_denial(const struct rpc_error *e)
 }
 
 static void
-take_error(struct view *v, const struct rpc_answer *a)
+take_error(struct view *v, enum view_call kind, const struct rpc_answer *a)
 {
 	struct facts *f = NULL;
 	struct rpc_error e;
@@ -449,7 +477,7 @@ take_error(struct view *v, const struct rpc_answer *a)
 		f = facts_new_unknown();
 	if (f == NULL) {
 		log_debug(LOG, "query failed: name=%.*s error=\"%.*s\"", STR_ARG(v->name), STR_ARG(e.text));
-		lost(v, -EPROTO);
+		lost(v, kind, -EPROTO);
 		return;
 	}
 	set_facts(v, f);
@@ -462,19 +490,20 @@ static void
 on_answer(void *arg, const struct rpc_answer *a)
 {
 	struct view *v = arg;
+	enum view_call kind = v->calling;
 	int rc = a->rc;
 
 	v->call = 0;
 	v->calling = CALL_NONE;
 	if (rc == -EPROTO) {
-		take_error(v, a);
+		take_error(v, kind, a);
 		return;
 	}
 	if (rc == 0)
-		rc = take(v, a);
+		rc = take(v, kind, a);
 	if (rc < 0) {
 		log_debug(LOG, "no answer: name=%.*s error=\"%s\"", STR_ARG(v->name), err_text(rc));
-		lost(v, rc);
+		lost(v, kind, rc);
 		return;
 	}
 	v->watched = v->known || v->asked_before;

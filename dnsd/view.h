@@ -22,7 +22,7 @@
 enum {
 	VIEWS_KNOWN_MAX = 32768,
 	VIEWS_UNKNOWN_MAX = 1024,
-	VIEW_ASK_MS = 10000,		/* patience with raftd; questions have less */
+	VIEW_ASK_MS = 1000,		/* patience with raftd, before it is asked again or for less */
 	VIEW_IDLE_MS = 600 * 1000,	/* dropped when nobody has asked for so long */
 	VIEW_UNKNOWN_IDLE_MS = 60 * 1000,
 	VIEW_REFUSED_MS = 1000,		/* how long an unknown datacenter or a denial is believed */
