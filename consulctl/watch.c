@@ -194,6 +194,13 @@ show(struct watch *w, uint64_t index, struct buf *document)
 	return run_handler(w, index, &w->last);
 }
 
+/* A question that the agent does not understand: it will not do so later. */
+static bool
+is_final(const struct request *r)
+{
+	return r->ex.done && r->ex.rc == 0 && (r->ex.status == 400 || r->ex.status == 404 || r->ex.status == 405);
+}
+
 static int
 step(struct watch *w)
 {
@@ -210,6 +217,9 @@ step(struct watch *w)
 	}
 	if (rc == -ECANCELED) {
 		next = asked_to_end(w) ? 0 : GO_ON;
+	} else if (rc < 0 && is_final(&r)) {
+		fprintf(stderr, "Error querying Consul agent: %s\n", r.error);
+		next = 1;
 	} else if (rc < 0) {
 		w->index = 0;
 		next = pause_after_failure(w, r.error);
