@@ -10,12 +10,9 @@
 /* What -dev changes, where it changes what we use. */
 static const char dev_defaults[] =
 	"bind_addr = \"127.0.0.1\"\n"
-	"enable_debug = true\n"
 	"log_level = \"DEBUG\"\n"
 	"server = true\n"
-	"performance { raft_multiplier = 1 }\n"
-	"gossip_lan { gossip_interval = \"100ms\" probe_interval = \"100ms\" probe_timeout = \"100ms\" suspicion_mult = 3 }\n"
-	"gossip_wan { gossip_interval = \"100ms\" probe_interval = \"100ms\" probe_timeout = \"100ms\" suspicion_mult = 3 }\n";
+	"performance { raft_multiplier = 1 }\n";
 
 /* ---- messages */
 

@@ -104,6 +104,7 @@ const char *config_meta_problem(struct json_object *map, char *text);
 struct json_object *config_get(struct json_object *tree, const char *path);
 /* Takes value in any case. -ENOMEM. */
 int MUST_CHECK config_set(struct json_object *tree, const char *path, struct json_object *value);
+void config_remove(struct json_object *tree, const char *path);
 /* Lists append, objects overlay, the rest is replaced. src's values are shared. */
 int MUST_CHECK config_merge(struct json_object *dst, struct json_object *src);
 

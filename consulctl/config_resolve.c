@@ -315,7 +315,6 @@ static const struct {
 	{ "check_output_max_size", 1, 512 * 1024 * 1024 },
 	{ "performance.raft_multiplier", 1, RAFT_MULTIPLIER_MAX },
 	{ "raft_protocol", 3, 3 },
-	{ "raft_snapshot_threshold", 0, INT64_MAX },
 	{ "raft_trailing_logs", 0, INT64_MAX },
 	{ "dns_config.udp_answer_limit", 0, INT32_MAX },
 	{ "dns_config.a_record_limit", 0, INT32_MAX },
@@ -327,16 +326,8 @@ static const struct {
 	{ "limits.txn_max_req_len", 1, 512 * 1024 * 1024 },
 	{ "limits.http_max_conns_per_client", 0, INT32_MAX },
 	{ "http_config.max_header_bytes", 0, INT32_MAX },
-	{ "retry_max", 0, INT32_MAX },
-	{ "retry_max_wan", 0, INT32_MAX },
 	{ "default_query_time", 0, INT64_MAX },
 	{ "max_query_time", 0, INT64_MAX },
-	{ "gossip_lan.gossip_interval", 1, INT64_MAX },
-	{ "gossip_lan.probe_interval", 1, INT64_MAX },
-	{ "gossip_lan.probe_timeout", 1, INT64_MAX },
-	{ "gossip_wan.gossip_interval", 1, INT64_MAX },
-	{ "gossip_wan.probe_interval", 1, INT64_MAX },
-	{ "gossip_wan.probe_timeout", 1, INT64_MAX },
 };
 
 static int
@@ -361,13 +352,9 @@ check_ranges(struct config *c, struct buf *err)
 }
 
 static int
-check_words(struct config *c, struct buf *err)
+check_waits(struct config *c, struct buf *err)
 {
-	const char *strategy = text(c, "dns_config.recursor_strategy");
-
-	if (strcmp(strategy, "sequential") != 0 && strcmp(strategy, "random") != 0)
-		return config_fail_at(c, get(c, "dns_config.recursor_strategy"), err,
-		    "dns_config.recursor_strategy: \"%.100s\" is neither sequential nor random", strategy);
+	(void)err;
 	if (number(c, "default_query_time") > number(c, "max_query_time"))
 		config_note(c, LOG_WARN, "default_query_time is longer than max_query_time");
 	return 0;
@@ -417,20 +404,9 @@ check_scripts(struct config *c, struct buf *err)
 static void
 drop_refused(struct config *c)
 {
-	for (size_t i = 0; i < config_nkeys; i++) {
-		const char *path = config_keys[i].path, *dot = strrchr(path, '.');
-		char parent[CONFIG_PATH_MAX];
-		struct json_object *obj = c->tree;
-
-		if (config_keys[i].class != KC_REFUSED)
-			continue;
-		if (dot != NULL) {
-			(void)snprintf(parent, sizeof(parent), "%.*s", (int)(dot - path), path);
-			obj = config_get(c->tree, parent);
-		}
-		if (obj != NULL)
-			json_object_object_del(obj, dot != NULL ? dot + 1 : path);
-	}
+	for (size_t i = 0; i < config_nkeys; i++)
+		if (config_keys[i].class == KC_REFUSED)
+			config_remove(c->tree, config_keys[i].path);
 }
 
 static int
@@ -454,7 +430,7 @@ config_resolve(struct config *c, struct buf *err)
 	static int (*const steps[])(struct config *, struct buf *) = {
 		refuse_security, check_data_dir, resolve_datacenter, resolve_node_name, check_node_id, check_node_meta,
 		resolve_domains, resolve_mode, resolve_leaving, check_log, check_sockets, config_resolve_addresses, check_ranges,
-		check_words, check_scripts,
+		check_waits, check_scripts,
 	};
 	int rc = 0;
 

@@ -100,8 +100,10 @@ config_diff(const struct config *running, struct config *next, struct buf *ret_k
 		if (k->class != KC_USED || k->reloadable || same(was, is))
 			continue;
 		rc = buf_addf(ret_keys, "%s%s", ret_keys->len > 0 ? ", " : "", k->path);
-		if (rc == 0)
-			rc = config_set(next->tree, k->path, was != NULL ? json_object_get(was) : json_object_new_string(""));
+		if (rc == 0 && was != NULL)
+			rc = config_set(next->tree, k->path, json_object_get(was));
+		else if (rc == 0)
+			config_remove(next->tree, k->path);
 	}
 	return rc;
 }

@@ -1,5 +1,6 @@
 /* config_tree.c - trees of keys: reading and setting by path, merging. */
 #include <json-c/linkhash.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "consulctl/config_build.h"
@@ -60,6 +61,20 @@ config_set(struct json_object *tree, const char *path, struct json_object *value
 	return 0;
 }
 
+void
+config_remove(struct json_object *tree, const char *path)
+{
+	const char *dot = strrchr(path, '.');
+	char parent[CONFIG_PATH_MAX];
+
+	if (dot != NULL) {
+		(void)snprintf(parent, sizeof(parent), "%.*s", (int)(dot - path), path);
+		tree = config_get(tree, parent);
+	}
+	if (tree != NULL)
+		json_object_object_del(tree, dot != NULL ? dot + 1 : path);
+}
+
 static int
 append(struct json_object *dst, struct json_object *src)
 {
@@ -86,6 +101,7 @@ config_merge(struct json_object *dst, struct json_object *src)
 
 		if (both && json_object_is_type(v, json_type_object)) {
 			rc = config_merge(old, v);
+			hcl_pos_set(old, hcl_pos(v));
 		} else if (both && json_object_is_type(v, json_type_array)) {
 			rc = append(old, v);
 		} else if (json_object_object_add(dst, key, json_object_get(v)) < 0) {
