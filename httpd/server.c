@@ -17,6 +17,7 @@
 
 #include "httpd/clients.h"
 #include "httpd/request.h"
+#include "httpd/socket_mode.h"
 #include "lib/sock.h"
 
 enum { ACCEPT_BATCH = 64, PAUSE_MS = 100, NUDGE_MS = 1, RUN_ROUNDS = 4 };
@@ -243,6 +244,14 @@ listen_on(struct server *s, const char *addr, uint16_t port)
 	fd = daemon_listen(s->h->d, name, addr, port, SOCK_STREAM, false);
 	if (fd < 0)
 		return fd;
+	if (strncmp(addr, "unix://", 7) == 0) {
+		int rc = socket_mode_apply(s->h->cfg.slice, addr + 7);
+
+		if (rc < 0) {
+			(void)close(fd);
+			return rc;
+		}
+	}
 	p = malloc(sizeof(*p));
 	if (p == NULL || uv_poll_init(&s->h->d->loop.uv, p, fd) < 0) {
 		free(p);
