@@ -142,10 +142,24 @@ wait_on(struct request *r)
 
 /* ---- the head */
 
+/*
+ * The library would now split the query into its own memory, which bounds the
+ * headers, for nobody. The text is in its buffer and not constant: end it
+ * behind the '?'.
+ */
+static void
+forget_query(const char *uri)
+{
+	const char *mark = strchr(uri, '?');
+
+	if (mark != NULL)
+		((char *)(uintptr_t)mark)[1] = '\0';
+}
+
 void *
 request_log_uri(void *cls, const char *uri, struct MHD_Connection *conn)
 {
-	struct request *r = request_new(cls);
+	struct request *r = uri != NULL ? request_new(cls) : NULL;
 
 	if (r == NULL)
 		return NULL;
@@ -154,6 +168,7 @@ request_log_uri(void *cls, const char *uri, struct MHD_Connection *conn)
 	r->uri_at = uri;
 	if (buf_adds(&r->uri, uri) < 0)
 		r->state = REQ_GONE;
+	forget_query(uri);
 	return r;
 }
 
