@@ -30,7 +30,7 @@ user_id(const char *s, uid_t *ret)
 		p = getpwnam(s);
 	if (!is_number(s) && p == NULL)
 		return -ENOENT;
-	*ret = p != NULL ? p->pw_uid : (uid_t)atol(s);
+	*ret = p != NULL ? p->pw_uid : (uid_t)strtoul(s, NULL, 10);
 	return 0;
 }
 
@@ -46,7 +46,7 @@ group_id(const char *s, gid_t *ret)
 		g = getgrnam(s);
 	if (!is_number(s) && g == NULL)
 		return -ENOENT;
-	*ret = g != NULL ? g->gr_gid : (gid_t)atol(s);
+	*ret = g != NULL ? g->gr_gid : (gid_t)strtoul(s, NULL, 10);
 	return 0;
 }
 
