@@ -53,7 +53,7 @@ for my $d (sort keys %bit) {
 my $own = join '', map { slurp($_) } grep { !m{/config_(?:schema|flags)\.c$} } glob("$ENV{SRCDIR}/consulctl/*.c");
 my @idle;
 for my $path (sort keys %key) {
-	next if $key{$path}{class} !~ /USED|RELOAD/;
+	next if $key{$path}{class} !~ /^(?:USED|RELOAD)$/;
 	my @daemons = grep { $key{$path}{daemons}{$bit{$_}} } sort keys %bit;
 	(my $last = $path) =~ s/.*\.//;
 
