@@ -15,7 +15,7 @@
 #include "consulctl/child.h"
 #include "consulctl/client.h"
 
-extern char **environ;
+enum { SCRIPT_MAX = 2 * MiB };	/* what the kernel lets an argument list be */
 
 static const int ending[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 static const int passed_on[] = { SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGWINCH, SIGCHLD };
@@ -33,20 +33,17 @@ struct prepared {
 static char *
 join(char *const *words)
 {
-	size_t len = 1;
-	char *text;
+	struct buf b = BUF_INIT(SCRIPT_MAX);
+	const char *text;
+	char *copy;
+	int rc = 0;
 
-	for (char *const *w = words; *w != NULL; w++)
-		len += strlen(*w) + 1;
-	text = calloc(1, len);
-	if (text == NULL)
-		return NULL;
-	for (char *const *w = words; *w != NULL; w++) {
-		strcat(text, *w);
-		if (w[1] != NULL)
-			strcat(text, " ");
-	}
-	return text;
+	for (char *const *w = words; rc == 0 && *w != NULL; w++)
+		rc = buf_addf(&b, "%s%s", w > words ? " " : "", *w);
+	text = rc == 0 ? buf_cstr(&b) : NULL;
+	copy = text != NULL ? strdup(text) : NULL;
+	buf_release(&b);
+	return copy;
 }
 
 static int

@@ -78,25 +78,30 @@ put_text(struct json_object *j, const char *name, const char *text)
 	return *text == '\0' || json_object_object_add(j, name, json_object_new_string(text)) == 0 ? 0 : -ENOMEM;
 }
 
-/* "address:port" or "address" as {"Address", "Port"}. */
+/* "address:port" or "address" as {"Address", "Port"}; NULL when it is neither, which is told, or without memory. */
 static struct json_object *
 service_address(const char *text)
 {
 	const char *colon = strrchr(text, ':');
 	struct json_object *j = json_object_new_object();
-	char *host;
+	size_t len = strlen(text);
+	unsigned long port = 0;
+	char *end = NULL;
 
-	if (colon != NULL && strchr(colon, ']') != NULL)
-		colon = NULL;
-	host = colon != NULL ? strndup(text, (size_t)(colon - text)) : strdup(text);
-	if (j != NULL && host != NULL) {
-		if (json_object_object_add(j, "Address", json_object_new_string(host)) != 0 ||
-		    json_object_object_add(j, "Port", json_object_new_int(colon != NULL ? atoi(colon + 1) : 0)) != 0) {
+	if (colon != NULL && strchr(colon, ']') == NULL) {
+		port = strtoul(colon + 1, &end, 10);
+		if (end == colon + 1 || *end != '\0' || port > 65535) {
+			fprintf(stderr, "Invalid Tagged Address: %s\n", text);
 			json_object_put(j);
-			j = NULL;
+			return NULL;
 		}
+		len = (size_t)(colon - text);
 	}
-	free(host);
+	if (j != NULL && (json_object_object_add(j, "Address", json_object_new_string_len(text, (int)len)) != 0 ||
+	    json_object_object_add(j, "Port", json_object_new_int64((int64_t)port)) != 0)) {
+		json_object_put(j);
+		j = NULL;
+	}
 	return j;
 }
 
@@ -115,14 +120,14 @@ put_map(struct json_object *j, const char *member, const struct options *o, cons
 	for (size_t i = 0; (text = options_list(o, flag, i)) != NULL; i++) {
 		const char *equals = strchr(text, '=');
 		char *key = strndup(text, (size_t)(equals - text));
-		int rc = -ENOMEM;
+		struct json_object *v = addresses ? service_address(equals + 1) : json_object_new_string(equals + 1);
+		int rc = key != NULL && v != NULL ? json_object_object_add(map, key, v) : -EINVAL;
 
-		if (key != NULL)
-			rc = json_object_object_add(map, key,
-			    addresses ? service_address(equals + 1) : json_object_new_string(equals + 1));
 		free(key);
-		if (rc != 0)
-			return -ENOMEM;
+		if (rc != 0) {
+			json_object_put(v);
+			return -EINVAL;
+		}
 	}
 	return 0;
 }
