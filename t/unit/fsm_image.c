@@ -287,9 +287,11 @@ test_once(void **state)
 	assert_string_equal(put(w, "b", "eA=="), "true");
 	assert_non_null(strstr(get(w, "b"), "'ModifyIndex':2"));
 	/* Another origin has its own numbers; without a stamp everything is applied. */
-	w->options.origin = STR("fedcba9876543210");
 	stamp(w, 0, 0);
 	assert_string_equal(put(w, "b", "eA=="), "true");
+	assert_non_null(strstr(get(w, "b"), "'ModifyIndex':7"));
+	w->options = (struct query_options){ .origin = STR("fedcba9876543210"), .seq = 1 };
+	assert_string_equal(put(w, "b", "eQ=="), "true");
 	assert_non_null(strstr(get(w, "b"), "'ModifyIndex':8"));
 	world_free(w);
 }
