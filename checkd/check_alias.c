@@ -118,6 +118,7 @@ take_checks(struct remote *r, const struct rpc_answer *answer)
 	struct str payload;
 	struct health_check *v = NULL;
 	char text[TEXT_MAX];
+	enum check_status status;
 	struct mp_r in;
 	uint32_t n = 0;
 	int rc;
@@ -134,8 +135,9 @@ take_checks(struct remote *r, const struct rpc_answer *answer)
 	if (rc == 0) {
 		/* A restored or rebuilt catalog may count from the start again. */
 		r->index = meta.index >= r->index ? meta.index : 0;
-		result_set(r->c, alias_sum(v, n, str_from(r->c->id), r->c->def->alias_service, false,
-		    r->c->def->alias_node, text, sizeof(text)), str_from(text));
+		status = alias_sum(v, n, str_from(r->c->id), r->c->def->alias_service, false, r->c->def->alias_node, text,
+		    sizeof(text));
+		result_set(r->c, status, str_from(text));
 	}
 	arena_release(&a);
 	return rc;

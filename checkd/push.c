@@ -113,7 +113,7 @@ on_pushed(void *arg, const struct rpc_answer *a)
 	s->npushes--;
 	write_stamps_done(&s->stamps, p->seq);
 	if (o == PUSH_FAILED)
-		sync_fail(s, "writing to the catalog", a);
+		sync_fail(s, "changes", a);
 	if (p->service_id != NULL)
 		pushed_service(s, p, o);
 	for (size_t i = 0; i < p->nchecks; i++)
@@ -357,7 +357,7 @@ push_dirty(struct sync *s)
 	if (rc == 0 && s->npushes == 0 && s->node.dirty && !s->node.pushing)
 		rc = register_node(s);
 	if (rc < 0)
-		sync_fail(s, "writing to the catalog", &(struct rpc_answer){ .rc = rc });
+		sync_fail(s, "changes", &(struct rpc_answer){ .rc = rc });
 }
 
 void

@@ -95,11 +95,11 @@ sync_fail(struct sync *s, const char *what, const struct rpc_answer *a)
 	if (!s->failed || s->succeeded) {
 		if (a->rc == -EPROTO) {
 			rpc_error_decode(a, &e);
-			log_err("agent", "failed to sync: %s: error=\"%.*s\"", what, STR_ARG(e.text));
-		} else if (s->succeeded) {
-			log_err("agent", "failed to sync: %s: error=\"%s\"", what, err_text(a->rc));
+			log_err("agent", "failed to sync %s: error=\"%.*s\"", what, STR_ARG(e.text));
+		} else if (s->succeeded || a->rc != -ETIMEDOUT) {
+			log_err("agent", "failed to sync %s: error=\"%s\"", what, err_text(a->rc));
 		} else {
-			log_debug("agent", "raftd does not answer yet: %s: error=\"%s\"", what, err_text(a->rc));
+			log_debug("agent", "raftd does not answer yet: syncing=\"%s\" error=\"%s\"", what, err_text(a->rc));
 		}
 	}
 	s->failed = true;
@@ -191,13 +191,13 @@ on_fetched(void *arg, const struct rpc_answer *a)
 	s->fetching--;
 	rc = a->rc == 0 ? keep_body(f, a) : 0;
 	if (a->rc < 0 || rc < 0)
-		sync_fail(s, "reading the catalog", a->rc < 0 ? a : &(struct rpc_answer){ .rc = rc });
+		sync_fail(s, "remote state", a->rc < 0 ? a : &(struct rpc_answer){ .rc = rc });
 	if (s->fetching > 0)
 		return;
 	if (!s->failed) {
 		rc = compare(s);
 		if (rc < 0)
-			sync_fail(s, "comparing with the catalog", &(struct rpc_answer){ .rc = rc });
+			sync_fail(s, "remote state", &(struct rpc_answer){ .rc = rc });
 		else
 			push_dirty(s);
 	}
