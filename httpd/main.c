@@ -2,6 +2,8 @@
 #include <malloc.h>
 #include <microhttpd.h>
 #include <stdlib.h>
+#include <sys/utsname.h>
+#include <unistd.h>
 
 #include "httpd/gzip.h"
 #include "httpd/monitor.h"
@@ -112,12 +114,17 @@ static void
 httpd_info(struct daemon *d, struct info_writer *iw)
 {
 	const struct httpd *h = d->ctx;
+	struct utsname u;
 
 	info_add(iw, "http_connections", "%u", server_conns(h));
 	info_add(iw, "http_requests", "%u", h->nrequests);
 	info_add(iw, "blocking_queries", "%zu", park_waiters(h->park));
 	info_add(iw, "blocking_upstream", "%zu", park_groups(h->park));
 	info_add(iw, "library", "libmicrohttpd %s", MHD_get_version());
+	info_section(iw, "runtime");
+	info_add(iw, "arch", "%s", uname(&u) == 0 ? u.machine : "");
+	info_add(iw, "cpu_count", "%ld", sysconf(_SC_NPROCESSORS_ONLN));
+	info_add(iw, "os", "linux");
 	info_section(iw, "build");
 	info_add(iw, "prerelease", "%s", "");
 	info_add(iw, "revision", "%s", h->cfg.revision);
