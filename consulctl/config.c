@@ -14,7 +14,19 @@ static const char dev_defaults[] =
 	"server = true\n"
 	"performance { raft_multiplier = 1 }\n";
 
+enum { MESSAGE_MAX = 4096 };
+
 /* ---- messages */
+
+/* Text of any length may come from a command line: what does not fit is cut off. */
+static int
+add_message(struct buf *err, const char *fmt, va_list ap)
+{
+	char text[MESSAGE_MAX];
+
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	return buf_adds(err, text);
+}
 
 int
 config_fail(struct buf *err, int rc, const char *fmt, ...)
@@ -22,7 +34,7 @@ config_fail(struct buf *err, int rc, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	if (buf_vaddf(err, fmt, ap) < 0)
+	if (add_message(err, fmt, ap) < 0)
 		rc = -ENOMEM;
 	va_end(ap);
 	return rc;
@@ -36,10 +48,10 @@ config_fail_at(const struct config *c, struct json_object *v, struct buf *err, c
 	int rc;
 
 	va_start(ap, fmt);
-	rc = buf_vaddf(err, fmt, ap);
+	rc = add_message(err, fmt, ap);
 	va_end(ap);
 	if (rc == 0 && pos.line > 0 && pos.source > 0 && pos.source < c->nsources)
-		rc = buf_addf(err, " (%s, line %u)", c->sources[pos.source], pos.line);
+		return config_fail(err, -EINVAL, " (%s, line %u)", c->sources[pos.source], pos.line);
 	return rc < 0 ? rc : -EINVAL;
 }
 
@@ -97,8 +109,10 @@ problems_end(struct problems *p, struct buf *err)
 	int rc = 0;
 
 	if (p->n > 0) {
-		rc = config_fail(err, -EINVAL, "failed to parse %s: %u error%s occurred:%.*s", p->c->sources[p->source], p->n,
-		    p->n == 1 ? "" : "s", (int)p->text.len, p->text.data != NULL ? (const char *)p->text.data : "");
+		rc = config_fail(err, -EINVAL, "failed to parse %s: %u error%s occurred:", p->c->sources[p->source], p->n,
+		    p->n == 1 ? "" : "s");
+		if (buf_add(err, p->text.data, p->text.len) < 0)
+			rc = -ENOMEM;
 		if (p->n > CONFIG_PROBLEMS_MAX && rc == -EINVAL)
 			rc = config_fail(err, -EINVAL, "\n\t* and more");
 	}

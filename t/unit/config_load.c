@@ -84,6 +84,23 @@ test_many_problems(void **state)
 	assert_null(strstr(helper_error, "bogus20"));
 }
 
+/* A message is never lost because what it quotes is long. */
+static void
+test_long_names(void **state)
+{
+	char path[20000];
+
+	(void)state;
+	memset(path, 'x', sizeof(path) - 1);
+	path[sizeof(path) - 1] = 0;
+	assert_null(helper_load((const char *const[]){ "-dev", "-config-file", path, NULL }));
+	assert_memory_equal(helper_error, "config: Open failed on xxx", 26);
+	assert_null(helper_load((const char *const[]){ "-dev", path, NULL }));
+	assert_memory_equal(helper_error, "Unexpected extra arguments: [xxx", 31);
+	assert_null(helper_load((const char *const[]){ "-dev", "-bind", path, NULL }));
+	assert_memory_equal(helper_error, "bind_addr: ", 11);
+}
+
 static void
 test_paths(void **state)
 {
@@ -256,6 +273,7 @@ test_large(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(test_bad_files),
 	cmocka_unit_test(test_many_problems),
+	cmocka_unit_test(test_long_names),
 	cmocka_unit_test(test_paths),
 	cmocka_unit_test(test_order),
 	cmocka_unit_test(test_case_and_null),
