@@ -21,7 +21,7 @@
 #include "lib/notify.h"
 #include "lib/sock.h"
 
-enum { SLICE_MAX = 64 * 1024 * 1024, TICK_MS = 1000, ROUTES_MAX = 128, LISTEN_BACKLOG = 4096 };
+enum { SLICE_MAX = 64 * 1024 * 1024, SLICE_ERR_MAX = PATH_MAX + 512, TICK_MS = 1000, ROUTES_MAX = 128, LISTEN_BACKLOG = 4096 };
 
 /* What belongs to the running daemon but is no business of its code. */
 static struct life {
@@ -178,7 +178,7 @@ op_metrics_handler(void *ctx, const struct rpc_request *req)
 static int
 reload(struct daemon *d, struct buf *msg)
 {
-	char err[512];
+	char err[SLICE_ERR_MAX];
 	struct json_object *next = slice_read(life.slice_path, err, sizeof(err));
 	int rc = 0;
 
@@ -588,7 +588,7 @@ daemon_main(int argc, char **argv, const struct daemon_spec *spec)
 {
 	static struct daemon d;
 	bool test = false;
-	char err[512];
+	char err[SLICE_ERR_MAX];
 	int rc = read_options(argc, argv, spec, &test);
 
 	if (rc >= 0)

@@ -96,7 +96,7 @@ labels_release(struct labels *l)
 static int
 parse_labels(struct hcl_reader *h, struct labels *l)
 {
-	const char *key;
+	const char *key = NULL;
 	int rc;
 
 	for (;;) {
