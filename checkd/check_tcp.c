@@ -196,6 +196,14 @@ tcp_start(struct check *c)
 		return;
 	}
 	rc = uv_timer_start(&r->timer, on_timeout, timeout, 0);
+	/* A literal address needs neither the resolver nor a thread of the pool. */
+	hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+	if (rc == 0 && getaddrinfo(r->host, r->port, &hints, &r->found) == 0) {
+		r->at = r->found;
+		try_next(r);
+		return;
+	}
+	hints.ai_flags = 0;
 	if (rc == 0)
 		rc = uv_getaddrinfo(uv, &r->resolve, on_resolved, r->host, r->port, &hints);
 	if (rc < 0)

@@ -64,6 +64,9 @@ void result_set(struct check *c, enum check_status status, struct str output);
 
 int MUST_CHECK reap_start(struct checkd *cd);
 
+/* Whether a check has kept its service critical for longer than it says. Pure. */
+bool reap_is_due(const struct check *c, uint64_t now_ms);
+
 /* ---- ops.c: the operations */
 
 extern const struct rpc_route checkd_routes[];

@@ -4,6 +4,7 @@
 
 #include "checkd/checkd.h"
 #include "checkd/sync.h"
+#include "lib/bexpr.h"
 
 enum { HASH_BYTES = 8, HASH_TEXT = 2 * HASH_BYTES + 1 };
 
@@ -72,32 +73,56 @@ decode(struct checkd *cd, const struct rpc_request *req, struct agent_query *q, 
 	return rc == 0;
 }
 
+/* Compile the filter of a list; false when the request has been answered with its fault. */
+static bool
+take_filter(struct checkd *cd, const struct rpc_request *req, const struct agent_query *q, const struct record *rec,
+    struct arena *a, struct bexpr **ret)
+{
+	char why[1024];
+	int rc = 0;
+
+	*ret = NULL;
+	if (q->filter.len > 0)
+		rc = bexpr_parse(q->filter, rec, a, ret, why, sizeof(why));
+	if (rc == -EINVAL)
+		rpc_reply_error(cd->d->rpc, req->token, 500, "Failed to create boolean expression evaluator: %s", why);
+	else if (rc < 0)
+		rpc_reply_error(cd->d->rpc, req->token, 500, "%s", err_text(rc));
+	return rc == 0;
+}
+
 static void
 op_services(void *ctx, const struct rpc_request *req)
 {
 	struct checkd *cd = ((struct daemon *)ctx)->ctx;
 	struct arena a = ARENA_INIT(REQUEST_ARENA_MAX);
+	struct bexpr *filter = NULL;
 	struct agent_query q;
 	uint32_t n = 0;
 	struct mp_w w;
 	size_t at;
 
-	if (decode(cd, req, &q, &a) && begin(cd, req->token, &w) != NULL) {
-		at = mp_w_map_hold(&w);
-		for (size_t i = 0; i < cd->local.nservices; i++) {
-			struct service *s = cd->local.services[i];
-			struct agent_service shown;
+	if (!decode(cd, req, &q, &a) || !take_filter(cd, req, &q, &rec_agent_service, &a, &filter) ||
+	    begin(cd, req->token, &w) == NULL)
+		goto out;
+	at = mp_w_map_hold(&w);
+	for (size_t i = 0; i < cd->local.nservices; i++) {
+		struct service *s = cd->local.services[i];
+		struct agent_service shown;
 
-			if (s->sync.deleted)
-				continue;
-			shown = show_service(cd, s);
-			mp_w_cstr(&w, s->id);
-			record_encode(&rec_agent_service, &shown, RECORD_PUBLIC, &w);
-			n++;
-		}
-		mp_w_map_patch(&w, at, n);
-		rpc_reply_end(cd->d->rpc, req->token, w.err == 0);
+		if (s->sync.deleted)
+			continue;
+		shown = show_service(cd, s);
+		if (filter != NULL && !bexpr_match(filter, &shown))
+			continue;
+		mp_w_cstr(&w, s->id);
+		record_encode(&rec_agent_service, &shown, RECORD_PUBLIC, &w);
+		n++;
 	}
+	mp_w_map_patch(&w, at, n);
+	rpc_reply_end(cd->d->rpc, req->token, w.err == 0);
+out:
+	bexpr_free(filter);
 	arena_release(&a);
 }
 
@@ -115,23 +140,33 @@ op_checks(void *ctx, const struct rpc_request *req)
 {
 	struct checkd *cd = ((struct daemon *)ctx)->ctx;
 	struct arena a = ARENA_INIT(REQUEST_ARENA_MAX);
+	struct bexpr *filter = NULL;
 	struct agent_query q;
 	uint32_t n = 0;
 	struct mp_w w;
 	size_t at;
 
-	if (decode(cd, req, &q, &a) && begin(cd, req->token, &w) != NULL) {
-		at = mp_w_map_hold(&w);
-		for (size_t i = 0; i < cd->local.nchecks; i++) {
-			if (cd->local.checks[i]->sync.deleted)
-				continue;
-			mp_w_cstr(&w, cd->local.checks[i]->id);
-			write_check(&w, cd->local.checks[i]);
-			n++;
-		}
-		mp_w_map_patch(&w, at, n);
-		rpc_reply_end(cd->d->rpc, req->token, w.err == 0);
+	if (!decode(cd, req, &q, &a) || !take_filter(cd, req, &q, &rec_health_check, &a, &filter) ||
+	    begin(cd, req->token, &w) == NULL)
+		goto out;
+	at = mp_w_map_hold(&w);
+	for (size_t i = 0; i < cd->local.nchecks; i++) {
+		const struct check *c = cd->local.checks[i];
+		struct health_check h;
+
+		if (c->sync.deleted)
+			continue;
+		local_check_record(c, &h);
+		if (filter != NULL && !bexpr_match(filter, &h))
+			continue;
+		mp_w_cstr(&w, c->id);
+		write_check(&w, c);
+		n++;
 	}
+	mp_w_map_patch(&w, at, n);
+	rpc_reply_end(cd->d->rpc, req->token, w.err == 0);
+out:
+	bexpr_free(filter);
 	arena_release(&a);
 }
 

@@ -155,6 +155,8 @@ push_send(struct sync *s, struct push *p, uint16_t op, const void *request, cons
 		return rc;
 	}
 	p->seq = o.seq;
+	/* Any registration tells of the node as well, while the catalog has it otherwise. */
+	p->node = op == OP_CATALOG_REGISTER && s->node.dirty && !s->node.pushing;
 	p->call = rpc_call_record(s->cd->raftd, op, &o, request, RPC_RETRY, SYNC_CALL_MS, on_pushed, p);
 	if (p->call == 0) {
 		write_stamps_done(&s->stamps, p->seq);
@@ -186,47 +188,67 @@ check_waits(const struct check *c)
 	return c->sync.dirty && !c->sync.pushing;
 }
 
+/* The checks of a service that go with it. */
+static bool
+goes_along(const struct check *c, const struct service *e)
+{
+	return !c->sync.deleted && check_waits(c) && str_eqs(c->rec->service_id, e->id);
+}
+
+/* Their records into v and their ids into p; both have room for them. */
+static int
+take_along(struct sync *s, const struct service *e, struct push *p, struct health_check *v)
+{
+	struct local *l = &s->cd->local;
+
+	for (size_t i = 0; i < l->nchecks; i++) {
+		if (!goes_along(l->checks[i], e))
+			continue;
+		p->check_ids[p->nchecks] = strdup(l->checks[i]->id);
+		if (p->check_ids[p->nchecks] == NULL)
+			return -ENOMEM;
+		local_check_record(l->checks[i], &v[p->nchecks++]);
+	}
+	return 0;
+}
+
+/* All that p is about is on its way. */
+static void
+begin_all(struct sync *s, const struct push *p, struct service *e)
+{
+	if (e != NULL)
+		begin(&e->sync);
+	for (size_t i = 0; i < p->nchecks; i++)
+		begin(&local_check_entry(&s->cd->local, str_from(p->check_ids[i]))->sync);
+	if (p->node)
+		begin(&s->node);
+}
+
 /* One service with those of its checks that differ. */
 static int
 register_service(struct sync *s, struct service *e)
 {
 	struct local *l = &s->cd->local;
 	struct register_request q = base_request(s);
-	struct health_check *v = calloc(l->nchecks > 0 ? l->nchecks : 1, sizeof(*v));
-	struct push *p = push_new(s, e->id, l->nchecks);
-	struct check **marked = calloc(l->nchecks > 0 ? l->nchecks : 1, sizeof(struct check *));
-	int rc = v == NULL || p == NULL || marked == NULL ? -ENOMEM : 0;
+	struct health_check *v;
+	struct push *p;
+	size_t n = 0;
+	int rc;
 
-	for (size_t i = 0; rc == 0 && i < l->nchecks; i++) {
-		struct check *c = l->checks[i];
-
-		if (c->sync.deleted || !check_waits(c) || !str_eqs(c->rec->service_id, e->id))
-			continue;
-		p->check_ids[p->nchecks] = strdup(c->id);
-		if (p->check_ids[p->nchecks] == NULL) {
-			rc = -ENOMEM;
-			break;
-		}
-		local_check_record(c, &v[p->nchecks]);
-		marked[p->nchecks++] = c;
-	}
+	for (size_t i = 0; i < l->nchecks; i++)
+		n += goes_along(l->checks[i], e);
+	v = calloc(n > 0 ? n : 1, sizeof(*v));
+	p = push_new(s, e->id, n);
+	rc = v == NULL || p == NULL ? -ENOMEM : take_along(s, e, p, v);
 	if (rc == 0) {
-		size_t n = p->nchecks;
-
 		q.service = (struct records){ e->rec, 1 };
 		q.checks = (struct records){ v, n };
-		p->node = s->node.dirty && !s->node.pushing;
 		rc = push_send(s, p, OP_CATALOG_REGISTER, &q, e->token);
-		for (size_t i = 0; rc == 0 && i < n; i++)
-			begin(&marked[i]->sync);
-		if (rc == 0 && s->node.dirty && !s->node.pushing)
-			begin(&s->node);
 		if (rc == 0)
-			begin(&e->sync);
+			begin_all(s, p, e);
 	} else {
 		push_free(p);
 	}
-	free(marked);
 	free(v);
 	return rc;
 }
@@ -244,15 +266,11 @@ register_check(struct sync *s, struct check *c)
 		return -ENOMEM;
 	}
 	p->nchecks = 1;
-	p->node = s->node.dirty && !s->node.pushing;
 	local_check_record(c, &h);
 	q.check = (struct records){ &h, 1 };
 	rc = push_send(s, p, OP_CATALOG_REGISTER, &q, c->def != NULL ? c->def->token.p : NULL);
-	if (rc == 0) {
-		begin(&c->sync);
-		if (s->node.dirty && !s->node.pushing)
-			begin(&s->node);
-	}
+	if (rc == 0)
+		begin_all(s, p, NULL);
 	return rc;
 }
 
@@ -265,10 +283,9 @@ register_node(struct sync *s)
 
 	if (p == NULL)
 		return -ENOMEM;
-	p->node = true;
 	rc = push_send(s, p, OP_CATALOG_REGISTER, &q, NULL);
 	if (rc == 0)
-		begin(&s->node);
+		begin_all(s, p, NULL);
 	return rc;
 }
 

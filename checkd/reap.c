@@ -13,16 +13,20 @@ limit_ms(const struct check *c)
 	return ms < REAP_MIN_MS ? REAP_MIN_MS : (uint64_t)ms;
 }
 
-static struct check *
-find_overdue(const struct checkd *cd, uint64_t now)
+bool
+reap_is_due(const struct check *c, uint64_t now_ms)
 {
-	for (size_t i = 0; i < cd->local.nchecks; i++) {
-		struct check *c = cd->local.checks[i];
-		uint64_t limit = c->sync.deleted ? 0 : limit_ms(c);
+	uint64_t limit = c->sync.deleted ? 0 : limit_ms(c);
 
-		if (limit > 0 && c->rec->service_id.len > 0 && c->critical_since_ms != 0 && now - c->critical_since_ms > limit)
-			return c;
-	}
+	return limit > 0 && c->rec->service_id.len > 0 && c->critical_since_ms != 0 && now_ms - c->critical_since_ms > limit;
+}
+
+static struct check *
+find_due(const struct checkd *cd, uint64_t now_ms)
+{
+	for (size_t i = 0; i < cd->local.nchecks; i++)
+		if (reap_is_due(cd->local.checks[i], now_ms))
+			return cd->local.checks[i];
 	return NULL;
 }
 
@@ -34,7 +38,7 @@ on_tick(uv_timer_t *t)
 	struct check *c;
 
 	/* Removing a service removes its checks: look again from the start. */
-	while ((c = find_overdue(cd, clock_ms())) != NULL) {
+	while ((c = find_due(cd, clock_ms())) != NULL) {
 		s = local_service(&cd->local, c->rec->service_id);
 		log_info("agent", "Check for service has been critical for too long; deregistered service: service=%.*s check=%s",
 		    STR_ARG(c->rec->service_id), c->id);

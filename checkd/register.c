@@ -3,6 +3,7 @@
 
 #include "checkd/kinds.h"
 #include "checkd/register.h"
+#include "lib/duration.h"
 
 /* The runner goes on when the definition is the same. */
 static bool
@@ -28,6 +29,8 @@ put_check(struct checkd *cd, const struct check_def *def, const struct node_serv
 		status = CHECK_CRITICAL;
 	if (c != NULL && !same)
 		schedule_detach(c);
+	if (!same && def->deregister_critical_service_after > 0 && def->deregister_critical_service_after < REAP_MIN_MS * NS_PER_MS)
+		log_warn("agent", "check has deregister interval below minimum: check=%.*s minimum_interval=1m", STR_ARG(def->check_id));
 	rc = local_put_check(&cd->local, &rec, def, source, status, STR(""), &c);
 	if (rc == 0 && !same)
 		rc = schedule_attach(c);
@@ -278,8 +281,8 @@ restore_state(void *arg, const void *obj)
 		return;
 	}
 	/* A clock that was set back must not lend more than the check's own time. */
-	if (left > c->def->ttl / 1000000000)
-		left = c->def->ttl / 1000000000;
+	if (left > c->def->ttl / NS_PER_S)
+		left = c->def->ttl / NS_PER_S;
 	ttl_restore(c, status, p->output, (uint64_t)left * 1000);
 }
 

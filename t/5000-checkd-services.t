@@ -98,6 +98,11 @@ for my $case (
 is((put('/v1/agent/service/deregister/nope'))[0], 200, 'deregistering an unknown service is no error');
 is((put('/v1/agent/check/deregister/nope'))[0], 200, 'nor an unknown check');
 
+is_deeply([keys %{$n->get_json('/v1/agent/services?filter=Port+%3D%3D+2')}], ['api1'], 'services are filtered');
+is_deeply([keys %{$n->get_json('/v1/agent/checks?filter=ServiceName+%3D%3D+web')}], ['web-ttl'], 'checks too');
+@r = $n->http('GET', '/v1/agent/checks?filter=Nope+%3D%3D+web');
+is("$r[0] $r[2]", '500 Failed to create boolean expression evaluator: Selector "Nope" is not valid', 'an unknown selector');
+
 # Health as the agent sees it.
 @r = $n->http('GET', '/v1/agent/health/service/id/api1');
 is($r[0], 200, 'passing is 200');

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "checkd/checkd.h"
 #include "checkd/diff.h"
 #include "checkd/sync_self.h"
 #include "lib/json.h"
@@ -179,6 +180,36 @@ test_status_kept(void **state)
 	local_release(&l);
 }
 
+static void
+test_reap(void **state)
+{
+	static const struct {
+		const char *service_id;
+		int64_t after_s;
+		uint64_t critical_for_s;
+		bool due;
+	} cases[] = {
+		{ "web", 0, 1000000, false }, { "web", 120, 119, false }, { "web", 120, 121, true },
+		{ "web", 1, 59, false }, { "web", 1, 61, true },	/* the minimum */
+		{ "", 120, 121, false }, { "web", 120, 0, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct local l = { .cd = NULL };
+		struct health_check rec = check("a", cases[i].service_id, "", "");
+		struct check_def def = { .deregister_critical_service_after = cases[i].after_s * INT64_C(1000000000) };
+		struct check *c;
+
+		assert_int_equal(local_put_check(&l, &rec, &def, SOURCE_API, CHECK_CRITICAL, STR(""), &c), 0);
+		c->critical_since_ms = cases[i].critical_for_s > 0 ? 5000 : 0;
+		assert_int_equal(reap_is_due(c, 5000 + cases[i].critical_for_s * 1000), cases[i].due);
+		local_remove_check(&l, c);
+		assert_false(reap_is_due(c, UINT64_MAX / 2));
+		local_release(&l);
+	}
+}
+
 static struct json_object *
 slice(const char *text)
 {
@@ -227,6 +258,7 @@ main(void)
 		cmocka_unit_test(test_tag_override),
 		cmocka_unit_test(test_checks),
 		cmocka_unit_test(test_status_kept),
+		cmocka_unit_test(test_reap),
 		cmocka_unit_test(test_self),
 	};
 
