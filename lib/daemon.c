@@ -577,7 +577,7 @@ start(struct daemon *d)
 static void
 tell_refusal(const char *why)
 {
-	char text[600];
+	char text[SLICE_ERR_MAX + 16];
 
 	(void)snprintf(text, sizeof(text), "STATUS=%s", why);
 	(void)notify_send(text);
