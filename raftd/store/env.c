@@ -51,11 +51,6 @@ configure(struct env *e)
 		rc = db->log_set_config(db, DB_LOG_ZERO, 1);
 	if (rc == 0)
 		rc = db->log_set_config(db, DB_LOG_AUTO_REMOVE, 1);
-	/* One transaction may touch every page of a chunk of the image. */
-	if (rc == 0)
-		rc = db->set_lk_max_locks(db, 16384);
-	if (rc == 0)
-		rc = db->set_lk_max_objects(db, 16384);
 	return rc;
 }
 
@@ -122,8 +117,8 @@ check_format(struct env *e, char *ret_err, const char *path)
 int
 env_open(struct env *e, const char *path, unsigned tables, char ret_err[DATADIR_ERROR_MAX])
 {
-	const u_int32_t flags = DB_CREATE | DB_RECOVER | DB_PRIVATE | DB_THREAD |
-	    DB_INIT_TXN | DB_INIT_LOG | DB_INIT_MPOOL | DB_INIT_LOCK;
+	/* No DB_INIT_LOCK: one thread does all, and a chunk of the image would hold a lock for each of its pages. */
+	const u_int32_t flags = DB_CREATE | DB_RECOVER | DB_PRIVATE | DB_THREAD | DB_INIT_TXN | DB_INIT_LOG | DB_INIT_MPOOL;
 	int rc;
 
 	*e = (struct env){ .tables = tables };

@@ -12,7 +12,7 @@
 #include "raftd/store/store.h"
 
 enum {
-	ENV_CACHE_BYTES = 2 * 1024 * 1024,
+	ENV_CACHE_BYTES = 4 * 1024 * 1024,
 	ENV_LOG_BUFFER = 256 * 1024,
 	ENV_LOG_FILE = 8 * 1024 * 1024,
 	ENV_PAGE = 4096,
@@ -68,7 +68,17 @@ enum { CHANGES_BYTES_MAX = 1024 * 1024 * 1024 };
 struct changes *changes_new(void);
 void changes_free(struct changes *c);
 int MUST_CHECK changes_add(struct changes *c, unsigned table, struct str key, struct str value);
-int image_write(struct env *e, const struct changes *c, uint64_t *ret_records);
+/* A chunk of changes on its way to disk, some records at a time. */
+struct image_job {
+	const struct changes *changes;
+	const uint8_t **sorted;
+	size_t at, written;
+	DB_TXN *txn;
+};
+int image_begin(struct env *e, const struct changes *c, struct image_job *ret);
+/* At most `records` more; done: the chunk is in the image. The job is over then, and after an error. */
+int image_slice(struct env *e, struct image_job *job, size_t records, bool *ret_done);
+void image_abort(struct image_job *job);
 int MUST_CHECK image_load(struct env *e, const struct store_loader *ld, char ret_err[DATADIR_ERROR_MAX]);
 
 /* ---- between the loop and the thread */
@@ -100,6 +110,10 @@ struct store {
 	uint64_t compact_upto;		/* entries to delete, 0: none */
 	struct buf servers;
 	bool full;
+	struct changes *writing;	/* the chunk that job writes */
+	struct image_job job;
+	bool image_turn;		/* entries were written last: a slice of the image is next */
+	size_t slice;			/* records in it */
 
 	pthread_mutex_t mutex;		/* guards all below */
 	pthread_cond_t wake;

@@ -21,8 +21,7 @@
 
 enum {
 	STORE_TABLES_MAX = 32,
-	STORE_IMAGE_CHUNK = 128 * 1024,		/* bytes of changes in one transaction */
-	STORE_IMAGE_LAG_MAX = 4 * 1024 * 1024,	/* queued changes above which they go before new entries */
+	STORE_IMAGE_CHUNK = 4 * 1024 * 1024,	/* bytes of changes in one transaction */
 	STORE_CHECKPOINT_BYTES = 16 * 1024 * 1024,
 	STORE_SPACE_MIN = 24 * 1024 * 1024,	/* kept free: Berkeley DB must always be able to finish */
 };

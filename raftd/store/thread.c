@@ -3,8 +3,9 @@
  *
  * Entries first: all that wait go into one synced transaction. Under load it
  * pays to let a few more arrive, since a sync costs the same for one entry
- * and for fifty; how many to expect is learnt from the group before. Then
- * the image, one chunk at a time, checkpoints behind it, and old entries.
+ * and for fifty; how many to expect is learnt from the group before. The
+ * image gets a slice after each group and whatever time is left, checkpoints
+ * come behind a chunk of it, and old entries last.
  */
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,7 @@ enum {
 	GROUP_FEW = 16,			/* up to so many writers nothing is waited for */
 	GROUP_WAIT_NS = 4000000,	/* at most, since the first entry came */
 	GROUP_GAP_NS = 400000,		/* at most without another one */
+	SLICE_MIN = 64,			/* records of the image written at a time */
 	FULL_RETRY_NS = 200000000,
 };
 
@@ -24,7 +26,6 @@ struct work {
 	struct append a;
 	uint64_t last;			/* of the batches; 0: none */
 	size_t entries, bytes;
-	struct changes *c;
 };
 
 static uint64_t
@@ -120,15 +121,17 @@ take_entries(struct store *s, struct work *w)
 	s->servers_index = 0;
 }
 
-static void
-take_changes(struct store *s, struct work *w)
+/* A chunk is being written, or one waits. */
+static bool
+has_image(struct store *s)
 {
-	w->kind = WORK_IMAGE;
-	w->c = s->changes;
-	s->changes = w->c->next;
-	if (s->changes == NULL)
-		s->changes_tail = &s->changes;
-	s->changes_bytes -= w->c->bytes.len;
+	if (s->writing == NULL && s->changes != NULL) {
+		s->writing = s->changes;
+		s->changes = s->writing->next;
+		if (s->changes == NULL)
+			s->changes_tail = &s->changes;
+	}
+	return s->writing != NULL;
 }
 
 /* Wait, and say what to do. */
@@ -145,12 +148,12 @@ next_work(struct store *s, struct work *w)
 			w->kind = WORK_QUIT;
 			break;
 		}
-		if (has_entries(s) && until == 0 && s->changes_bytes < STORE_IMAGE_LAG_MAX) {
+		if (has_entries(s) && until == 0 && !(s->image_turn && has_image(s))) {
 			take_entries(s, w);
 			break;
 		}
-		if (s->changes != NULL) {
-			take_changes(s, w);
+		if (has_image(s)) {
+			w->kind = WORK_IMAGE;
 			break;
 		}
 		if (s->compact_upto != 0) {
@@ -265,6 +268,9 @@ do_append(struct store *s, struct work *w)
 		return false;
 	}
 	told_durable(s, w, mono_ns() - began);
+	/* Twice as many records as entries: the image cannot fall behind for ever. */
+	s->image_turn = true;
+	s->slice = 2 * w->entries;
 	return true;
 }
 
@@ -288,29 +294,42 @@ checkpoint(struct store *s, uint64_t bytes)
 	return true;
 }
 
-static bool
-do_image(struct store *s, struct work *w)
+static void
+chunk_done(struct store *s)
 {
-	uint64_t records = 0;
-	int rc;
+	s->image_applied = s->writing->applied;
+	pthread_mutex_lock(&s->mutex);
+	s->changes_bytes -= s->writing->bytes.len;
+	s->stats.image_commits++;
+	s->stats.image_records += s->job.written;
+	s->stats.applied_on_disk = s->image_applied;
+	pthread_mutex_unlock(&s->mutex);
+	changes_free(s->writing);
+	s->writing = NULL;
+}
 
-	check_space(s);
-	if (!wait_for_room(s, w->c->bytes.len)) {
-		changes_free(w->c);
-		return false;
+static bool
+do_image(struct store *s)
+{
+	bool done = false;
+	int rc = 0;
+
+	s->image_turn = false;
+	if (s->job.txn == NULL) {
+		check_space(s);
+		if (!wait_for_room(s, s->writing->bytes.len))
+			return false;
+		rc = image_begin(&s->env, s->writing, &s->job);
 	}
-	rc = image_write(&s->env, w->c, &records);
-	s->image_applied = w->c->applied;
-	changes_free(w->c);
+	if (rc == 0)
+		rc = image_slice(&s->env, &s->job, s->slice > SLICE_MIN ? s->slice : SLICE_MIN, &done);
 	if (rc != 0) {
 		tell_failed(s, "cannot write the image of the state", env_error(&s->env, rc));
 		return false;
 	}
-	pthread_mutex_lock(&s->mutex);
-	s->stats.image_commits++;
-	s->stats.image_records += records;
-	s->stats.applied_on_disk = s->image_applied;
-	pthread_mutex_unlock(&s->mutex);
+	if (!done)
+		return true;
+	chunk_done(s);
 	return checkpoint(s, s->config.checkpoint_bytes);
 }
 
@@ -363,7 +382,7 @@ store_thread(void *arg)
 			go = do_append(s, &w);
 			break;
 		case WORK_IMAGE:
-			go = do_image(s, &w);
+			go = do_image(s);
 			break;
 		case WORK_COMPACT:
 			go = do_compact(s);
@@ -380,5 +399,8 @@ store_thread(void *arg)
 			break;
 		}
 	}
+	image_abort(&s->job);
+	changes_free(s->writing);
+	s->writing = NULL;
 	return NULL;
 }
