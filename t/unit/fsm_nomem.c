@@ -1,0 +1,180 @@
+/* fsm_nomem.c - the Nth allocation fails, for every N: -ENOMEM is told, and what is there can be freed. */
+#include "t/unit/fsm_image.h"
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *p, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *p, size_t n);
+
+/* Allocations that still succeed; below 0: all. */
+static long left = -1;
+static bool refused;
+
+static bool
+refuse(void)
+{
+	if (left == 0)
+		refused = true;
+	return left == 0 || (left > 0 && left-- == 0);
+}
+
+void *
+__wrap_malloc(size_t n)
+{
+	return refuse() ? NULL : __real_malloc(n);
+}
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+	return refuse() ? NULL : __real_calloc(n, size);
+}
+
+void *
+__wrap_realloc(void *p, size_t n)
+{
+	return refuse() ? NULL : __real_realloc(p, n);
+}
+
+/* Something of everything, in leaves that are full. */
+static struct world *
+prepared(void)
+{
+	struct world *w = world_new();
+	char key[32];
+
+	node(w, "n1");
+	reg(w, "{'Node':'n2','Address':'x','Service':{'Service':'web'},'Checks':[{'CheckID':'a','Status':'passing','ServiceID':'web'}]}");
+	session(w, SID(1), "'TTL':'10s','LockDelay':'15s'");
+	session(w, SID(2), "'Behavior':'delete'");
+	for (int i = 0; i < 125; i++) {
+		(void)snprintf(key, sizeof(key), "k/%03d", i);
+		put(w, key, "eA==");
+	}
+	for (int i = 0; i < 62; i++) {
+		(void)snprintf(key, sizeof(key), "l/%03d", i);
+		kv_op(w, "lock", key, i % 2 == 0 ? "'Session':'" SID(1) "'" : "'Session':'" SID(2) "'");
+	}
+	return w;
+}
+
+static const struct {
+	uint16_t op;
+	const char *json;
+} cases[] = {
+	{ OP_KV_APPLY, "{'Op':'set','DirEnt':{'Key':'k/999','Value':'eA==','Flags':1}}" },
+	{ OP_KV_APPLY, "{'Op':'lock','DirEnt':{'Key':'l/0000','Session':'" SID(1) "'}}" },
+	{ OP_KV_APPLY, "{'Op':'unlock','DirEnt':{'Key':'l/000','Session':'" SID(1) "'}}" },
+	{ OP_KV_APPLY, "{'Op':'delete-tree','DirEnt':{'Key':'k/'}}" },
+	{ OP_SESSION_CREATE, "{'ID':'" SID(3) "','Node':'n1','TTL':'20s'}" },
+	{ OP_SESSION_DESTROY, "{'ID':'" SID(1) "'}" },
+	{ OP_SESSION_DESTROY, "{'ID':'" SID(2) "'}" },
+	{ OP_SESSION_RENEW, "{'ID':'" SID(1) "'}" },
+	{ OP_CATALOG_REGISTER, "{'Node':'n3','Address':'y','Service':{'Service':'db','Tags':['t']},'Check':{'CheckID':'b','ServiceID':'db'}}" },
+	{ OP_CATALOG_REGISTER, "{'Node':'n2','Address':'y','Service':{'Service':'db','ID':'web'},'Check':{'CheckID':'b','ServiceID':'none'}}" },
+	{ OP_CATALOG_DEREGISTER, "{'Node':'n2'}" },
+	{ OP_CATALOG_DEREGISTER, "{'Node':'n1'}" },
+	{ OP_TXN_APPLY, "{'Ops':[{'KV':{'Verb':'delete-tree','Key':'k/0'}},{'KV':{'Verb':'set','Key':'z'}},{'Node':{'Verb':'delete',"
+	    "'Node':{'Node':'n1'}}},{'KV':{'Verb':'get','Key':'none'}}]}" },
+	{ OP_TXN_APPLY, "{'Ops':[{'KV':{'Verb':'delete','Key':'k/001'}},{'KV':{'Verb':'get-tree','Key':'k/'}}]}" },
+};
+
+/* One entry with the Nth allocation refused. True: it was not reached. */
+static bool
+apply_without(size_t i, long n)
+{
+	struct world *w = prepared();
+	struct image changes;
+	struct fsm_sink sink = { &changes, NULL, NULL };
+	struct buf request = BUF_INIT(1 << 20), result = BUF_INIT(1 << 20), options = BUF_INIT(4096);
+	struct query_options o = { .origin = STR("0123456789abcdef"), .seq = 1, .floor = 1 };
+	struct mp_w m = mp_w_init(&options);
+	struct fsm_entry e = { .kind = FSM_ENTRY_OP, .op = cases[i].op };
+	struct fsm_error err;
+	int rc;
+
+	image_init(&changes);
+	encode_request(cases[i].op, cases[i].json, &request);
+	record_encode(&rec_query_options, &o, RECORD_WHOLE, &m);
+	e.request = (struct str){ (char *)request.data, request.len };
+	e.options = (struct str){ (char *)options.data, options.len };
+	e.time = w->time + S(1);
+	refused = false;
+	left = n;
+	rc = fsm_apply(w->f, w->index + 1, &e, &result, &err, &sink);
+	left = -1;
+	assert_int_equal(rc, refused ? -ENOMEM : 0);
+	buf_release(&request);
+	buf_release(&result);
+	buf_release(&options);
+	world_free(w);
+	return !refused;
+}
+
+static void
+test_apply(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		/* The long runs are alike in the middle. */
+		long n = 0, step = 1;
+
+		while (!apply_without(i, n)) {
+			n += step;
+			step = n > 40 ? n / 8 : 1;
+		}
+	}
+}
+
+static void
+test_load(void **state)
+{
+	struct world *w = prepared();
+	struct image m;
+	bool whole = false;
+
+	(void)state;
+	tick(w, NULL, SID(1), 0);
+	kv_op(w, "delete", "k/001", "");
+	image_dump(w->f, &m);
+	world_free(w);
+	for (long n = 0; !whole; n += n > 40 ? n / 8 : 1) {
+		int rc = 0;
+
+		w = world_new();
+		refused = false;
+		left = n;
+		for (size_t i = 0; i < m.n && rc == 0; i++)
+			rc = fsm_load(w->f, m.v[i].table, m.v[i].key, m.v[i].value);
+		if (rc == 0)
+			rc = fsm_loaded(w->f);
+		left = -1;
+		whole = !refused;
+		assert_int_equal(rc, refused ? -ENOMEM : 0);
+		world_free(w);
+	}
+	image_free(&m);
+}
+
+static void
+test_new(void **state)
+{
+	static const struct fsm_config c = { "dc1", 64, 0 };
+
+	(void)state;
+	for (long n = 0; n < 3; n++) {
+		left = n;
+		assert_null(fsm_new(&c));
+		left = -1;
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_apply), cmocka_unit_test(test_load), cmocka_unit_test(test_new) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
