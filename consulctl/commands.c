@@ -4,20 +4,12 @@
 #include <stddef.h>
 
 #include "consulctl/commands.h"
-#include "consulctl/config.h"
 
 static const struct command command_agent = {
 	.name = "agent",
 	.summary = "Runs a node: the five daemons under their supervisor",
 	.args = "[options]",
 	.run_argv = cmd_agent,
-};
-
-static const struct command command_validate = {
-	.name = "validate",
-	.summary = "Checks configuration files and directories",
-	.args = "[options] FILE_OR_DIRECTORY...",
-	.run_argv = cmd_validate,
 };
 
 /* In the order in which the usage lists them. */

@@ -45,7 +45,7 @@ int command_run(const struct command *cmd, int argc, char **argv);
 /* "Usage: consulctl NAME ARGS", the explanation and all flags. */
 void command_help(FILE *f, const struct command *cmd);
 
-/* Reads its own flags, as cmd_validate() of config.h does. */
+/* Reads its own flags. */
 int cmd_agent(int argc, char **argv);
 
 extern const struct command command_catalog_datacenters, command_catalog_nodes, command_catalog_services;
@@ -59,6 +59,7 @@ extern const struct command command_maint;
 extern const struct command command_members;
 extern const struct command command_monitor;
 extern const struct command command_services_deregister, command_services_register;
+extern const struct command command_validate;
 extern const struct command command_version;
 extern const struct command command_watch;
 

@@ -87,7 +87,4 @@ int MUST_CHECK config_diff(const struct config *running, struct config *next, st
  */
 int MUST_CHECK config_validate(const char *const *paths, size_t npaths, const char *format, struct buf *err);
 
-/* The `validate` command; returns its exit code. */
-int cmd_validate(int argc, char **argv);
-
 #endif

@@ -6,8 +6,8 @@
 #include "consulctl/config.h"
 
 static const struct option options[] = {
-	{ "config-format", OPT_STR, "FORMAT", "", "read all files as hcl or json, whatever they are called" },
-	{ "quiet", OPT_BOOL, NULL, NULL, "print nothing when the configuration is valid" },
+	{ "config-format", OPT_STR, "hcl|json", NULL, "Read all files in this format, whatever they are called." },
+	{ "quiet", OPT_BOOL, NULL, NULL, "Print nothing when the configuration is valid." },
 	{ NULL, OPT_BOOL, NULL, NULL, NULL },
 };
 
@@ -37,17 +37,12 @@ run(const struct command *cmd, const struct options *o)
 	return rc < 0 ? 1 : 0;
 }
 
-static const struct command command = {
+const struct command command_validate = {
 	.name = "validate",
+	.summary = "Checks configuration files and directories",
 	.args = "[options] FILE_OR_DIRECTORY...",
 	.about = "Reads the files, and the .hcl and .json files of the directories, as the agent would, and says whether it "
 	    "would start with them.",
 	.options = options,
 	.run = run,
 };
-
-int
-cmd_validate(int argc, char **argv)
-{
-	return command_run(&command, argc, argv);
-}
