@@ -15,6 +15,7 @@
 struct walker {
 	const char *p, *end;
 	unsigned line, source;
+	unsigned nul_line;	/* of a name with an escaped NUL, which json-c cuts off there; 0: none */
 };
 
 static void walk_value(struct walker *w, struct json_object *v, unsigned depth);
@@ -44,6 +45,19 @@ walk_string(struct walker *w)
 	return s;
 }
 
+static bool
+has_nul(struct str s)
+{
+	for (size_t i = 0; i + 1 < s.len; i++) {
+		if (s.p[i] != '\\')
+			continue;
+		if (str_has_prefix((struct str){ s.p + i, s.len - i }, STR("\\u0000")))
+			return true;
+		i++;
+	}
+	return false;
+}
+
 static struct json_object *
 member(struct json_object *obj, struct str name)
 {
@@ -65,8 +79,11 @@ walk_object(struct walker *w, struct json_object *obj, unsigned depth)
 	w->p++;
 	for (walk_blank(w); w->p < w->end && *w->p == '"'; walk_blank(w)) {
 		struct hcl_pos pos = { w->source, w->line };
-		struct json_object *v = member(obj, walk_string(w));
+		struct str name = walk_string(w);
+		struct json_object *v = member(obj, name);
 
+		if (has_nul(name))
+			w->nul_line = pos.line;
 		walk_blank(w);
 		walk_value(w, v, depth + 1);
 		hcl_pos_set(v, pos);
@@ -153,7 +170,7 @@ judge(struct json_tokener *t, struct str text, struct json_object *j, struct hcl
 int
 config_json_parse(struct str text, unsigned source, struct json_object **ret, struct hcl_error *ret_err)
 {
-	struct walker w = { text.p, text.p + text.len, 1, source };
+	struct walker w = { text.p, text.p + text.len, 1, source, 0 };
 	struct json_tokener *t;
 	struct json_object *j;
 	int rc;
@@ -179,6 +196,13 @@ config_json_parse(struct str text, unsigned source, struct json_object **ret, st
 	}
 	walk_blank(&w);
 	walk_value(&w, j, 0);
+	if (w.nul_line > 0) {
+		json_object_put(j);
+		ret_err->line = w.nul_line;
+		ret_err->column = 1;
+		(void)snprintf(ret_err->text, sizeof(ret_err->text), "a key holds a NUL byte");
+		return -EINVAL;
+	}
 	*ret = j;
 	return 0;
 }

@@ -69,7 +69,7 @@ expand_entry(struct config *c, const char *dir, const char *name, const char *fo
 		goto out;
 	if (stat(full, &st) < 0)
 		rc = config_fail(err, -errno, "config: Open failed on %s. %s", full, strerror(errno));
-	else if (S_ISDIR(st.st_mode) || !wanted(c, full, format))
+	else if (!S_ISREG(st.st_mode) || !wanted(c, full, format))
 		rc = 0;
 	else
 		rc = paths_add(out, full, err);

@@ -43,8 +43,6 @@ parse_key(struct hcl_reader *h, const char **ret)
 		return hcl_fail_at_char(h, "a key");
 	}
 	*ret = buf_cstr(&h->scratch);
-	if (*ret != NULL && strlen(*ret) != h->scratch.len)
-		return hcl_fail(h, "a key holds a NUL byte");
 	return *ret != NULL ? 0 : -ENOMEM;
 }
 

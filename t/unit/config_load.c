@@ -55,6 +55,7 @@ test_bad_files(void **state)
 		{ "a.json", "{} x", "failed to parse /a.json: line 1, column 4: characters behind the end of the JSON value" },
 		{ "a.json", "", "failed to parse /a.json: line 1, column 1: unexpected end of the JSON text" },
 		{ "a.json", "{\"node_name\": \"\xff\"}", "failed to parse /a.json: line 1, column 16: not UTF-8" },
+		{ "a.json", "{\n\"server\\u0000x\": true}", "failed to parse /a.json: line 2, column 1: a key holds a NUL byte" },
 		{ "a.hcl", "x = \n", "failed to parse /a.hcl: line 2, column 1: expected a value, found the end of the text" },
 		{ "a.hcl", "{\"bogus\": 1}", "failed to parse /a.hcl: 1 error occurred:\n\t* invalid config key bogus (line 1)" },
 	};
