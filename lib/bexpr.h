@@ -3,10 +3,14 @@
  *
  *   Service.Tags contains "v2" and not (Node.Meta.zone == a or Checks is empty)
  *
- * Grammar: doc/protocols and Consul's "Filtering" page. A selector names
- * fields by their wire names, case included, then map keys; through a list of
- * records it stands for each element, and one that matches is enough. Indexes
- * and free-form values (Definition, Proxy) cannot be selected.
+ * "and" binds tighter than "or", "not" tightest. Matches: == != in, not in,
+ * contains, not contains, matches, not matches (re.h), is empty, is not
+ * empty. A value is a number, a "string", a `string` or a bare word.
+ *
+ * A selector names fields by their wire names, case included, then map keys,
+ * dotted or as ["key"]; through a list of records it stands for each element,
+ * and one that matches is enough. Indexes and free-form values (Definition,
+ * Proxy) cannot be selected.
  */
 #ifndef LIB_BEXPR_H
 #define LIB_BEXPR_H

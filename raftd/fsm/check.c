@@ -72,12 +72,14 @@ static struct check_item *
 check_new(const struct fsm *f, struct str node_key, const struct health_check *c)
 {
 	struct check_item in = { .c = *c, .node = node_key };
-	struct str name = lower(f->arena, c->service_name);
+	struct str name = lower(f->arena, c->service_name), id = lower(f->arena, c->check_id);
 
-	in.key = join(f->arena, node_key, c->check_id, STR_NONE);
+	if (name.p == NULL || id.p == NULL)
+		return NULL;
+	in.key = join(f->arena, node_key, id, STR_NONE);
 	if (c->service_id.len > 0)
-		in.name_key = join(f->arena, name, node_key, c->check_id.p != NULL ? c->check_id : STR(""));
-	if (in.key.p == NULL || name.p == NULL || (c->service_id.len > 0 && in.name_key.p == NULL))
+		in.name_key = join(f->arena, name, node_key, id);
+	if (in.key.p == NULL || (c->service_id.len > 0 && in.name_key.p == NULL))
 		return NULL;
 	return record_dup(&rec_check_item, &in);
 }
@@ -85,9 +87,9 @@ check_new(const struct fsm *f, struct str node_key, const struct health_check *c
 struct check_item *
 check_find(const struct fsm *f, struct str node, struct str id)
 {
-	struct str name = lower(f->arena, node), key = join(f->arena, name, id, STR_NONE);
+	struct str key = join_lower(f->arena, node, id);
 
-	return name.p != NULL && key.p != NULL ? tree_get(&f->checks, key) : NULL;
+	return key.p != NULL ? tree_get(&f->checks, key) : NULL;
 }
 
 int

@@ -62,7 +62,8 @@ gather_checks(const struct fsm *f, const struct service_item *s, struct checks *
 	for (int of_service = 0; of_service < 2 && rc == 0; of_service++) {
 		tree_seek(&f->checks, prefix, &it);
 		while (rc == 0 && (c = tree_next_prefixed(&it, prefix)) != NULL)
-			if (of_service ? c->c.service_id.len > 0 && str_eq(c->c.service_id, s->s.id) : c->c.service_id.len == 0)
+			if (of_service ? c->c.service_id.len > 0 && str_eq_nocase(c->c.service_id, s->s.id) :
+			    c->c.service_id.len == 0)
 				rc = checks_add(f->arena, all, &c->c);
 	}
 	return rc;

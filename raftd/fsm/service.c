@@ -210,19 +210,21 @@ static struct service_item *
 service_new(const struct fsm *f, struct str node_key, const struct node_service *s)
 {
 	struct service_item in = { .s = *s, .node = node_key, .name = lower(f->arena, s->service) };
+	struct str id = lower(f->arena, s->id);
 
-	in.key = join(f->arena, node_key, s->id, STR_NONE);
-	if (in.name.p != NULL)
-		in.name_key = join(f->arena, in.name, node_key, s->id.p != NULL ? s->id : STR(""));
+	if (in.name.p == NULL || id.p == NULL)
+		return NULL;
+	in.key = join(f->arena, node_key, id, STR_NONE);
+	in.name_key = join(f->arena, in.name, node_key, id);
 	return in.key.p != NULL && in.name_key.p != NULL ? record_dup(&rec_service_item, &in) : NULL;
 }
 
 struct service_item *
 service_find(const struct fsm *f, struct str node, struct str id)
 {
-	struct str name = lower(f->arena, node), key = join(f->arena, name, id, STR_NONE);
+	struct str key = join_lower(f->arena, node, id);
 
-	return name.p != NULL && key.p != NULL ? tree_get(&f->services, key) : NULL;
+	return key.p != NULL ? tree_get(&f->services, key) : NULL;
 }
 
 int
@@ -321,7 +323,7 @@ check_of(const struct fsm *f, const struct service_item *s)
 		return NULL;
 	tree_seek(&f->checks, prefix, &it);
 	while ((c = tree_next_prefixed(&it, prefix)) != NULL)
-		if (c->c.service_id.len > 0 && str_eq(c->c.service_id, s->s.id))
+		if (c->c.service_id.len > 0 && str_eq_nocase(c->c.service_id, s->s.id))
 			return c;
 	return NULL;
 }

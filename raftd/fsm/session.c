@@ -282,10 +282,10 @@ linked_to(const struct session *s, struct str check_id)
 	const struct service_check_ref *refs = s->service_checks.v;
 
 	for (size_t i = 0; i < s->node_checks.n; i++)
-		if (str_eq(s->node_checks.v[i], check_id))
+		if (str_eq_nocase(s->node_checks.v[i], check_id))
 			return true;
 	for (size_t i = 0; i < s->service_checks.n; i++)
-		if (str_eq(refs[i].id, check_id))
+		if (str_eq_nocase(refs[i].id, check_id))
 			return true;
 	return false;
 }

@@ -75,7 +75,7 @@ struct node_item {
 struct service_item {
 	struct node_service s;
 	struct str node;	/* key of the node */
-	struct str key;		/* node, NUL, ID */
+	struct str key;		/* node, NUL, ID in lower case */
 	struct str name;	/* service name in lower case */
 	struct str name_key;	/* name, NUL, node, NUL, ID */
 };
@@ -83,7 +83,7 @@ struct service_item {
 struct check_item {
 	struct health_check c;
 	struct str node;	/* key of the node */
-	struct str key;		/* node, NUL, check ID */
+	struct str key;		/* node, NUL, check ID in lower case */
 	struct str name_key;	/* service name, NUL, node, NUL, check ID; empty for a check of the node */
 };
 
@@ -201,6 +201,8 @@ const char *duration_complaint(struct arena *a, struct str s);
 struct str lower(struct arena *a, struct str s);
 /* a NUL b [NUL c], c.p may be NULL. */
 struct str join(struct arena *a, struct str x, struct str y, struct str z);
+/* x NUL y in ASCII lower case: names and IDs of the catalog are the same whatever their case. */
+struct str join_lower(struct arena *a, struct str x, struct str y);
 /* v as 8 big-endian bytes, then s. */
 struct str join_u64(struct arena *a, uint64_t v, struct str s);
 /* 36 characters to 16 bytes; false when it is not a UUID in its usual form. */

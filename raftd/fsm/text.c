@@ -149,6 +149,20 @@ join(struct arena *a, struct str x, struct str y, struct str z)
 }
 
 struct str
+join_lower(struct arena *a, struct str x, struct str y)
+{
+	char *p = arena_alloc(a, x.len + 1 + y.len + 1);
+
+	if (p == NULL)
+		return STR_NONE;
+	for (size_t i = 0; i < x.len; i++)
+		p[i] = (char)ascii_lower((unsigned char)x.p[i]);
+	for (size_t i = 0; i < y.len; i++)
+		p[x.len + 1 + i] = (char)ascii_lower((unsigned char)y.p[i]);
+	return (struct str){ p, x.len + 1 + y.len };
+}
+
+struct str
 join_u64(struct arena *a, uint64_t v, struct str s)
 {
 	char *p = arena_alloc(a, s.len + 9);

@@ -318,6 +318,15 @@ test_names_in_two_cases(void **state)
 	assert_string_equal(query(w, OP_CATALOG_SERVICES, "{}"), "{'Web':['x','z'],'web':['y']}");
 	query(w, OP_CATALOG_SERVICE, "{'Service':'web'}");
 	assert_non_null(strstr(w->text, "'ServiceID':'3'"));
+	/* IDs of services and checks too are one whatever their case; the last spelling is shown. */
+	reg(w, "{'Node':'n1','SkipNodeUpdate':true,'Service':{'Service':'db','ID':'DB-1'},'Check':{'CheckID':'Up','ServiceID':'db-1'}}");
+	reg(w, "{'Node':'n1','SkipNodeUpdate':true,'Service':{'Service':'db','ID':'db-1'},'Check':{'CheckID':'up','ServiceID':'DB-1'}}");
+	query(w, OP_HEALTH_SERVICE, "{'Service':'db'}");
+	assert_non_null(strstr(w->text, "'ID':'db-1'"));
+	assert_non_null(strstr(w->text, "'CheckID':'up'"));
+	assert_null(strstr(w->text, "'ID':'DB-1'"));
+	apply(w, OP_CATALOG_DEREGISTER, "{'Node':'N1','ServiceID':'Db-1'}");
+	assert_string_equal(query(w, OP_HEALTH_CHECKS, "{'Service':'db'}"), "[]");
 	world_free(w);
 }
 
