@@ -8,10 +8,6 @@
 
 enum { RESULT_MAX = RPC_REPLY_MAX, RESULT_KEEP = 64 * 1024 };
 
-static struct {
-	struct metric_slot *commit_time, *fsm_apply;
-} metrics;
-
 static void
 on_changed(void *ctx, enum fsm_table table, struct str key, struct str value)
 {
@@ -55,8 +51,6 @@ apply_init(struct raftd *r)
 	(void)uv_timer_init(&r->d->loop.uv, &e->image);
 	e->image.data = r;
 	buf_init(&e->result, RESULT_MAX);
-	metrics.commit_time = metric_get("raft.commitTime", METRIC_SAMPLE);
-	metrics.fsm_apply = metric_get("raft.fsm.apply", METRIC_SAMPLE);
 }
 
 void
@@ -77,7 +71,7 @@ answer(struct raftd *r, uint64_t index, const struct fsm_error *err)
 		return;
 	w = *engine_waiter(e, 0);
 	engine_waiter_pop(e);
-	metric_add(metrics.commit_time, (double)(clock_ns() - w.at_ns) / 1e6);
+	count_answered(w.op, clock_ns() - w.at_ns);
 	if (w.token.conn != 0)
 		propose_answer(r, &w, index, (struct str){ (const char *)e->result.data, e->result.len }, err);
 }
@@ -89,6 +83,7 @@ apply_entry(struct raftd *r, const struct batch_entry *entry)
 	struct engine *e = &r->engine;
 	struct fsm_error err = { .code = 0 };
 	struct fsm_entry fe;
+	uint64_t began = clock_ns();
 	int rc;
 
 	if (entry->kind != ENTRY_STATE)
@@ -99,6 +94,7 @@ apply_entry(struct raftd *r, const struct batch_entry *entry)
 		rc = fsm_apply(e->fsm, entry->index, &fe, &e->result, &err, &sink);
 	if (rc < 0)
 		log_fatal(SUB, "cannot apply the log: index=%" PRIu64 " error=\"%s\"", entry->index, err_text(rc));
+	count_applied(fe.op, clock_ns() - began);
 	answer(r, entry->index, &err);
 }
 
@@ -145,7 +141,7 @@ apply_committed(struct raftd *r, uint64_t commit)
 {
 	struct raft_event ev = { .type = RAFT_APPLIED };
 	struct engine *e = &r->engine;
-	uint64_t applied = e->core.applied, began = clock_ns();
+	uint64_t applied = e->core.applied;
 
 	for (const struct batch *b = e->head; b != NULL && b->first <= commit; b = b->next)
 		if (batch_last(b) > applied)
@@ -153,7 +149,6 @@ apply_committed(struct raftd *r, uint64_t commit)
 	buf_shrink(&e->result, RESULT_KEEP);
 	if (applied != commit)
 		log_fatal(SUB, "committed entries are missing: applied=%" PRIu64 " commit=%" PRIu64, applied, commit);
-	metric_add(metrics.fsm_apply, (double)(clock_ns() - began) / 1e6);
 	ev.now_ms = clock_ms();
 	ev.index = applied;
 	engine_step(r, &ev);

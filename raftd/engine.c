@@ -201,6 +201,7 @@ propose_now(struct raftd *r)
 	rc = raft_step(&e->core, &ev, &fx);
 	if (rc < 0)
 		log_fatal(SUB, "the consensus core refused %u proposals: error=\"%s\"", b->n, err_text(rc));
+	count_proposed(b->n);
 	queue_batch(r, b, fx.append_first);
 	act(r, &fx);
 }
@@ -278,6 +279,12 @@ persisted(struct raftd *r, const struct durable *d, uint64_t index_term)
 static void
 on_durable(void *ctx, const struct durable *d, uint64_t index_term)
 {
+	struct engine *e = &((struct raftd *)ctx)->engine;
+	struct store_stats now;
+
+	store_stats(e->store, &now);
+	count_synced(&e->counted, &now);
+	e->counted = now;
 	persisted(ctx, d, index_term);
 }
 

@@ -114,6 +114,7 @@ void
 leader_role_changed(struct raftd *r)
 {
 	log_role(r);
+	count_role(r->engine.core.role);
 	if (r->leader.active && r->engine.core.role != RAFT_LEADER)
 		end(r);
 }
@@ -284,8 +285,11 @@ on_reap(uv_timer_t *t)
 	struct leader *l = &r->leader;
 	struct fsm_tick tick = { .reap_tombstones = 0 };
 	uint64_t now = clock_ms(), n, oldest = fsm_tombstones(r->engine.fsm, &n);
+	struct fsm_stats st;
 	size_t old = 0;
 
+	fsm_stats(r->engine.fsm, &st);
+	count_sessions(st.sessions);
 	if (l->nseen == ARRAY_LEN(l->seen))
 		memmove(l->seen, l->seen + 1, --l->nseen * sizeof(l->seen[0]));
 	l->seen[l->nseen].index = r->engine.core.applied;

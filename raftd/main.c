@@ -77,6 +77,7 @@ init(struct daemon *d)
 	r->d = d;
 	read_config(r);
 	reads_init(r);
+	count_init();
 	if (!r->server)
 		return 0;
 	hold_init(r);
@@ -112,6 +113,8 @@ fini(struct daemon *d)
 {
 	struct raftd *r = d->ctx;
 
+	/* Connections that are closed after this have nothing to cancel any more. */
+	d->ctx = NULL;
 	if (r->server) {
 		members_release(r);
 		engine_release(r);

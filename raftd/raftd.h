@@ -54,6 +54,7 @@ struct engine {
 	uint64_t image_sent;		/* applied index of the changes sent to the store */
 	uint64_t dev_last;		/* in memory: entries to call persisted */
 	uint64_t servers_index;
+	struct store_stats counted;
 };
 
 struct raftd;
@@ -196,7 +197,16 @@ void members_stop(struct raftd *r);
 /* ---- status.c */
 void status_handle(void *ctx, const struct rpc_request *req);
 void status_info(struct daemon *d, struct info_writer *iw);
-void status_metrics(struct raftd *r);
+
+/* ---- count.c: metrics under Consul's names */
+void count_init(void);
+void count_proposed(uint32_t entries);
+void count_applied(uint64_t op, uint64_t ns);	/* in the state machine */
+void count_answered(uint64_t op, uint64_t ns);	/* since the request came */
+void count_synced(const struct store_stats *before, const struct store_stats *now);
+void count_role(enum raft_role role);
+void count_query(size_t parked);
+void count_sessions(uint64_t n);
 
 struct raftd {
 	struct daemon *d;

@@ -150,6 +150,7 @@ reads_handle(void *ctx, const struct rpc_request *req)
 
 	if (!decode(r, &rd) || !check_served(r, req->token, rd.o.datacenter))
 		return;
+	count_query(watch_count(r));
 	if (may_read(r, req, rd.o.consistency))
 		serve(r, &rd);
 }

@@ -152,7 +152,9 @@ is($r->{raft}{state}, 'Leader', 'info: state');
 is($r->{raft}{commit_index}, $r->{raft}{applied_index}, 'info: all is applied');
 is($r->{consul}{leader_addr}, '127.0.0.9:8300', 'info: leader_addr');
 like($d->log, qr/agent\.server: cluster leadership acquired/, 'the log tells of the leadership');
-is($d->stop, 0, 'SIGTERM ends it with 0');
+$d->start('kv.get', { Key => 'never' }, { MinIndex => 1 << 40 });
+($meta) = $d->ask('status.leader');
+is($d->stop, 0, 'SIGTERM ends it with 0, parked reads and all');
 
 # ---- without a leader
 $d = Frame::Daemon->new('raftd', { %slice, bootstrap_expect => 3, data_dir => '' });

@@ -375,6 +375,9 @@ store_thread(void *arg)
 	bool go = true;
 
 	check_space(s);
+	/* Recovery ended with a checkpoint; what it leaves behind may go. */
+	if (s->image_applied > s->start.base + s->config.trailing)
+		s->compact_upto = s->image_applied - s->config.trailing;
 	while (go) {
 		next_work(s, &w);
 		switch (w.kind) {
