@@ -131,37 +131,27 @@ route_row(unsigned i)
 void
 route_allow(const struct route *rt, char text[ALLOW_TEXT_MAX])
 {
-	static const struct {
-		enum http_method bit;
-		const char *name;
-	} names[] = { { M_GET, ",GET" }, { M_PUT, ",PUT" }, { M_POST, ",POST" }, { M_DELETE, ",DELETE" } };
+	unsigned m = rt->methods;
 
-	(void)strcpy(text, "OPTIONS");
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if ((rt->methods & names[i].bit) != 0)
-			(void)strcat(text, names[i].name);
+	(void)snprintf(text, ALLOW_TEXT_MAX, "OPTIONS%s%s%s%s", (m & M_GET) != 0 ? ",GET" : "", (m & M_PUT) != 0 ? ",PUT" : "",
+	    (m & M_POST) != 0 ? ",POST" : "", (m & M_DELETE) != 0 ? ",DELETE" : "");
 }
 
-/* The name of a row's metric: its path with dots, "_" for what follows a prefix. */
+/* A row's metric: its path with dots, "_" for what follows a prefix. */
 static struct metric_slot *
 route_metric(const struct route *rt, enum http_method method, const char *method_name)
 {
 	static struct metric_slot *slots[ARRAY_LEN(routes)][3];
-	size_t m = method == M_GET ? 0 : method == M_PUT ? 1 : 2;
+	size_t m = method == M_GET ? 0 : method == M_PUT ? 1 : 2, n = strlen(rt->path);
 	struct metric_slot **slot = &slots[rt - routes][m];
 	char name[METRIC_NAME_MAX];
-	size_t n;
 
 	if (*slot != NULL)
 		return *slot;
-	n = (size_t)snprintf(name, sizeof(name) - 1, "http.%s%s", method_name, rt->path);
-	if (n > sizeof(name) - 2)
-		n = sizeof(name) - 2;
-	for (size_t i = 0; i < n; i++)
-		if (name[i] == '/')
-			name[i] = '.';
-	if (name[n - 1] == '.')
-		(void)strcpy(name + n, "_");
+	(void)snprintf(name, sizeof(name), "http.%s%s%s", method_name, rt->path, rt->path[n - 1] == '/' ? "_" : "");
+	for (char *p = name; *p != '\0'; p++)
+		if (*p == '/')
+			*p = '.';
 	*slot = metric_get(name, METRIC_SAMPLE);
 	return *slot;
 }
