@@ -1,10 +1,12 @@
 /* definition.c - what a service or check definition must look like. */
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "checkd/definition.h"
 #include "checkd/status.h"
 #include "lib/duration.h"
+#include "lib/sock.h"
 
 enum { META_KEY_MAX = 128, META_VALUE_MAX = 512, WEIGHT_MAX = 65535 };
 
@@ -286,6 +288,62 @@ complete_check(struct service_def *d, size_t i, struct arena *a)
 	return 0;
 }
 
+static bool
+has_address(const struct recmap *m, struct str key)
+{
+	for (size_t i = 0; i < m->n; i++)
+		if (str_eq(m->keys[i], key))
+			return true;
+	return false;
+}
+
+/* Insert in the order of the keys; there is room. */
+static void
+add_address(struct recmap *m, struct str key, struct service_address address)
+{
+	struct service_address *v = m->v;
+	size_t i = m->n++;
+
+	for (; i > 0 && str_cmp(m->keys[i - 1], key) > 0; i--) {
+		m->keys[i] = m->keys[i - 1];
+		v[i] = v[i - 1];
+	}
+	m->keys[i] = key;
+	v[i] = address;
+}
+
+/*
+ * A literal address is also the service's LAN and WAN address of its family,
+ * unless the definition has others.
+ */
+static int
+complete_addresses(struct service_def *d, struct arena *a)
+{
+	const struct str names4[] = { STR("lan_ipv4"), STR("wan_ipv4") }, names6[] = { STR("lan_ipv6"), STR("wan_ipv6") };
+	const struct service_address *given = d->tagged_addresses.v;
+	struct recmap m = { .n = 0 };
+	char text[INET6_ADDRSTRLEN + 1] = "";
+	union sock_addr ip;
+	const struct str *names;
+
+	if (d->address.len > 0 && d->address.len < sizeof(text))
+		memcpy(text, d->address.p, d->address.len);
+	m.keys = arena_alloc(a, (d->tagged_addresses.n + 2) * sizeof(*m.keys));
+	m.v = arena_alloc(a, (d->tagged_addresses.n + 2) * sizeof(*given));
+	if (m.keys == NULL || m.v == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < d->tagged_addresses.n; i++)
+		add_address(&m, d->tagged_addresses.keys[i], given[i]);
+	if (sock_addr_parse(text, 0, &ip) == 0) {
+		names = ip.sa.sa_family == AF_INET ? names4 : names6;
+		for (unsigned i = 0; i < ARRAY_LEN(names4); i++)
+			if (!has_address(&d->tagged_addresses, names[i]))
+				add_address(&m, names[i], (struct service_address){ d->address, d->port });
+	}
+	d->tagged_addresses = m;
+	return 0;
+}
+
 int
 definition_service(struct service_def *d, enum source source, const struct script_policy *p, struct arena *a,
     struct refusal *ret_why)
@@ -299,7 +357,9 @@ definition_service(struct service_def *d, enum source source, const struct scrip
 		return rc;
 	if (d->id.len == 0)
 		d->id = d->name;
-	rc = join_checks(d, a, ret_why);
+	rc = complete_addresses(d, a);
+	if (rc == 0)
+		rc = join_checks(d, a, ret_why);
 	v = d->checks.v;
 	for (size_t i = 0; rc == 0 && i < d->checks.n; i++) {
 		rc = check_common(&v[i], source, p, ret_why);

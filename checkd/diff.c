@@ -4,8 +4,9 @@
 
 #include "checkd/diff.h"
 
-static const char *const service_skip[] = { "CreateIndex", "ModifyIndex", NULL };
-static const char *const service_skip_tags[] = { "CreateIndex", "ModifyIndex", "Tags", NULL };
+/* The catalog shows the parts of the mesh filled in, even where we say nothing. */
+static const char *const service_skip[] = { "Proxy", "Connect", "CreateIndex", "ModifyIndex", NULL };
+static const char *const service_skip_tags[] = { "Proxy", "Connect", "CreateIndex", "ModifyIndex", "Tags", NULL };
 /* The node's name compares without case, and is ours anyway; raftd writes definitions in its own form. */
 static const char *const check_skip[] = { "Node", "Definition", "CreateIndex", "ModifyIndex", NULL };
 static const char *const check_skip_output[] = { "Node", "Output", "Definition", "CreateIndex", "ModifyIndex", NULL };

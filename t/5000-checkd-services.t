@@ -8,7 +8,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 my $n = Node->new(dev => 1, config_dir => {
-	'web.json' => { service => { name => 'web', tags => ['rails'], port => 80, check => { id => 'web-ttl', ttl => '1h' } } },
+	'web.json' => { service => { name => 'web', tags => ['rails'], port => 80, address => '10.1.2.3', meta => { b => '1', a => '2' }, check => { id => 'web-ttl', ttl => '1h' } } },
 });
 
 sub put { return $n->http('PUT', @_); }
@@ -25,7 +25,8 @@ is_deeply($node->{Meta}, { 'consul-network-segment' => '' }, 'and its metadata')
 
 # What the agent shows.
 my $mine = $n->get_json('/v1/agent/services')->{web};
-is_deeply($mine, { ID => 'web', Service => 'web', Tags => ['rails'], Meta => {}, Port => 80, Address => '',
+is_deeply($mine, { ID => 'web', Service => 'web', Tags => ['rails'], Meta => { a => '2', b => '1' }, Port => 80, Address => '10.1.2.3',
+	TaggedAddresses => { map { $_ => { Address => '10.1.2.3', Port => 80 } } qw(lan_ipv4 wan_ipv4) },
 	Weights => { Passing => 1, Warning => 1 }, EnableTagOverride => JSON::PP::false, Datacenter => 'dc1' }, 'agent/services');
 my $check = $n->get_json('/v1/agent/checks')->{'web-ttl'};
 is($check->{Status}, 'critical', 'a new check is critical');
@@ -35,7 +36,7 @@ is($check->{Name}, q(Service 'web' check), 'and has a default name');
 is((put('/v1/agent/check/pass/web-ttl?note=well'))[0], 200, 'the application says it passes');
 is($n->get_json('/v1/health/checks/web')->[0]{Status}, 'passing', 'and the catalog knows at once');
 is($n->get_json('/v1/health/checks/web')->[0]{Output}, 'well', 'with the note');
-$n->config_dir_file('web.json', { service => { name => 'web', tags => ['rails', 'v2'], port => 81, check => { id => 'web-ttl', ttl => '1h' } } });
+$n->config_dir_file('web.json', { service => { name => 'web', tags => ['rails', 'v2'], port => 81, address => '10.1.2.3', meta => { b => '1', a => '2' }, check => { id => 'web-ttl', ttl => '1h' } } });
 $n->config_dir_file('db.hcl', qq(services {\n  name = "db"\n  id = "db1"\n  port = 5432\n}\n));
 $n->signal('HUP');
 ok(wait_catalog('web', sub { $_->[0]{ServicePort} == 81 }), 'a reload changes the service');
@@ -163,6 +164,8 @@ like($n->log_text, qr/Deregistered service: service=ghost/, 'which the log tells
 is(scalar @{$n->get_json('/v1/catalog/service/consul')}, 1, q(the leader's own service is left alone));
 is(scalar(grep { $_->{CheckID} eq 'serfHealth' } @{$n->get_json("/v1/health/node/$n->{name}")}), 1, 'and its check');
 is(scalar @{catalog('web')}, 1, 'services of files are there after a crash of checkd');
+$after = () = $n->log_text =~ /Synced service: service=web/g;
+is($after, $before, 'and were not written again');
 
 is($n->stop, 1, 'the node ends (1: without leaving)');
 unlike($n->log_text . $n->err_text, qr/AddressSanitizer|runtime error|LeakSanitizer/, 'and nothing for the sanitizers');

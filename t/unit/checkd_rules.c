@@ -277,6 +277,39 @@ test_completion(void **state)
 	arena_release(&a);
 }
 
+static void
+test_addresses(void **state)
+{
+	static const struct {
+		const char *json, *want;
+	} cases[] = {
+		{ "{\"name\":\"w\",\"port\":8}", "" },
+		{ "{\"name\":\"w\",\"address\":\"db.local\",\"port\":8}", "" },
+		{ "{\"name\":\"w\",\"address\":\"10.0.0.1\",\"port\":8}", "lan_ipv4=10.0.0.1:8 wan_ipv4=10.0.0.1:8 " },
+		{ "{\"name\":\"w\",\"address\":\"fd00::1\",\"port\":8}", "lan_ipv6=fd00::1:8 wan_ipv6=fd00::1:8 " },
+		{ "{\"name\":\"w\",\"address\":\"10.0.0.1\",\"port\":8,\"tagged_addresses\":{\"wan_ipv4\":{\"address\":\"1.2.3.4\",\"port\":9},"
+		    "\"lan\":{\"address\":\"10.0.0.2\",\"port\":7},\"z\":{\"address\":\"x\",\"port\":1}}}",
+		    "lan=10.0.0.2:7 lan_ipv4=10.0.0.1:8 wan_ipv4=1.2.3.4:9 z=x:1 " },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct arena a = ARENA_INIT(64 * KiB);
+		struct buf b = BUF_INIT(1024);
+		struct service_def d;
+		struct refusal why;
+		const struct service_address *v;
+
+		assert_int_equal(define(cases[i].json, &rec_service_def, SOURCE_API, (struct script_policy){ false, false }, &d, &a, &why), 0);
+		v = d.tagged_addresses.v;
+		for (size_t k = 0; k < d.tagged_addresses.n; k++)
+			assert_int_equal(buf_addf(&b, "%.*s=%.*s:%d ", STR_ARG(d.tagged_addresses.keys[k]), STR_ARG(v[k].address), (int)v[k].port), 0);
+		assert_string_equal(buf_cstr(&b), cases[i].want);
+		buf_release(&b);
+		arena_release(&a);
+	}
+}
+
 /* ---- aliases */
 
 static void
@@ -315,6 +348,7 @@ main(void)
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_script_policy),
 		cmocka_unit_test(test_completion),
+		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_alias),
 	};
 
