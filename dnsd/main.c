@@ -24,9 +24,14 @@ static int
 open_address(struct daemon *d, size_t i, const char *ip, uint16_t port)
 {
 	struct dnsd *s = d->ctx;
+	union sock_addr a;
 	char name[32];
 	int fd, rc;
 
+	if (sock_addr_parse(ip, port, &a) < 0) {
+		log_err(LOG, "addresses.dns: \"%s\" is not an IP address", ip);
+		return -EINVAL;
+	}
 	(void)snprintf(name, sizeof(name), "dns-udp-%zu", i);
 	fd = daemon_listen(d, name, ip, port, SOCK_DGRAM, false);
 	if (fd < 0)
@@ -49,6 +54,16 @@ open_address(struct daemon *d, size_t i, const char *ip, uint16_t port)
 	log_info("agent", "Started DNS server: address=%s:%u network=udp", ip, port);
 	log_info("agent", "Started DNS server: address=%s:%u network=tcp", ip, port);
 	return 0;
+}
+
+/* Recursion comes with a later release; until then nobody should believe that it works. */
+static void
+note_recursors(struct json_object *slice)
+{
+	struct json_object *list = cfg_get(slice, "recursors");
+
+	if (json_object_is_type(list, json_type_array) && json_object_array_length(list) > 0)
+		log_warn(LOG, "recursors are not asked by this release: names outside of the domains are refused");
 }
 
 static int
@@ -89,6 +104,7 @@ init(struct daemon *d)
 		log_err(LOG, "%s", err);
 		return rc;
 	}
+	note_recursors(d->config);
 	s->serve = serve_new(&d->loop, d->run_fd, settings);
 	s->tcp = s->serve != NULL ? tcp_new(&d->loop, s->serve) : NULL;
 	s->drain = malloc(sizeof(*s->drain));
@@ -134,6 +150,7 @@ reload(struct daemon *d, struct json_object *next, struct buf *msg)
 		buf_clear(msg);
 		return buf_adds(msg, err) < 0 ? -ENOMEM : rc;
 	}
+	note_recursors(next);
 	serve_set(s->serve, settings);
 	return 0;
 }

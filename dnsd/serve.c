@@ -19,7 +19,7 @@ struct pending {
 	struct waiter waiter;		/* first: a waiter is its pending */
 	TAILQ_ENTRY(pending) in_order;	/* by age */
 	struct serve *serve;
-	uint64_t since_ms;
+	uint64_t since_ms, since_ns;	/* in the loop's time, and for the log */
 	struct asker who;
 	struct pkt_query q;
 	uint8_t question[PKT_QUESTION_MAX];
@@ -180,29 +180,57 @@ resolve(struct turn *t)
 
 /* ---- questions that wait */
 
+/* The question's name as it was spelled, dots and odd bytes inside of labels escaped. */
 static void
-log_served(const struct pkt_query *q, const struct asker *who)
+name_text(const uint8_t *name, size_t len, char out[NAME_TEXT_MAX])
 {
-	char name[NAME_TEXT_MAX], client[SOCK_ADDR_TEXT_MAX];
 	size_t at = 0;
+
+	for (size_t i = 0; i + 1 < len; i += name[i] + 1u) {
+		for (size_t k = 1; k <= name[i]; k++) {
+			unsigned char c = name[i + k];
+
+			if (c > ' ' && c < 0x7f && c != '\\' && c != '"' && c != '.')
+				out[at++] = (char)c;
+			else
+				at += (size_t)snprintf(out + at, 5, "\\%03u", c);
+		}
+		out[at++] = '.';
+	}
+	out[at] = 0;
+}
+
+static void
+type_text(uint16_t type, char out[16])
+{
+	static const struct {
+		uint16_t type;
+		const char *name;
+	} names[] = {
+		{ TYPE_A, "A" }, { TYPE_NS, "NS" }, { TYPE_CNAME, "CNAME" }, { TYPE_SOA, "SOA" }, { TYPE_PTR, "PTR" },
+		{ TYPE_MX, "MX" }, { TYPE_TXT, "TXT" }, { TYPE_AAAA, "AAAA" }, { TYPE_SRV, "SRV" }, { TYPE_IXFR, "IXFR" },
+		{ TYPE_AXFR, "AXFR" }, { TYPE_ANY, "ANY" },
+	};
+
+	(void)snprintf(out, 16, "TYPE%u", type);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (names[i].type == type)
+			(void)snprintf(out, 16, "%s", names[i].name);
+}
+
+static void
+log_served(const struct pkt_query *q, const struct asker *who, uint64_t since_ns)
+{
+	char name[NAME_TEXT_MAX] = "", type[16], client[SOCK_ADDR_TEXT_MAX];
 
 	if (!log_enabled(LOG_DEBUG))
 		return;
-	for (size_t i = 0; i + 1 < q->name_len; i += q->name[i] + 1u) {
-		for (size_t k = 1; k <= q->name[i]; k++) {
-			unsigned char c = q->name[i + k];
-
-			if (c > ' ' && c < 0x7f && c != '\\' && c != '"')
-				name[at++] = (char)c;
-			else
-				at += (size_t)snprintf(name + at, 5, "\\%03u", c);
-		}
-		name[at++] = '.';
-	}
-	name[at] = 0;
+	if (q->question_len > 0)
+		name_text(q->question, q->name_len, name);
+	type_text(q->type, type);
 	sock_addr_format(&who->peer, client);
-	log_debug(LOG, "request served from client: name=%s type=%u class=%u client=%s client_network=%s", name, q->type,
-	    q->class, client, who->tcp ? "tcp" : "udp");
+	log_debug(LOG, "request served from client: name=%s type=%s class=%s latency=%.3fus client=%s client_network=%s", name,
+	    type, q->class == CLASS_IN ? "IN" : "other", (double)(clock_ns() - since_ns) / 1e3, client, who->tcp ? "tcp" : "udp");
 }
 
 static void
@@ -245,6 +273,7 @@ wait_for(struct serve *s, struct view *v, const struct pkt_query *q, const struc
 		return false;
 	p->serve = s;
 	p->since_ms = uv_now(&s->loop->uv);
+	p->since_ns = clock_ns();
 	p->who = *who;
 	p->q = *q;
 	memcpy(p->question, q->question, q->question_len);
@@ -271,7 +300,7 @@ on_view(void *ctx, struct waiter *w, bool ok)
 		n = refuse(&t, FLAG_AA, RCODE_SERVFAIL);
 	if (n > 0)
 		p->who.deliver(&p->who, s->out, n);
-	log_served(&p->q, &p->who);
+	log_served(&p->q, &p->who, p->since_ns);
 	serve_took(s, 1, (double)(uv_now(&s->loop->uv) - p->since_ms));
 	pending_free(p);
 }
@@ -283,6 +312,7 @@ serve_query(struct serve *s, const struct asker *who, const uint8_t *p, size_t n
 {
 	struct pkt_query q;
 	struct turn t = { .s = s, .q = &q, .tcp = who->tcp, .out = out, .cap = cap };
+	uint64_t since_ns = log_enabled(LOG_DEBUG) ? clock_ns() : 0;
 	int rc = pkt_query_read(p, n, &q);
 	size_t len;
 
@@ -294,7 +324,7 @@ serve_query(struct serve *s, const struct asker *who, const uint8_t *p, size_t n
 			return SERVE_LATER;
 		len = refuse(&t, FLAG_AA, RCODE_SERVFAIL);
 	}
-	log_served(&q, who);
+	log_served(&q, who, since_ns);
 	return (int)len;
 }
 

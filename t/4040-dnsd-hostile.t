@@ -151,4 +151,18 @@ is Dns::tcp_read($s, 20), undef, 'one that sends half a question is closed';
 cmp_ok time - $t, '>', 8, '... after some patience';
 ok alive(), 'it is well';
 is $d->stop('TERM'), 0, 'and ends well';
+
+# ---- bound to every address
+
+my $all = Dnsd->new({ services => { web => [Dnsd::entry('web', 'n1', '10.0.0.1')] } }, {}, listen => '0.0.0.0');
+for my $ip ('127.0.0.1', '127.1.2.3') {
+	local $all->{ip} = $ip;
+	is +(Dns::ask($all, 'web.service.consul', 'A') // { status => 'none' })->{status}, 'NOERROR', "asked at $ip, it answers from there";
+}
+my $late = IO::Socket::INET->new(PeerAddr => '127.1.2.4', PeerPort => $all->{ports}{dns}, Proto => 'udp');
+kill STOP => $all->{raftd_pid};
+$late->send(Dns::query('slow.service.consul', 'A'));
+sleep 0.1;
+kill CONT => $all->{raftd_pid};
+ok(IO::Select->new($late)->can_read(5), '... also later');
 done_testing;
