@@ -261,6 +261,7 @@ on_sweep(uv_timer_t *t)
 {
 	struct rpc_client *c = t->data;
 	uint64_t now = uv_now(&c->loop->uv);
+	bool timed = false;
 
 	for (size_t i = 0; i < c->ncalls; i++) {
 		struct call *k = c->calls[i];
@@ -271,7 +272,10 @@ on_sweep(uv_timer_t *t)
 			call_fail(c, k, -ETIMEDOUT);
 		}
 	}
-	if (c->nopen == 0)
+	/* Watches have none: an idle daemon that watches sleeps. Counted last, since callbacks may have asked again. */
+	for (size_t i = 0; i < c->ncalls && !timed; i++)
+		timed = c->calls[i]->open && c->calls[i]->deadline_ms != 0;
+	if (!timed)
 		(void)uv_timer_stop(t);
 }
 
