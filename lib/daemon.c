@@ -282,7 +282,7 @@ bind_listener(const char *name, const char *ip, uint16_t port, int type, bool re
 	int fd;
 
 	if (strncmp(ip, "unix://", 7) == 0) {
-		fd = sock_unix_listen_path(ip + 7, 0666 & ~0011);
+		fd = sock_unix_listen_path(ip + 7, 0755);
 		if (fd < 0)
 			log_err("agent", "cannot listen on %s for %s: %s", ip, name, err_text(fd));
 		return fd;
