@@ -201,7 +201,7 @@ describe_failure(const struct client *c, struct request *r)
 	const char *m = r->ex.method;
 
 	(void)snprintf(r->error, sizeof(r->error), "%c", m[0]);
-	for (size_t i = 1; m[i] != '\0' && i < 16; i++) {
+	for (size_t i = 1; i < 16 && m[i] != '\0'; i++) {
 		r->error[i] = (char)ascii_lower((unsigned char)m[i]);
 		r->error[i + 1] = '\0';
 	}
@@ -228,16 +228,25 @@ client_judge(const struct client *c, struct request *r, bool may_miss)
 	return -EBADMSG;
 }
 
+static int
+give_up(struct client *c, struct request *r, int rc, const char *why)
+{
+	client_cancel(c, r);
+	(void)snprintf(r->error, sizeof(r->error), "%s", why);
+	return rc;
+}
+
 int
 client_call(struct client *c, struct request *r, bool may_miss)
 {
 	client_begin(c, r);
 	while (!r->ex.done) {
-		if (client_wait(c, -1) > 0 && !r->ex.done) {
-			client_cancel(c, r);
-			(void)snprintf(r->error, sizeof(r->error), "interrupted");
-			return -ECANCELED;
-		}
+		int64_t left = c->give_up_ms != 0 ? c->give_up_ms - now_ms() : INT32_MAX;
+
+		if (left <= 0)
+			return give_up(c, r, -ETIMEDOUT, "the agent does not answer");
+		if (client_wait(c, (int)left) > 0 && !r->ex.done)
+			return give_up(c, r, -ECANCELED, "interrupted");
 	}
 	return client_judge(c, r, may_miss);
 }

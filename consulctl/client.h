@@ -30,6 +30,7 @@ struct client {
 	const char *datacenter;		/* "": the agent's */
 	bool stale;
 	struct client_hook *hook;
+	int64_t give_up_ms;		/* by now_ms(): calls end with -ETIMEDOUT then; 0: they have all the time */
 };
 
 /* From flags and environment. On failure the error has been printed. */
@@ -67,7 +68,7 @@ int client_wait(struct client *c, int timeout_ms);
 /* Judge one that is done: 0 for 200; 1 for 404 when may_miss; else negative with r->error. */
 int MUST_CHECK client_judge(const struct client *c, struct request *r, bool may_miss);
 
-/* Send it, wait for the answer and judge it. -ECANCELED when the hook's descriptor became readable. */
+/* Send it, wait for the answer and judge it. -ECANCELED when the hook's descriptor became readable, -ETIMEDOUT. */
 int MUST_CHECK client_call(struct client *c, struct request *r, bool may_miss);
 
 /* The answer as JSON; NULL with r->error when it is none, NULL with *ret_null for a null. The caller puts it. */

@@ -16,6 +16,7 @@ enum {
 	LEASE_WAIT_MS = 15 * 1000,	/* of one look at who holds it */
 	LEASE_RETRY_MS = 5 * 1000,	/* while a lock-delay forbids taking it */
 	LEASE_RENEW_RETRY_MS = 1000,
+	LEASE_END_MS = 15 * 1000,	/* for giving it back: an agent that hangs must not keep us */
 	LEASE_LOST_MS = 2 * LEASE_TTL_MS - 5000, /* not renewed for so long: others may take it when the child has had its time to end */
 	LEASE_ERROR_MAX = REQUEST_ERROR_MAX + 128,
 };

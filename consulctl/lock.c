@@ -218,6 +218,7 @@ let_go(struct holder *h)
 
 	/* From here on a signal would only leave something behind. */
 	l->hook.fd = -1;
+	h->client.give_up_ms = now_ms() + LEASE_END_MS;
 	rc = l->recipe->release(l);
 	if (rc < 0) {
 		fprintf(stderr, "Lock release failed: %s\n", l->error);

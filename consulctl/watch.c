@@ -223,6 +223,9 @@ step(struct watch *w)
 	} else if (rc < 0) {
 		w->index = 0;
 		next = pause_after_failure(w, r.error);
+	} else if (r.ex.index == 0 && w->options->nargs > 0) {
+		/* Not from an agent: there is nothing to wait for, and asking again would never stop. */
+		next = pause_after_failure(w, "the answer has no X-Consul-Index");
 	} else {
 		w->failures = 0;
 		next = show(w, r.ex.index, &document);

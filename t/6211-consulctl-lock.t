@@ -135,4 +135,32 @@ for my $sig (qw(INT TERM)) {
 	clean('an interrupted semaphore');
 }
 
+# What a lock survives: the end of daemons that come back; not the end of the agent
+{
+	my $d = Node->new;
+	my $job = ctl_start({ addr => "$d->{ip}:$d->{ports}{http}" }, qw(lock -monitor-retry=20 keep), "touch $dir/keep; while [ ! -e $dir/keep.go ]; do sleep 0.01; done; echo kept");
+
+	ok(wait_until(sub { -e "$dir/keep" }), 'a lock on a durable node');
+	for my $daemon (qw(httpd raftd)) {
+		my %pids = $d->pids;
+
+		kill 'KILL', $pids{$daemon};
+		ok($d->wait_for(sub { my %now = $d->pids; $now{$daemon} && $now{$daemon} != $pids{$daemon} }), "$daemon is killed, and comes back");
+		ok($d->wait_for(sub { ($d->http('GET', '/v1/kv/keep/.lock'))[2] =~ /"Session"/ }), 'the lock is still held');
+	}
+	sleep 1.2;
+	spew("$dir/keep.go", '');
+	is_deeply([$job->finish], [0, "kept\n", ''], 'the child ends by itself');
+}
+{
+	my $d = Node->new(dev => 1);
+	my $job = ctl_start({ addr => "$d->{ip}:$d->{ports}{http}" }, qw(lock -monitor-retry=1 gone), "touch $dir/gone; exec sleep 1000");
+
+	wait_until(sub { -e "$dir/gone" });
+	$d->kill;
+	my ($code, $out, $err) = $job->finish;
+	is($code, 1, 'when the agent has gone the child is ended');
+	like($err, qr/^Lock release failed: failed to release lock: Put /m, 'and the failure told');
+}
+
 done_testing;
