@@ -128,7 +128,8 @@ session_close(struct lease *l)
 	l->hook.due_ms = INT64_MAX;
 	if (l->session == NULL)
 		return;
-	l->client->give_up_ms = now_ms() + LEASE_END_MS;
+	if (l->client->give_up_ms == 0)
+		l->client->give_up_ms = now_ms() + LEASE_END_MS;
 	request_init(&r, "PUT", "/v1/session/destroy/", l->session);
 	if (lease_write(l, &r) < 0)
 		fprintf(stderr, "Warning: the session %s stays until its TTL is over: %s\n", l->session, r.error);
