@@ -1,9 +1,9 @@
 /* check_http.c - checks that ask a web server, with libcurl inside the loop. */
-#include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "checkd/curl_lib.h"
 #include "checkd/kinds.h"
 #include "checkd/output.h"
 #include "lib/duration.h"
@@ -55,7 +55,7 @@ on_poll(uv_poll_t *p, int status, int events)
 		flags |= CURL_CSELECT_IN;
 	if ((events & UV_WRITABLE) != 0)
 		flags |= CURL_CSELECT_OUT;
-	(void)curl_multi_socket_action(h->multi, w->fd, flags, &running);
+	(void)curl.multi_socket_action(h->multi, w->fd, flags, &running);
 	collect(h);
 }
 
@@ -69,7 +69,7 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
 		if (w != NULL) {
-			(void)curl_multi_assign(h->multi, fd, NULL);
+			(void)curl.multi_assign(h->multi, fd, NULL);
 			(void)uv_poll_stop(&w->poll);
 			uv_close((uv_handle_t *)&w->poll, watched_closed);
 		}
@@ -84,7 +84,7 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
 		w->fd = fd;
 		w->h = h;
 		w->poll.data = w;
-		(void)curl_multi_assign(h->multi, fd, w);
+		(void)curl.multi_assign(h->multi, fd, w);
 	}
 	if ((what & CURL_POLL_IN) != 0)
 		events |= UV_READABLE;
@@ -99,7 +99,7 @@ on_timeout(uv_timer_t *t)
 	struct http_checks *h = t->data;
 	int running;
 
-	(void)curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	(void)curl.multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
 	collect(h);
 }
 
@@ -116,29 +116,32 @@ on_timer(CURLM *multi, long ms, void *arg)
 	return 0;
 }
 
-/* Made for the first check: a node without one need not pay for libcurl's and GnuTLS's memory. */
+/* Made for the first check. */
 static int
-multi_open(struct checkd *cd)
+multi_open(struct checkd *cd, const char **ret_why)
 {
 	struct http_checks *h;
+	int rc;
 
+	*ret_why = "out of memory";
 	if (cd->http != NULL)
 		return cd->http->multi != NULL && cd->http->timer != NULL ? 0 : -ENOMEM;
+	rc = curl_lib_load(ret_why);
+	if (rc < 0)
+		return rc;
 	h = calloc(1, sizeof(*h));
-	if (h == NULL || curl_global_init(CURL_GLOBAL_DEFAULT) != 0) {
-		free(h);
+	if (h == NULL)
 		return -ENOMEM;
-	}
 	cd->http = h;
 	h->loop = &cd->d->loop.uv;
 	h->timer = timer_new(h->loop, h);
-	h->multi = curl_multi_init();
+	h->multi = curl.multi_init();
 	if (h->timer == NULL || h->multi == NULL)
 		return -ENOMEM;
-	(void)curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-	(void)curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
-	(void)curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-	(void)curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
+	(void)curl.multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	(void)curl.multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
+	(void)curl.multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+	(void)curl.multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
 	return 0;
 }
 
@@ -149,11 +152,11 @@ http_checks_release(struct checkd *cd)
 	if (cd->http == NULL)
 		return;
 	if (cd->http->multi != NULL)
-		(void)curl_multi_cleanup(cd->http->multi);
+		(void)curl.multi_cleanup(cd->http->multi);
 	timer_free(cd->http->timer);
 	free(cd->http);
 	cd->http = NULL;
-	curl_global_cleanup();
+	curl_lib_release();
 }
 
 /* ---- one request */
@@ -191,11 +194,11 @@ static void
 run_free(struct http_run *r)
 {
 	if (r->easy != NULL) {
-		(void)curl_multi_remove_handle(r->c->cd->http->multi, r->easy);
-		curl_easy_cleanup(r->easy);
+		(void)curl.multi_remove_handle(r->c->cd->http->multi, r->easy);
+		curl.easy_cleanup(r->easy);
 	}
-	curl_slist_free_all(r->headers);
-	curl_slist_free_all(r->connect_to);
+	curl.slist_free_all(r->headers);
+	curl.slist_free_all(r->connect_to);
 	output_release(&r->body);
 	free(r);
 }
@@ -218,12 +221,12 @@ status_of(long code)
 static int
 describe_fault(struct http_run *r, CURLcode rc, struct buf *text)
 {
-	const char *method = method_of(r->c), *why = r->fault[0] != '\0' ? r->fault : curl_easy_strerror(rc);
+	const char *method = method_of(r->c), *why = r->fault[0] != '\0' ? r->fault : curl.easy_strerror(rc);
 	struct buf op = BUF_INIT(64 * KiB);
 	long os_errno = 0;
 	int err = buf_adds(&op, method);
 
-	(void)curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &os_errno);
+	(void)curl.easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &os_errno);
 	if (rc == CURLE_OPERATION_TIMEDOUT)
 		why = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
 	else if (rc == CURLE_COULDNT_CONNECT && os_errno == ECONNREFUSED)
@@ -245,7 +248,7 @@ finish(struct http_run *r, CURLcode rc)
 	long code = 0;
 	int err;
 
-	(void)curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &code);
+	(void)curl.easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &code);
 	if (rc == CURLE_OK) {
 		status = status_of(code);
 		err = buf_addf(&text, "HTTP %s %s: %s Output: ", method_of(c), c->def->http.p, r->status);
@@ -267,26 +270,20 @@ collect(struct http_checks *h)
 	CURLMsg *m;
 	int left;
 
-	while ((m = curl_multi_info_read(h->multi, &left)) != NULL) {
+	while ((m = curl.multi_info_read(h->multi, &left)) != NULL) {
 		if (m->msg != CURLMSG_DONE)
 			continue;
-		(void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&r);
+		(void)curl.easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&r);
 		finish(r, m->data.result);
 	}
 }
 
+/* The list stays as it was when that fails. */
 static int
-add_header(struct curl_slist **list, const char *name, struct str value)
+add_line(struct curl_slist **list, const char *line)
 {
-	struct buf b = BUF_INIT(64 * KiB);
-	struct curl_slist *next = NULL;
-	/* With nothing behind the colon libcurl would leave the header out. */
-	int rc = value.len > 0 ? buf_addf(&b, "%s: %.*s", name, STR_ARG(value)) : buf_addf(&b, "%s;", name);
-	const char *line = rc == 0 ? buf_cstr(&b) : NULL;
+	struct curl_slist *next = line != NULL ? curl.slist_append(*list, line) : NULL;
 
-	if (line != NULL)
-		next = curl_slist_append(*list, line);
-	buf_release(&b);
 	if (next == NULL)
 		return -ENOMEM;
 	*list = next;
@@ -294,10 +291,23 @@ add_header(struct curl_slist **list, const char *name, struct str value)
 }
 
 static int
+add_header(struct curl_slist **list, const char *name, struct str value)
+{
+	struct buf b = BUF_INIT(64 * KiB);
+	/* With nothing behind the colon libcurl would leave the header out. */
+	int rc = value.len > 0 ? buf_addf(&b, "%s: %.*s", name, STR_ARG(value)) : buf_addf(&b, "%s;", name);
+
+	if (rc == 0)
+		rc = add_line(list, buf_cstr(&b));
+	buf_release(&b);
+	return rc;
+}
+
+static int
 set_headers(struct http_run *r)
 {
 	const struct recmap *m = &r->c->def->header;
-	bool agent = false, accept = false;
+	bool agent = false, accept = false, type = false;
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < m->n; i++) {
@@ -306,6 +316,7 @@ set_headers(struct http_run *r)
 
 		agent |= strcasecmp(name, "User-Agent") == 0;
 		accept |= strcasecmp(name, "Accept") == 0;
+		type |= strcasecmp(name, "Content-Type") == 0;
 		for (size_t k = 0; rc == 0 && k < values->v.n; k++)
 			rc = add_header(&r->headers, name, values->v.v[k]);
 	}
@@ -315,10 +326,12 @@ set_headers(struct http_run *r)
 		rc = add_header(&r->headers, "Accept", STR("text/plain, text/*, */*"));
 	if (rc == 0)
 		rc = add_header(&r->headers, "Connection", STR("close"));
-	/* libcurl's own habit, which no check has asked for. */
+	/* Habits of libcurl that no check has asked for: without a value they are left out. */
 	if (rc == 0)
-		r->headers = curl_slist_append(r->headers, "Expect:");
-	return r->headers == NULL ? -ENOMEM : rc;
+		rc = add_line(&r->headers, "Expect:");
+	if (rc == 0 && r->c->def->body.len > 0 && !type)
+		rc = add_line(&r->headers, "Content-Type:");
+	return rc;
 }
 
 /*
@@ -330,29 +343,29 @@ set_server_name(struct http_run *r)
 {
 	const struct check_def *d = r->c->def;
 	char *host = NULL, *port = NULL, *url = NULL, *to = NULL;
-	CURLU *u = curl_url();
+	CURLU *u = curl.url();
 	CURLcode rc = CURLE_OUT_OF_MEMORY;
 
-	if (u == NULL || curl_url_set(u, CURLUPART_URL, d->http.p, 0) != 0 || curl_url_get(u, CURLUPART_HOST, &host, 0) != 0 ||
-	    curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != 0 ||
-	    curl_url_set(u, CURLUPART_HOST, d->tls_server_name.p, 0) != 0 || curl_url_get(u, CURLUPART_URL, &url, 0) != 0)
+	if (u == NULL || curl.url_set(u, CURLUPART_URL, d->http.p, 0) != 0 || curl.url_get(u, CURLUPART_HOST, &host, 0) != 0 ||
+	    curl.url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != 0 ||
+	    curl.url_set(u, CURLUPART_HOST, d->tls_server_name.p, 0) != 0 || curl.url_get(u, CURLUPART_URL, &url, 0) != 0)
 		goto out;
 	if (asprintf(&to, "%s:%s:%s:%s", d->tls_server_name.p, port, host, port) < 0) {
 		to = NULL;
 		goto out;
 	}
-	r->connect_to = curl_slist_append(NULL, to);
+	r->connect_to = curl.slist_append(NULL, to);
 	if (r->connect_to == NULL || add_header(&r->headers, "Host", str_from(host)) < 0)
 		goto out;
-	rc = curl_easy_setopt(r->easy, CURLOPT_CONNECT_TO, r->connect_to);
+	rc = curl.easy_setopt(r->easy, CURLOPT_CONNECT_TO, r->connect_to);
 	if (rc == CURLE_OK)
-		rc = curl_easy_setopt(r->easy, CURLOPT_URL, url);
+		rc = curl.easy_setopt(r->easy, CURLOPT_URL, url);
 out:
 	free(to);
-	curl_free(host);
-	curl_free(port);
-	curl_free(url);
-	curl_url_cleanup(u);
+	curl.free(host);
+	curl.free(port);
+	curl.free(url);
+	curl.url_cleanup(u);
 	return rc;
 }
 
@@ -361,24 +374,21 @@ set_request(struct http_run *r)
 {
 	const struct check_def *d = r->c->def;
 	CURL *e = r->easy;
-	CURLcode rc = curl_easy_setopt(e, CURLOPT_URL, d->http.p);
+	CURLcode rc = curl.easy_setopt(e, CURLOPT_URL, d->http.p);
 
 	if (rc == CURLE_OK && d->tls_server_name.len > 0 && strncasecmp(d->http.p, "https:", 6) == 0)
 		rc = set_server_name(r);
 	if (rc == CURLE_OK && strcmp(method_of(r->c), "HEAD") == 0)
-		rc = curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+		rc = curl.easy_setopt(e, CURLOPT_NOBODY, 1L);
 	if (rc == CURLE_OK && d->body.len > 0) {
-		rc = curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)d->body.len);
+		rc = curl.easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)d->body.len);
 		if (rc == CURLE_OK)
-			rc = curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, d->body.p);
-		/* A body makes libcurl name a form's type, which was not asked for. */
-		if (rc == CURLE_OK)
-			r->headers = curl_slist_append(r->headers, "Content-Type:");
+			rc = curl.easy_setopt(e, CURLOPT_COPYPOSTFIELDS, d->body.p);
 	}
 	if (rc == CURLE_OK)
-		rc = curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, method_of(r->c));
+		rc = curl.easy_setopt(e, CURLOPT_CUSTOMREQUEST, method_of(r->c));
 	if (rc == CURLE_OK)
-		rc = curl_easy_setopt(e, CURLOPT_HTTPHEADER, r->headers);
+		rc = curl.easy_setopt(e, CURLOPT_HTTPHEADER, r->headers);
 	return rc;
 }
 
@@ -406,11 +416,11 @@ set_limits(struct http_run *r)
 	CURLcode rc = CURLE_OK;
 
 	for (size_t i = 0; rc == CURLE_OK && i < ARRAY_LEN(numbers); i++)
-		rc = curl_easy_setopt(r->easy, numbers[i].option, numbers[i].value);
+		rc = curl.easy_setopt(r->easy, numbers[i].option, numbers[i].value);
 	if (rc == CURLE_OK)
-		rc = curl_easy_setopt(r->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+		rc = curl.easy_setopt(r->easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	if (rc == CURLE_OK)
-		rc = curl_easy_setopt(r->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+		rc = curl.easy_setopt(r->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
 	return rc;
 }
 
@@ -418,34 +428,37 @@ static CURLcode
 set_callbacks(struct http_run *r)
 {
 	CURL *e = r->easy;
-	CURLcode rc = curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+	CURLcode rc = curl.easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
 
 	if (rc == CURLE_OK)
-		rc = curl_easy_setopt(e, CURLOPT_WRITEDATA, r);
+		rc = curl.easy_setopt(e, CURLOPT_WRITEDATA, r);
 	if (rc == CURLE_OK)
-		rc = curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+		rc = curl.easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
 	if (rc == CURLE_OK)
-		rc = curl_easy_setopt(e, CURLOPT_HEADERDATA, r);
+		rc = curl.easy_setopt(e, CURLOPT_HEADERDATA, r);
 	if (rc == CURLE_OK)
-		rc = curl_easy_setopt(e, CURLOPT_ERRORBUFFER, r->fault);
+		rc = curl.easy_setopt(e, CURLOPT_ERRORBUFFER, r->fault);
 	if (rc == CURLE_OK)
-		rc = curl_easy_setopt(e, CURLOPT_PRIVATE, r);
+		rc = curl.easy_setopt(e, CURLOPT_PRIVATE, r);
 	return rc;
 }
 
 static void
 http_start(struct check *c)
 {
-	struct http_run *r = multi_open(c->cd) == 0 ? calloc(1, sizeof(*r)) : NULL;
 	CURLcode rc = CURLE_OUT_OF_MEMORY;
+	struct http_run *r = NULL;
+	const char *why;
 
+	if (multi_open(c->cd, &why) == 0)
+		r = calloc(1, sizeof(*r));
 	if (r == NULL) {
-		schedule_done(c, CHECK_CRITICAL, STR("out of memory"));
+		schedule_done(c, CHECK_CRITICAL, str_from(why));
 		return;
 	}
 	r->c = c;
 	output_init(&r->body, checkd_output_max(c));
-	r->easy = curl_easy_init();
+	r->easy = curl.easy_init();
 	if (r->easy == NULL) {
 		run_free(r);
 		schedule_done(c, CHECK_CRITICAL, STR("out of memory"));
@@ -458,7 +471,7 @@ http_start(struct check *c)
 		rc = set_limits(r);
 	if (rc == CURLE_OK)
 		rc = set_request(r);
-	if (rc == CURLE_OK && curl_multi_add_handle(c->cd->http->multi, r->easy) != CURLM_OK)
+	if (rc == CURLE_OK && curl.multi_add_handle(c->cd->http->multi, r->easy) != CURLM_OK)
 		rc = CURLE_FAILED_INIT;
 	if (rc != CURLE_OK)
 		finish(r, rc);

@@ -82,7 +82,8 @@ check('http-moved', HTTP => "$web/moved");
 check('http-not-followed', HTTP => "$web/moved", DisableRedirects => JSON::PP::true, Status => 'passing');
 check('http-big', HTTP => "$web/big");
 check('http-small', HTTP => "$web/big", OutputMaxSize => 16);
-check('http-post', HTTP => "$web/201", Method => 'POST', Body => '{"a":1}', Header => { 'X-One' => ['1', '2'], Host => ['other.example'] });
+check('http-post', HTTP => "$web/201", Method => 'POST', Body => '{"a":1}', Header => { 'X-One' => ['1', '2'], Host => ['other.example'],
+	'Content-Type' => ['application/json'] });
 check('http-scheme', HTTP => 'file:///etc/passwd', Status => 'passing');
 becomes('http-ok', 'passing', qr{^HTTP GET $web/200: 200 Said So Output: body$});
 becomes('http-warn', 'warning', qr{429 Said So});
@@ -101,6 +102,8 @@ like($requests, qr{^GET /200 HTTP/1\.1\r\n(?=(?:\S.*\r\n)*User-Agent: Consul Hea
 	'who asks, and for what');
 like($requests, qr{^POST /201 HTTP/1\.1\r\n(?=(?:\S.*\r\n)*Host: other\.example\r\n)(?=(?:\S.*\r\n)*X-One: 1\r\nX-One: 2\r\n)(?:\S.*\r\n)*\r\n\{"a":1\}}m,
 	'method, headers and body are the definition\'s');
+
+like($requests, qr{^POST /201 HTTP/1\.1\r\n(?:\S.*\r\n)*Content-Type: application/json\r\n}m, 'its own content type as well');
 
 # TCP
 check('tcp-ok', TCP => "127.0.0.1:$open");
