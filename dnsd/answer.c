@@ -51,18 +51,15 @@ shuffle(struct answer *a, uint32_t k, uint64_t *rng)
 	}
 }
 
-/* Bytes of the reply without its records. */
+/*
+ * Bytes of those extras of a record at this offset that are not counted yet.
+ * Their owners are pointers to its target, as far as pointers reach.
+ */
 static size_t
-base_size(const struct pkt_query *q)
+extras_size(const struct writing *w, const struct answer_rr *rr, size_t at, bool compressed)
 {
-	return PKT_HEADER + q->question_len + (q->edns ? PKT_OPT_LEN : 0);
-}
-
-/* Bytes that a record adds together with those of its extras that are not counted yet. */
-static size_t
-rr_size(const struct writing *w, const struct answer_rr *rr, bool compressed)
-{
-	size_t n = (compressed ? 2u : w->q->name_len) + (size_t)rr->len;
+	bool pointers = compressed && at + ANSWER_SRV_TARGET + 2 <= PKT_POINTER_MAX;
+	size_t n = 0;
 
 	for (uint32_t i = 0; i < rr->nextra; i++) {
 		struct answer_extra *x = &w->a->extra[rr->extra + i];
@@ -70,7 +67,7 @@ rr_size(const struct writing *w, const struct answer_rr *rr, bool compressed)
 		if (x->stamp == w->a->stamp || (w->trimmed && x->txt))
 			continue;
 		x->stamp = w->a->stamp;
-		n += (compressed && x->owner == OWNER_TARGET ? 2u : x->owner_len) + (size_t)x->len;
+		n += (pointers && x->owner == OWNER_TARGET ? 2u : x->owner_len) + (size_t)x->len;
 	}
 	return n;
 }
@@ -81,12 +78,16 @@ count_fitting(const struct writing *w, uint32_t k)
 {
 	/* Clients without EDNS get what fits before compression, so that it still does when a relay unpacks it. */
 	bool compressed = w->s->compress && (w->tcp || w->max > PKT_UDP_MIN);
-	size_t size = base_size(w->q), max = w->max - ANSWER_SLACK;
+	size_t at = PKT_HEADER + w->q->question_len, owner = compressed ? 2 : w->q->name_len;
+	size_t extras = w->q->edns ? PKT_OPT_LEN : 0, max = w->max - ANSWER_SLACK;
 
 	w->a->stamp++;
 	for (uint32_t i = 0; i < k; i++) {
-		size += rr_size(w, &w->a->rr[w->a->order[i]], compressed);
-		if (size > max)
+		const struct answer_rr *rr = &w->a->rr[w->a->order[i]];
+
+		extras += extras_size(w, rr, at, compressed);
+		at += owner + rr->len;
+		if (at + extras > max)
 			return i > 0 ? i : 1;
 	}
 	return k;

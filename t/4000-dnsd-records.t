@@ -30,6 +30,8 @@ Dns::catalog($n, 'tagged', '10.0.0.9', { Service => 'tagged', Port => 1, TaggedA
 	lan_ipv4 => { Address => '10.4.4.4', Port => 1 }, lan_ipv6 => { Address => '2001:db8::4', Port => 1 } } }, undef,
 	TaggedAddresses => { lan_ipv6 => '2001:db8::9' });
 
+Dns::catalog($n, 'node-h', '10.0.0.30', { Service => 'MixedCase', Port => 88 });
+
 sub dig { return Dns::dig($n, @_); }
 sub sorted { my ($list) = @_; return [sort @$list]; }
 
@@ -74,6 +76,8 @@ is @{dig('_web._tcp.consul', 'SRV')->{answer}}, 2, 'without "service" for SRV';
 is @{dig('_web._tcp.dc1.consul', 'SRV')->{answer}}, 2, '... and with the datacenter';
 soa_only(dig('_web._udp.service.consul', 'SRV'), 'NXDOMAIN', '_udp is a tag');
 is @{dig('_web._tcp.service.consul', 'A')->{answer}}, 2, 'RFC 2782 for A too';
+
+is_deeply dig('mixedcase.service.consul')->{answer}, ['mixedcase.service.consul. 30 A 10.0.0.30'], 'a service registered in mixed case';
 
 $r = dig('web.service.consul', 'SRV');
 is_deeply sorted($r->{answer}), ['web.service.consul. 10 SRV 1 1 80 Node-A.node.dc1.consul.',
