@@ -5,23 +5,45 @@
 
 /* ---- writing */
 
-static void
-put(struct mp_w *w, const void *p, size_t n)
+/* Room for n bytes at the end, NULL when there is none. Replies are made of many small pieces: the usual case is short. */
+static inline uint8_t *
+room(struct mp_w *w, size_t n)
 {
-	if (w->err == 0)
-		w->err = buf_add(w->out, p, n);
+	struct buf *b = w->out;
+	uint8_t *p;
+
+	if (w->err != 0)
+		return NULL;
+	if (n > b->cap - b->len) {
+		w->err = buf_reserve(b, n);
+		if (w->err != 0)
+			return NULL;
+	}
+	p = b->data + b->len;
+	b->len += n;
+	return p;
+}
+
+static inline void
+put(struct mp_w *w, const void *from, size_t n)
+{
+	uint8_t *p = n > 0 ? room(w, n) : NULL;
+
+	if (p != NULL)
+		memcpy(p, from, n);
 }
 
 /* A tag byte and `width` bytes of big-endian number. */
-static void
+static inline void
 put_num(struct mp_w *w, uint8_t tag, uint64_t v, int width)
 {
-	uint8_t b[9];
+	uint8_t *p = room(w, 1 + (size_t)width);
 
-	b[0] = tag;
-	for (int i = 0; i < width; i++)
-		b[1 + i] = (uint8_t)(v >> (8 * (width - 1 - i)));
-	put(w, b, 1 + (size_t)width);
+	if (p == NULL)
+		return;
+	*p++ = tag;
+	for (int i = width - 1; i >= 0; i--)
+		*p++ = (uint8_t)(v >> (8 * i));
 }
 
 void
