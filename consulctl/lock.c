@@ -292,6 +292,8 @@ complaint(const struct options *o)
 		return "Lock holder limit is too large";
 	if (o->nargs < 2)
 		return "Key prefix and child command must be specified";
+	if (options_int(o, "n") > 1 && *o->args[0] == '\0')
+		return "Lock setup failed: missing prefix";
 	if (options_ns(o, "timeout") < 0 || options_ns(o, "try") < 0)
 		return "Timeout must be positive";
 	if (options_int(o, "monitor-retry") < 0)

@@ -19,13 +19,15 @@ services_of_files(char **files, int n)
 	struct config_args *args = NULL;
 	struct config *config = NULL;
 	struct json_object *list = NULL;
-	char **argv = calloc((size_t)n * 2 + 3, sizeof(*argv));
+	char **argv = calloc((size_t)n * 2 + 4, sizeof(*argv));
 	int argc = 0, rc;
 
 	if (argv == NULL)
 		return NULL;
 	argv[argc++] = (char *)"agent";
 	argv[argc++] = (char *)"-dev";
+	/* Whether it runs scripts for us is for the agent to say. */
+	argv[argc++] = (char *)"-enable-script-checks";
 	for (int i = 0; i < n; i++) {
 		argv[argc++] = (char *)"-config-file";
 		argv[argc++] = files[i];
