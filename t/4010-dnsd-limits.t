@@ -75,8 +75,10 @@ if ($asker == 0) {
 	my ($asked, $lost) = (0, 0);
 	local $SIG{TERM} = sub { $stop = 1 };
 	while (!$stop) {
+		my $r = ask('many.service.consul', 'A');
+		last if $stop; # the signal may have ended the waiting
 		$asked++;
-		$lost++ if (ask('many.service.consul', 'A') // { status => '' })->{status} ne 'NOERROR';
+		$lost++ if !$r || $r->{status} ne 'NOERROR';
 	}
 	syswrite $to, "$asked $lost\n";
 	POSIX::_exit(0);
