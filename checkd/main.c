@@ -29,11 +29,12 @@ load(struct checkd *cd)
 {
 	struct refusal why = { .text = "" };
 
+	register_persisted_services(cd);
 	if (reload_definitions(cd, cd->d->config, &why) < 0) {
 		log_err("agent", "checkd: %s", why.text);
 		return -EINVAL;
 	}
-	register_persisted(cd);
+	register_persisted_checks(cd);
 	return 0;
 }
 

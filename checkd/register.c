@@ -200,12 +200,6 @@ restore_service(void *arg, const void *obj)
 		log_err("agent", "a persisted service has no name, skipping it");
 		return;
 	}
-	/* The files' word is newer: they are what the operator edits. */
-	if (local_service(&cd->local, p->service.id) != NULL) {
-		log_debug("agent", "service exists, not restoring from file: service=%.*s", STR_ARG(p->service.id));
-		persist_remove(&cd->persist, PERSIST_SERVICES, p->service.id);
-		return;
-	}
 	rc = local_put_service(&cd->local, &p->service, p->token, SOURCE_API, &s);
 	if (rc < 0)
 		log_err("agent", "cannot restore a service: service=%.*s error=\"%s\"", STR_ARG(p->service.id), err_text(rc));
@@ -287,9 +281,14 @@ restore_state(void *arg, const void *obj)
 }
 
 void
-register_persisted(struct checkd *cd)
+register_persisted_services(struct checkd *cd)
 {
 	persist_load(&cd->persist, PERSIST_SERVICES, &rec_persisted_service, cd, restore_service);
+}
+
+void
+register_persisted_checks(struct checkd *cd)
+{
 	persist_load(&cd->persist, PERSIST_CHECKS, &rec_persisted_check, cd, restore_check);
 	persist_load(&cd->persist, PERSIST_STATE, &rec_persisted_state, cd, restore_state);
 }

@@ -26,7 +26,12 @@ int MUST_CHECK register_maintenance(struct checkd *cd, const struct service *s, 
 void deregister_service(struct checkd *cd, struct service *s);
 void deregister_check(struct checkd *cd, struct check *c);
 
-/* What was registered before a restart; after the file definitions, which win. */
-void register_persisted(struct checkd *cd);
+/*
+ * What was registered over the API before a restart: services before the
+ * file definitions, which replace those of the same id and whose checks may
+ * belong to them, and checks behind.
+ */
+void register_persisted_services(struct checkd *cd);
+void register_persisted_checks(struct checkd *cd);
 
 #endif

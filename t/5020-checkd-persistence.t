@@ -48,15 +48,18 @@ is(checks(), '_service_maintenance:api1=critical alone=passing service:api1:1=cr
 is($n->get_json('/v1/agent/checks')->{alone}{Output}, 'saved', 'the note as well');
 is_deeply($n->get_json('/v1/agent/services')->{api1}{Weights}, { Passing => 3, Warning => 2 }, 'and all of the definition');
 
-# The whole node.
+# The whole node, with a check in a file for a service that came over the API.
+$n->config_dir_file('check.json', { check => { id => 'of-api1', name => 'c', service_id => 'api1', ttl => '1h' } });
 $n->kill;
 $n->start;
 is(services(), 'api1 both', 'a killed node has them after its start');
 like(checks(), qr/\balone=passing\b/, 'states too');
+is($n->get_json('/v1/agent/checks')->{'of-api1'}{ServiceName}, 'api', 'a check of a file belongs to a kept service');
 ok($n->wait_for(sub { @{$n->get_json('/v1/catalog/service/api')} == 1 }), 'the catalog has the service');
 
 # Files that are broken, foreign, or cut off.
 $n->stop;
+$n->config_dir_file('check.json', undef);
 Node::write_file(file('services', 'corrupt'), '{"Token":"","Service":{"ID":"corrupt"');
 Node::write_file(file('services', 'wrong'), '{"Token":"","Service":{"ID":"wrong","Service":["x"]},"Source":"remote"}');
 Node::write_file(file('services', 'empty'), '');
