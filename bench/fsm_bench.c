@@ -245,6 +245,25 @@ bench_load(const struct fsm *old, unsigned n)
 	buf_release(&s.bytes);
 }
 
+static void
+bench_delete(struct bench *b, unsigned n)
+{
+	static const struct fsm_sink sink = { NULL, on_changed, on_touched };
+	struct kv_op op = { .verb = STR("delete-tree"), .entry.key = STR("bench/") };
+	struct fsm_entry e = { .kind = FSM_ENTRY_OP, .op = OP_KV_APPLY };
+	struct mp_w w = mp_w_init(&b->request);
+	struct fsm_error err;
+	double from = cpu_s();
+
+	buf_clear(&b->request);
+	buf_clear(&b->result);
+	record_encode(&rec_kv_op, &op, RECORD_WHOLE, &w);
+	e.request = (struct str){ (char *)b->request.data, b->request.len };
+	if (fsm_apply(b->f, ++b->index, &e, &b->result, &err, &sink) < 0 || err.code != 0)
+		die("fsm_apply");
+	report(from, n, "delete-tree of all, per key");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -259,6 +278,7 @@ main(int argc, char **argv)
 	bench_writes(&b, n, before);
 	bench_reads(&b, n);
 	bench_load(b.f, n);
+	bench_delete(&b, n);
 	fsm_free(b.f);
 	buf_release(&b.request);
 	buf_release(&b.options);

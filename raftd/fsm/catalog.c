@@ -20,7 +20,7 @@ catalog_vet_node(const struct fsm *f, struct str name, struct str id, struct fsm
 bool
 catalog_vet_service(const struct node_service *s, struct fsm_error *err)
 {
-	if (s->id.len > 0 && s->service.len == 0)
+	if (s->service.len == 0)
 		fail(err, 500, "Must provide service name with ID");
 	else if (str_eqs(s->address, "0.0.0.0") || str_eqs(s->address, "::") || str_eqs(s->address, "[::]"))
 		fail(err, 500, "Invalid service address");
@@ -94,6 +94,10 @@ register_check(struct apply *ap, const struct register_request *req, const struc
 
 	if (c.check_id.len == 0)
 		c.check_id = c.name;
+	if (c.check_id.len == 0) {
+		fail(ap->err, 500, "Must provide check ID or name");
+		return 0;
+	}
 	if (c.node.len == 0)
 		c.node = req->node;
 	if (!str_eq_nocase(c.node, req->node)) {

@@ -4,7 +4,10 @@
 
 #include "raftd/fsm/state.h"
 
-enum { JOURNAL_KEEP = 4096 };	/* changes for which memory is kept between entries */
+enum {
+	JOURNAL_KEEP = 4096,		/* changes for which memory is kept between entries */
+	ENCODED_KEEP = 64 * KiB,	/* bytes kept for the encoding of one record */
+};
 
 static const struct table_ops *const tables[T_COUNT] = {
 	[T_KV] = &kv_ops, [T_TOMB] = &tomb_ops, [T_SESSION] = &session_ops, [T_NODE] = &node_ops, [T_SERVICE] = &service_ops,
@@ -63,6 +66,7 @@ static void
 journal_clear(struct fsm *f)
 {
 	f->njournal = 0;
+	buf_shrink(f->enc, ENCODED_KEEP);
 	if (f->journal_cap > JOURNAL_KEEP) {
 		free(f->journal);
 		f->journal = NULL;

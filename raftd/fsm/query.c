@@ -170,9 +170,6 @@ by_str(const void *a, const void *b)
 static int
 named_add_tag(struct arena *a, struct named *n, struct str tag)
 {
-	for (size_t i = 0; i < n->n; i++)
-		if (str_eq(n->tags[i], tag))
-			return 0;
 	if (n->n == n->cap) {
 		size_t cap = n->cap != 0 ? n->cap * 2 : 8;
 		struct str *p = arena_alloc(a, cap * sizeof(*p));
@@ -186,6 +183,20 @@ named_add_tag(struct arena *a, struct named *n, struct str tag)
 	}
 	n->tags[n->n++] = tag;
 	return 0;
+}
+
+/* Sorted, and each only once. */
+static void
+named_settle(struct named *n)
+{
+	size_t kept = 0;
+
+	if (n->n > 0)
+		qsort(n->tags, n->n, sizeof(struct str), by_str);
+	for (size_t i = 0; i < n->n; i++)
+		if (kept == 0 || !str_eq(n->tags[kept - 1], n->tags[i]))
+			n->tags[kept++] = n->tags[i];
+	n->n = kept;
 }
 
 /* Names that differ in case share an index but are shown apart: a name is looked for among the last few. */
@@ -221,8 +232,7 @@ query_services(const struct fsm *f, const struct catalog_query *q, struct mp_w *
 	qsort(all, n, sizeof(*all), by_name);
 	mp_w_map(out, (uint32_t)n);
 	for (size_t i = 0; i < n; i++) {
-		if (all[i].n > 0)
-			qsort(all[i].tags, all[i].n, sizeof(struct str), by_str);
+		named_settle(&all[i]);
 		mp_w_str(out, all[i].name);
 		mp_w_array(out, (uint32_t)all[i].n);
 		for (size_t j = 0; j < all[i].n; j++)

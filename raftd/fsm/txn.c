@@ -189,7 +189,7 @@ is_delete(struct str verb)
 static int
 kv_run(struct txn *t, const struct txn_kv *op)
 {
-	if (op->key.len == 0 && !str_eqs(op->verb, "delete-tree") && !str_eqs(op->verb, "get-tree")) {
+	if (op->key.len == 0 && !str_eqs(op->verb, "delete-tree")) {
 		fail(t->ap->err, 500, "Must provide key");
 		return 0;
 	}
@@ -322,7 +322,9 @@ check_run(struct txn *t, const struct txn_check *op)
 
 	if (c.check_id.len == 0)
 		c.check_id = c.name;
-	if (!catalog_vet_node(t->ap->f, c.node, STR_NONE, t->ap->err))
+	if (catalog_vet_node(t->ap->f, c.node, STR_NONE, t->ap->err) && c.check_id.len == 0)
+		fail(t->ap->err, 500, "Must provide check ID or name");
+	if (FAILED(t->ap))
 		return 0;
 	was = check_find(t->ap->f, c.node, c.check_id);
 	index = was != NULL ? was->c.modify_index : 0;

@@ -53,6 +53,7 @@ test_register_errors(void **state)
 		{ "{'Node':'n1','Address':'a','ID':'11111111+2222-3333-4444-555555555555'}",
 		    "E500 Bad node ID: uuid is improperly formatted" },
 		{ "{'Node':'n1','Address':'a','Service':{'ID':'x'}}", "E500 Must provide service name with ID" },
+		{ "{'Node':'n1','Address':'a','Service':{}}", "E500 Must provide service name with ID" },
 		{ "{'Node':'n1','Address':'a','Service':{'Service':'x','Address':'0.0.0.0'}}", "E500 Invalid service address" },
 		{ "{'Node':'n1','Address':'a','Service':{'Service':'x','Address':'::'}}", "E500 Invalid service address" },
 	};
@@ -67,6 +68,7 @@ test_register_errors(void **state)
 	assert_string_equal(reg(w, "{'Node':'n1','Address':'a','Service':{'Service':'web'},'Check':{'CheckID':'c','ServiceID':'db'}}"),
 	    "E500 failed inserting check: Missing service registration on node 'n1'");
 	assert_string_equal(w->touched, "");
+	assert_string_equal(reg(w, "{'Node':'n1','Address':'a','Check':{'Status':'passing'}}"), "E500 Must provide check ID or name");
 	assert_string_equal(reg(w, "{'Node':'n1','Address':'a','Check':{'CheckID':'c','Node':'n2'}}"),
 	    "E500 check node 'n2' does not match node 'n1'");
 	EXPECT(w, OP_CATALOG_NODES, "{}", "[]", 1);
