@@ -320,6 +320,64 @@ json_from_mp(struct buf *out, struct mp_r *r, const char *indent)
 
 /* ---- JSON in */
 
+/* Behind the string that begins at p; *ret_nul: it holds an escaped NUL. The text is valid JSON. */
+static const char *
+pass_string(const char *p, const char *end, bool *ret_nul)
+{
+	*ret_nul = false;
+	for (p++; p < end && *p != '"'; p++) {
+		if (*p != '\\')
+			continue;
+		*ret_nul = *ret_nul || (end - p > 6 && memcmp(p, "\\u0000", 6) == 0);
+		p++;
+	}
+	return p < end ? p + 1 : end;
+}
+
+/* Behind the number that begins at p; *ret_fits: it is no integer beyond 64 bits. */
+static const char *
+pass_number(const char *p, const char *end, bool *ret_fits)
+{
+	bool negative = *p == '-', over = false;
+	uint64_t v = 0;
+
+	for (p += negative; p < end && *p >= '0' && *p <= '9'; p++)
+		over = over || __builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (uint64_t)(*p - '0'), &v);
+	*ret_fits = (p < end && (*p == '.' || *p == 'e' || *p == 'E')) || !(over || (negative && v > (uint64_t)INT64_MAX + 1));
+	while (p < end && *p != 0 && strchr(".eE+-0123456789", *p) != NULL)
+		p++;
+	return p;
+}
+
+/* json-c cuts names off at a NUL and bends integers until they fit: neither goes unseen. */
+static bool
+is_faithful(const char *text, size_t len, char *ret_err, size_t errlen)
+{
+	const char *p = text, *end = text + len;
+
+	while (p < end) {
+		const char *from = p;
+		bool nul = false, fits = true;
+
+		if (*p == '"') {
+			p = pass_string(p, end, &nul);
+			for (from = p; nul && from < end && strchr(" \t\r\n", *from) != NULL && *from != 0; from++)
+				;
+			nul = nul && from < end && *from == ':';
+		} else if (*p == '-' || (*p >= '0' && *p <= '9')) {
+			p = pass_number(p, end, &fits);
+		} else {
+			p++;
+		}
+		if (nul || !fits) {
+			(void)snprintf(ret_err, errlen, "%s at offset %zu", nul ? "a name holds a NUL" :
+			    "an integer beyond 64 bits", (size_t)(from - text));
+			return false;
+		}
+	}
+	return true;
+}
+
 struct json_object *
 json_parse(const char *text, size_t len, bool *ret_null, char *ret_err, size_t errlen)
 {
@@ -359,6 +417,10 @@ json_parse(const char *text, size_t len, bool *ret_null, char *ret_err, size_t e
 		at++;
 	if (at < len) {
 		(void)snprintf(ret_err, errlen, "unexpected characters behind the value at offset %zu", at);
+		json_object_put(j);
+		return NULL;
+	}
+	if (!is_faithful(text, len, ret_err, errlen)) {
 		json_object_put(j);
 		return NULL;
 	}

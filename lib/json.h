@@ -9,7 +9,10 @@
 
 #include "lib/mp.h"
 
-enum { JSON_DEPTH_MAX = 32 };
+enum {
+	JSON_DEPTH_MAX = 64,		/* nesting that is read and written */
+	JSON_RAW_DEPTH_MAX = 24,	/* of a value that is passed on as it came: whatever is wrapped round it, all can read it */
+};
 
 /* Append s as a JSON string, quoted and escaped as Go's encoder does (< > & and U+2028/9 as \u escapes, bad UTF-8 as \ufffd). */
 int MUST_CHECK json_add_string(struct buf *out, struct str s);
@@ -26,13 +29,14 @@ int MUST_CHECK json_add_base64(struct buf *out, struct str s);
  */
 int MUST_CHECK json_from_mp(struct buf *out, struct mp_r *r, const char *indent);
 
-/* Append a json-c value as msgpack (ints, doubles, strings, arrays, objects sorted by key). */
+/* Append a json-c value as msgpack (ints, doubles, strings, arrays, objects sorted by key); -ELIMIT below JSON_RAW_DEPTH_MAX. */
 int MUST_CHECK mp_from_json(struct mp_w *w, struct json_object *j);
 
 /*
  * Parse text whole, depth at most JSON_DEPTH_MAX. NULL with a sentence in
  * ret_err (where and what); the object is the caller's to put. A JSON null
- * gives *ret_null = true and NULL.
+ * gives *ret_null = true and NULL. What json-c would change without a word is
+ * refused: integers beyond 64 bits, and names with a NUL.
  */
 struct json_object *json_parse(const char *text, size_t len, bool *ret_null, char *ret_err, size_t errlen);
 

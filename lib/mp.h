@@ -16,7 +16,7 @@
 #include "lib/buf.h"
 #include "lib/str.h"
 
-enum { MP_DEPTH_MAX = 32 };	/* nesting that mp_skip() follows */
+enum { MP_DEPTH_MAX = 64 };	/* nesting that mp_skip() follows */
 
 /* ---- writing */
 struct mp_w {

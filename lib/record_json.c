@@ -50,7 +50,7 @@ get_str(struct in *in, struct json_object *j, struct str *ret)
 static int
 get_int(struct in *in, const struct field *f, struct json_object *j, int64_t *ret)
 {
-	if (!json_object_is_type(j, json_type_int))
+	if (!json_object_is_type(j, json_type_int) || json_object_get_uint64(j) > INT64_MAX)
 		return wrong(in, f, j, "int");
 	*ret = json_object_get_int64(j);
 	return 0;
@@ -66,18 +66,31 @@ get_uint(struct in *in, const struct field *f, struct json_object *j, uint64_t *
 }
 
 static int
+no_duration(struct in *in, const struct field *f, struct json_object *j)
+{
+	(void)snprintf(in->err, in->errlen, "%s: time: invalid duration \"%.100s\"", f->name, json_object_get_string(j));
+	return -EINVAL;
+}
+
+static int
 get_duration(struct in *in, const struct field *f, struct json_object *j, int64_t *ret)
 {
 	struct str s;
 
 	if (json_object_is_type(j, json_type_int)) {
 		int64_t v = json_object_get_int64(j);
+		bool seconds = (f->flags & FF_SECONDS) != 0 && v < 1000;
 
-		*ret = (f->flags & FF_SECONDS) != 0 && v < 1000 ? v * NS_PER_S : v;
+		if (json_object_get_uint64(j) > INT64_MAX || __builtin_mul_overflow(v, seconds ? NS_PER_S : 1, ret))
+			return no_duration(in, f, j);
 		return 0;
 	}
 	if (json_object_is_type(j, json_type_double)) {
-		*ret = (int64_t)json_object_get_double(j);
+		double v = json_object_get_double(j);
+
+		if (!(v > -0x1p63 && v < 0x1p63))
+			return no_duration(in, f, j);
+		*ret = (int64_t)v;
 		return 0;
 	}
 	if (!json_object_is_type(j, json_type_string))
@@ -87,11 +100,7 @@ get_duration(struct in *in, const struct field *f, struct json_object *j, int64_
 		*ret = 0;
 		return 0;
 	}
-	if (duration_parse(s, ret) < 0) {
-		(void)snprintf(in->err, in->errlen, "%s: time: invalid duration \"%.*s\"", f->name, STR_ARG(s));
-		return -EINVAL;
-	}
-	return 0;
+	return duration_parse(s, ret) < 0 ? no_duration(in, f, j) : 0;
 }
 
 static int
@@ -219,7 +228,7 @@ get_recmap(struct in *in, const struct field *f, struct json_object *j, struct r
 }
 
 static int
-get_raw(struct in *in, struct json_object *j, struct str *ret)
+get_raw(struct in *in, const struct field *f, struct json_object *j, struct str *ret)
 {
 	struct buf b = BUF_INIT(RAW_MAX);
 	struct mp_w w = mp_w_init(&b);
@@ -230,6 +239,10 @@ get_raw(struct in *in, struct json_object *j, struct str *ret)
 	if (p != NULL)
 		*ret = (struct str){ p, b.len };
 	buf_release(&b);
+	if (rc == -ELIMIT && w.err == 0) {
+		(void)snprintf(in->err, in->errlen, "field %s: nesting too deep", f->name);
+		return -EINVAL;
+	}
 	return p == NULL ? no_memory(in) : 0;
 }
 
@@ -271,7 +284,7 @@ get_member(struct in *in, const struct field *f, struct json_object *j, void *ob
 	case F_RECMAP:
 		return get_recmap(in, f, j, MEMBER(obj, f, struct recmap));
 	case F_RAW:
-		return get_raw(in, j, MEMBER(obj, f, struct str));
+		return get_raw(in, f, j, MEMBER(obj, f, struct str));
 	}
 	return -EINVAL;
 }
@@ -349,8 +362,8 @@ value_to_mp(struct mp_w *w, struct json_object *j, int depth)
 	size_t n;
 	int rc = 0;
 
-	if (depth > JSON_DEPTH_MAX)
-		return -EDECODE;
+	if (depth > JSON_RAW_DEPTH_MAX)
+		return -ELIMIT;
 	switch (json_object_get_type(j)) {
 	case json_type_null:
 		mp_w_nil(w);

@@ -97,9 +97,12 @@ as_json(const char *in, const char *indent)
 	if (j == NULL && !null)
 		return err[0] != 0 ? "refused" : "?";
 	buf_clear(&out);
-	assert_int_equal(mp_from_json(&w, j), 0);
-	r = mp_r_init(mp.data, mp.len);
-	assert_int_equal(json_from_mp(&out, &r, indent), 0);
+	if (mp_from_json(&w, j) == 0) {
+		r = mp_r_init(mp.data, mp.len);
+		assert_int_equal(json_from_mp(&out, &r, indent), 0);
+	} else {
+		assert_int_equal(buf_adds(&out, "too deep"), 0);
+	}
 	json_object_put(j);
 	buf_release(&mp);
 	return buf_cstr(&out);
@@ -116,7 +119,28 @@ json_comes_out_as_go_writes_it(void **state)
 	assert_string_equal(as_json("18446744073709551615", NULL), "18446744073709551615");
 	assert_string_equal(as_json("{\"a\":1} x", NULL), "refused");
 	assert_string_equal(as_json("{\"a\":", NULL), "refused");
-	assert_string_equal(as_json("[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]", NULL), "refused");
+	assert_string_equal(as_json("[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]", NULL), "too deep");
+}
+
+/* What json-c would change without a word. */
+static void
+json_is_not_bent(void **state)
+{
+	static const char *const refused[] = { "18446744073709551616", "-9223372036854775809", "[1,{\"a\":100000000000000000000}]",
+		"{\"a\\u0000b\":1}", "{\"a\":{\"\\u0000\" : 1}}", "{\"\\\\\\u0000\":1}" };
+	static const char *const taken[] = { "-9223372036854775808", "[\"18446744073709551616\"]", "{\"a\":\"b\\u0000:\"}",
+		"{\"a\\\\u0000\":1}" };
+	char deep[200];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(refused); i++)
+		assert_string_equal(as_json(refused[i], NULL), "refused");
+	for (size_t i = 0; i < ARRAY_LEN(taken); i++)
+		assert_string_equal(as_json(taken[i], NULL), taken[i]);
+	memset(deep, '[', 70);
+	memset(deep + 70, ']', 70);
+	deep[140] = 0;
+	assert_string_equal(as_json(deep, NULL), "refused");
 }
 
 static void
@@ -147,6 +171,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(round_trips), cmocka_unit_test(every_cut_is_an_error),
 		cmocka_unit_test(depth_and_counts_are_bounded), cmocka_unit_test(json_comes_out_as_go_writes_it),
+		cmocka_unit_test(json_is_not_bent),
 		cmocka_unit_test(base64_both_ways),
 	};
 
