@@ -27,8 +27,10 @@ send_line(struct subscriber *s, const char *text)
 	struct buf *b = rpc_event_begin(s->server, s->token);
 	struct mp_w w;
 
-	if (b == NULL)
+	if (b == NULL) {
+		s->missed++;
 		return;
+	}
 	w = mp_w_init(b);
 	record_encode(&rec_log_line, &line, RECORD_WHOLE, &w);
 	rpc_event_end(s->server, s->token, w.err == 0);

@@ -125,6 +125,7 @@ struct buf *rpc_reply_begin(struct rpc_server *s, struct rpc_token t);
 void rpc_reply_end(struct rpc_server *s, struct rpc_token t, bool ok);
 /* Not now: what was written since begin is forgotten, the request stays open. */
 void rpc_reply_drop(struct rpc_server *s, struct rpc_token t);
+/* NULL also while a reply is being written: an event cannot go into the middle of it. */
 struct buf *rpc_event_begin(struct rpc_server *s, struct rpc_token t);
 void rpc_event_end(struct rpc_server *s, struct rpc_token t, bool ok);
 

@@ -255,7 +255,7 @@ on_pause_over(uv_timer_t *t)
 {
 	struct rpc_server *s = t->data;
 
-	if (!s->draining)
+	if (!s->draining && s->nconns < RPC_CONNS_MAX)
 		set_accepting(s, true);
 }
 
@@ -401,7 +401,7 @@ end(struct rpc_server *s, struct rpc_token t, bool ok)
 
 	assert(c != NULL && c->id == t.conn);
 	s->begun_conn = NULL;
-	if (ok) {
+	if (ok && c->link.out.len - s->begun - FRAME_HEADER <= RPC_REPLY_MAX) {
 		link_frame_end(&c->link, s->begun);
 		return;
 	}
@@ -437,6 +437,9 @@ rpc_reply_drop(struct rpc_server *s, struct rpc_token t)
 struct buf *
 rpc_event_begin(struct rpc_server *s, struct rpc_token t)
 {
+	/* A line logged while a reply is being written cannot go into the middle of it. */
+	if (s->begun_conn != NULL)
+		return NULL;
 	return begin(s, t, FRAME_EVENT, 0);
 }
 
