@@ -274,7 +274,7 @@ conn_flush(struct defer *d)
 		buf_consume(&c->out, (size_t)n);
 	if (c->out.len == 0) {
 		buf_release(&c->out);
-		conn_settle(c);
+		conn_go_on(c);
 		return;
 	}
 	c->sending = c->out;
