@@ -188,6 +188,13 @@ out:
 
 /* ---- after a restart */
 
+/* Ids are kept as C strings. */
+static bool
+is_id(struct str id)
+{
+	return id.len > 0 && memchr(id.p, '\0', id.len) == NULL;
+}
+
 static void
 restore_service(void *arg, const void *obj)
 {
@@ -196,8 +203,8 @@ restore_service(void *arg, const void *obj)
 	struct service *s;
 	int rc;
 
-	if (p->service.id.len == 0 || p->service.service.len == 0) {
-		log_err("agent", "a persisted service has no name, skipping it");
+	if (!is_id(p->service.id) || p->service.service.len == 0) {
+		log_err("agent", "a persisted service has no proper name, skipping it");
 		return;
 	}
 	rc = local_put_service(&cd->local, &p->service, p->token, SOURCE_API, &s);
@@ -215,8 +222,10 @@ may_restore(struct checkd *cd, const struct persisted_check *p)
 	struct refusal why;
 	struct check_def def;
 
-	if (id.len == 0)
+	if (!is_id(id)) {
+		log_err("agent", "a persisted check has no proper id, skipping it");
 		return false;
+	}
 	if (local_check(&cd->local, id) != NULL) {
 		log_debug("agent", "check exists, not restoring from file: check=%.*s", STR_ARG(id));
 		persist_remove(&cd->persist, PERSIST_CHECKS, id);
