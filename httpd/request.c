@@ -189,6 +189,7 @@ method_of(const char *name)
 
 struct headers {
 	struct str token, authorization, namespace, encoding, length, transfer, expect;
+	bool ambiguous;		/* somebody else may see another length of the body than the library does */
 };
 
 static enum MHD_Result
@@ -213,9 +214,15 @@ on_header(void *cls, enum MHD_ValueKind kind, const char *name, const char *valu
 	(void)kind;
 	if (value == NULL)
 		return MHD_YES;
+	if (key.len > 0 && (key.p[key.len - 1] == ' ' || key.p[key.len - 1] == '\t'))
+		h->ambiguous = true;
 	for (size_t i = 0; i < ARRAY_LEN(known); i++)
 		if (key.len == known[i].len && str_eq_nocase(key, (struct str){ known[i].name, key.len })) {
-			*(struct str *)(void *)((char *)h + known[i].offset) = str_from(value);
+			struct str *to = (struct str *)(void *)((char *)h + known[i].offset);
+
+			if (to == &h->length && to->len > 0 && !str_eqs(*to, value))
+				h->ambiguous = true;
+			*to = str_from(value);
 			return MHD_YES;
 		}
 	if (str_eq_nocase(key, STR("accept")))
@@ -250,6 +257,22 @@ may_write(const struct request *r)
 		return true;
 	ci = MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	return ci != NULL && http_config_may_write(&r->h->cfg, ci->client_addr);
+}
+
+/*
+ * Whether the end of the body is beyond doubt (RFC 9112, section 6.3). If
+ * not, what follows the head may be anything: the answer ends the connection.
+ */
+static bool
+head_framing(struct request *r, struct headers *hd)
+{
+	if (hd->transfer.len > 0 && !str_eq_nocase(hd->transfer, STR("chunked"))) {
+		hd->ambiguous = true;
+		respond_text(r, 501, "Unsupported transfer encoding");
+	} else if (hd->ambiguous) {
+		respond_text(r, 400, "400 Bad Request: the length of the body is not clear");
+	}
+	return !hd->ambiguous;
 }
 
 /* Path and query; false when the request is answered already. */
@@ -378,10 +401,12 @@ head_body(struct request *r, const struct headers *hd)
 		r->body_max = (uint64_t)c->kv_max_value;
 	else if ((flags & RT_TXN) != 0)
 		r->body_max = (uint64_t)(c->txn_max_req > c->kv_max_value ? c->txn_max_req : c->kv_max_value);
-	if (hd->transfer.len > 0)
+	if (hd->ambiguous)
+		r->declared = UINT64_MAX - 1;
+	else if (hd->transfer.len > 0)
 		r->declared = UINT64_MAX;
-	else if (hd->length.len > 0 && parse_u64(hd->length, &r->declared) < 0)
-		r->declared = UINT64_MAX;
+	else if (hd->length.len > 0 && (parse_u64(hd->length, &r->declared) < 0 || r->declared == UINT64_MAX))
+		r->declared = UINT64_MAX - 1;
 }
 
 static void
@@ -403,7 +428,7 @@ request_head(struct request *r, const char *method, const char *version)
 	(void)snprintf(r->method_name, sizeof(r->method_name), "%s", method);
 	(void)MHD_get_connection_values(r->conn, MHD_HEADER_KIND, on_header, cls);
 	r->state = REQ_BODY;
-	if (head_target(r, version) && head_route(r))
+	if (head_framing(r, &hd) && head_target(r, version) && head_route(r))
 		(void)head_params(r, &hd);
 	head_view(r, &hd);
 	head_body(r, &hd);
