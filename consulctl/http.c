@@ -18,6 +18,7 @@ struct conn {
 	int fd;			/* -1: unused */
 	struct exchange *ex;	/* NULL: idle */
 	bool connecting;
+	bool reused;		/* it carried an exchange before this one */
 	unsigned next_address;	/* what to try when this one refuses */
 	struct buf out;
 	size_t sent;
@@ -172,6 +173,16 @@ dial_unix(struct http *h, struct conn *c)
 		fail_dial(c, "unix", h->address, -c->fd);
 }
 
+static void
+dial(struct http *h, struct conn *c)
+{
+	c->next_address = 0;
+	if (h->is_unix)
+		dial_unix(h, c);
+	else
+		dial_tcp(h, c);
+}
+
 /* Is an idle connection still one? The peer closes those that it is tired of. */
 static bool
 conn_alive(const struct conn *c)
@@ -242,13 +253,9 @@ http_begin(struct transport *t, struct exchange *ex)
 		return;
 	}
 	c->ex = ex;
-	if (c->fd >= 0)
-		return;
-	c->next_address = 0;
-	if (h->is_unix)
-		dial_unix(h, c);
-	else
-		dial_tcp(h, c);
+	c->reused = c->fd >= 0;
+	if (!c->reused)
+		dial(h, c);
 }
 
 /* ---- an exchange under way */
@@ -261,9 +268,31 @@ sink(void *arg, const void *p, size_t n)
 	return exchange_body(c->ex, c->reply.status, p, n);
 }
 
-static void
-conn_fail(struct conn *c, int rc)
+/*
+ * The peer may have become tired of an idle connection in the moment in which
+ * it was used again. What it cannot have acted upon is sent once more.
+ */
+static bool
+conn_again(struct http *h, struct conn *c, int rc)
 {
+	bool gone = rc == -ECLOSED || rc == -ECONNRESET || rc == -EPIPE;
+	bool silent = c->reply.state == REPLY_STATUS && c->reply.line.len == 0;
+
+	if (!c->reused || !gone || !silent || (strcmp(c->ex->method, "GET") != 0 && c->sent > 0))
+		return false;
+	close(c->fd);
+	c->fd = -1;
+	c->reused = false;
+	c->sent = 0;
+	dial(h, c);
+	return true;
+}
+
+static void
+conn_fail(struct http *h, struct conn *c, int rc)
+{
+	if (conn_again(h, c, rc))
+		return;
 	if (rc == -ECLOSED)
 		exchange_fail(c->ex, rc, "%s", c->reply.head_done ? "unexpected EOF" : "EOF");
 	else if (rc == -EDECODE)
@@ -314,21 +343,21 @@ conn_connected(struct http *h, struct conn *c)
 }
 
 static void
-conn_write(struct conn *c)
+conn_write(struct http *h, struct conn *c)
 {
 	ssize_t n = send(c->fd, c->out.data + c->sent, c->out.len - c->sent, MSG_NOSIGNAL);
 
 	if (n >= 0)
 		c->sent += (size_t)n;
-	else if (errno == EPIPE || errno == ECONNRESET)
+	else if ((errno == EPIPE || errno == ECONNRESET) && c->sent > 0)
 		/* The peer refuses the rest; it may have said why. */
 		c->sent = c->out.len;
 	else if (errno != EAGAIN && errno != EINTR)
-		conn_fail(c, -errno);
+		conn_fail(h, c, -errno);
 }
 
 static void
-conn_read(struct conn *c)
+conn_read(struct http *h, struct conn *c)
 {
 	char chunk[READ_SIZE];
 	ssize_t n = recv(c->fd, chunk, sizeof(chunk), 0);
@@ -337,13 +366,13 @@ conn_read(struct conn *c)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n < 0)
-		rc = errno == ECONNRESET ? reply_end(&c->reply) : -errno;
+		rc = -errno;
 	else if (n == 0)
 		rc = reply_end(&c->reply);
 	else
 		rc = reply_feed(&c->reply, chunk, (size_t)n, sink, c);
 	if (rc < 0)
-		conn_fail(c, rc);
+		conn_fail(h, c, rc);
 	else if (rc > 0)
 		conn_finish(c);
 }
@@ -357,9 +386,9 @@ conn_event(struct http *h, struct conn *c, short events)
 		return;
 	}
 	if ((events & POLLOUT) && c->sent < c->out.len)
-		conn_write(c);
-	if (c->ex != NULL && (events & (POLLIN | POLLERR | POLLHUP)))
-		conn_read(c);
+		conn_write(h, c);
+	if (c->ex != NULL && !c->connecting && (events & (POLLIN | POLLERR | POLLHUP)))
+		conn_read(h, c);
 }
 
 static bool

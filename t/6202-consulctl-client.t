@@ -12,7 +12,10 @@ use Test::More;
 my $dir = File::Temp->newdir;
 my $kv = '[{"LockIndex":0,"Key":"a","Flags":0,"Value":"b25l","CreateIndex":1,"ModifyIndex":1}]';
 my $chunked = join '', map { sprintf "%x;ext=1\r\n%s\r\n", length, $_ } $kv =~ /(.{1,7})/g;
+my $asked = 0;	# on this connection, which the fake serves by a process of its own
 my %answers = (
+	'GET /v1/agent/self' => sub { $asked++; return '{"Config":{"NodeName":"n"}}' },
+	'GET /v1/kv/tired' => sub { return $asked++ ? { raw => '' } : $kv },
 	'GET /v1/kv/a' => $kv,
 	'GET /gateway/v1/kv/a' => $kv,
 	'GET /v1/kv/chunked' => { raw => "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${chunked}0\r\nX-Trailer: 1\r\n\r\n" },
@@ -112,6 +115,10 @@ for my $case ([ short => 'unexpected EOF' ], [ nothing => 'EOF' ], [ garbage => 
 is_deeply(\@got, [1, '', "Error! Failed writing data: Unexpected response code: 413 (too large)\n"], 'a refusal before all was sent');
 @got = ctl({ addr => $a->addr }, qw(catalog datacenters));
 is_deeply(\@got, [0, "dc1\n", ''], 'catalog datacenters');
+
+@got = ctl({ addr => $a->addr }, qw(watch -type=key -key=tired));
+is($got[0], 0, 'an idle connection that is closed when it is used again is made anew');
+like($got[1], qr/"Value": "b25l"/, 'and the question asked again');
 
 # Output
 my $job = ctl_start({ addr => $a->addr, out => '/dev/full' }, qw(kv get a));
