@@ -67,6 +67,7 @@ struct peer_link {
 	uint64_t connects;	/* how often a connection was made */
 };
 
+struct conns;
 struct server;
 struct park;
 struct request;
@@ -79,6 +80,7 @@ struct httpd {
 	struct peer_link peers[PEERS];
 	struct write_stamps stamps;
 	struct server *server;
+	struct conns *conns;
 	struct park *park;
 	struct gzip *gzip;
 	struct monitors *monitors;

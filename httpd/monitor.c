@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#include "httpd/hangup.h"
 #include "httpd/respond.h"
 #include "httpd/routes.h"
 #include "httpd/server.h"
@@ -27,7 +26,6 @@ struct monitor {
 	struct log_query query;
 	struct source sources[PEERS];
 	struct buf out;
-	struct hangup hangup;
 	bool suspended, ended;
 };
 
@@ -36,7 +34,6 @@ struct monitors {
 	struct monitor *list;
 	unsigned n;
 	uv_timer_t *flush;
-	struct hangups *hangups;
 };
 
 /* ---- lines in */
@@ -102,7 +99,7 @@ resume(struct monitor *m)
 	if (!m->suspended)
 		return;
 	m->suspended = false;
-	MHD_resume_connection(m->r->conn);
+	MHD_resume_connection(m->r->mhd);
 	server_kick(m->all->h);
 }
 
@@ -132,7 +129,7 @@ read_lines(void *cls, uint64_t pos, char *buf, size_t max)
 	}
 	if (m->ended)
 		return MHD_CONTENT_READER_END_OF_STREAM;
-	MHD_suspend_connection(m->r->conn);
+	MHD_suspend_connection(m->r->mhd);
 	m->suspended = true;
 	return 0;
 }
@@ -140,15 +137,15 @@ read_lines(void *cls, uint64_t pos, char *buf, size_t max)
 static void
 end(struct monitor *m)
 {
-	hangup_unwatch(m->all->hangups, &m->hangup);
 	m->ended = true;
 	resume(m);
 }
 
-static void
-on_hangup(struct hangup *hu)
+void
+monitor_hangup(struct request *r)
 {
-	end((struct monitor *)(void *)((char *)hu - offsetof(struct monitor, hangup)));
+	if (r->monitor != NULL)
+		end(r->monitor);
 }
 
 /* ---- a stream's life */
@@ -157,7 +154,6 @@ static struct monitor *
 monitor_new(struct request *r, const struct log_query *q)
 {
 	struct monitors *ms = r->h->monitors;
-	const union MHD_ConnectionInfo *ci = MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
 	struct monitor *m = calloc(1, sizeof(*m));
 
 	if (m == NULL)
@@ -165,12 +161,7 @@ monitor_new(struct request *r, const struct log_query *q)
 	m->all = ms;
 	m->r = r;
 	m->query = *q;
-	m->hangup.cb = on_hangup;
 	buf_init(&m->out, BUFFER_MAX);
-	if (ci == NULL || hangup_watch(ms->hangups, &m->hangup, ci->connect_fd) < 0) {
-		free(m);
-		return NULL;
-	}
 	m->next = ms->list;
 	m->prev = &ms->list;
 	if (m->next != NULL)
@@ -193,7 +184,6 @@ monitor_leave(struct request *r)
 	for (int i = 0; i < PEERS; i++)
 		if (m->sources[i].call != 0)
 			rpc_cancel(m->all->h->peers[i].client, m->sources[i].call);
-	hangup_unwatch(m->all->hangups, &m->hangup);
 	*m->prev = m->next;
 	if (m->next != NULL)
 		m->next->prev = m->prev;
@@ -242,10 +232,7 @@ monitors_new(struct httpd *h)
 		return NULL;
 	ms->h = h;
 	ms->flush = malloc(sizeof(*ms->flush));
-	ms->hangups = hangups_new(&h->d->loop);
-	if (ms->flush == NULL || ms->hangups == NULL) {
-		free(ms->flush);
-		hangups_free(ms->hangups);
+	if (ms->flush == NULL) {
 		free(ms);
 		return NULL;
 	}
@@ -273,6 +260,5 @@ monitors_free(struct monitors *ms)
 	if (ms == NULL)
 		return;
 	uv_close((uv_handle_t *)ms->flush, free_handle);
-	hangups_free(ms->hangups);
 	free(ms);
 }

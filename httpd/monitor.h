@@ -18,4 +18,7 @@ void monitors_end_all(struct monitors *ms);
 /* The request of a stream is over; nothing when it is none. */
 void monitor_leave(struct request *r);
 
+/* Its client has gone; nothing when it is no stream. */
+void monitor_hangup(struct request *r);
+
 #endif

@@ -4,7 +4,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-#include "httpd/hangup.h"
+#include "httpd/conns.h"
 #include "httpd/respond.h"
 #include "httpd/upstream.h"
 #include "lib/duration.h"
@@ -19,7 +19,6 @@ struct waiter {
 	struct request *r;
 	uint64_t deadline_ms;
 	size_t at;			/* in the heap */
-	struct hangup hangup;
 };
 
 /* One question upstream. */
@@ -41,7 +40,6 @@ struct park {
 	struct waiter **heap;		/* earliest first */
 	size_t n, cap;
 	uv_timer_t *timer;
-	struct hangups *hangups;
 };
 
 /* ---- the heap */
@@ -163,7 +161,6 @@ waiter_remove(struct park *p, struct waiter *w)
 	if (w->next != NULL)
 		w->next->prev = w->prev;
 	heap_remove(p, w);
-	hangup_unwatch(p->hangups, &w->hangup);
 	r->waiter = NULL;
 	free(w);
 	return r;
@@ -274,13 +271,12 @@ on_timer(uv_timer_t *t)
 	timer_set(p);
 }
 
-static void
-on_hangup(struct hangup *hu)
+void
+park_hangup(struct request *r)
 {
-	struct waiter *w = (struct waiter *)(void *)((char *)hu - offsetof(struct waiter, hangup));
-	struct request *r = w->r;
-
-	waiter_leave(r->h->park, w);
+	if (r->waiter == NULL)
+		return;
+	waiter_leave(r->h->park, r->waiter);
 	r->state = REQ_GONE;
 	request_wake(r);
 }
@@ -335,20 +331,13 @@ static int
 waiter_add(struct park *p, struct group *g, struct request *r)
 {
 	struct waiter *w = calloc(1, sizeof(*w));
-	const union MHD_ConnectionInfo *ci = MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
 
 	if (w == NULL)
 		return -ENOMEM;
 	w->group = g;
 	w->r = r;
 	w->deadline_ms = uv_now(&p->h->d->loop.uv) + wait_ms(r);
-	w->hangup.cb = on_hangup;
-	if (ci == NULL || hangup_watch(p->hangups, &w->hangup, ci->connect_fd) < 0) {
-		free(w);
-		return -ENOMEM;
-	}
 	if (heap_add(p, w) < 0) {
-		hangup_unwatch(p->hangups, &w->hangup);
 		free(w);
 		return -ENOMEM;
 	}
@@ -370,6 +359,10 @@ park_join(struct request *r)
 	struct group *g = NULL;
 	uint64_t hash;
 
+	if (r->conn->gone) {
+		r->state = REQ_GONE;
+		return;
+	}
 	if (p->n >= HTTP_BLOCKING_MAX) {
 		respond_text(r, 500, "too many blocking queries");
 		return;
@@ -399,7 +392,7 @@ void
 park_end_all(struct park *p)
 {
 	while (p->n > 0)
-		on_hangup(&p->heap[0]->hangup);
+		park_hangup(p->heap[0]->r);
 }
 
 /* ---- life */
@@ -413,10 +406,7 @@ park_new(struct httpd *h)
 		return NULL;
 	p->h = h;
 	p->timer = malloc(sizeof(*p->timer));
-	p->hangups = hangups_new(&h->d->loop);
-	if (p->timer == NULL || p->hangups == NULL) {
-		free(p->timer);
-		hangups_free(p->hangups);
+	if (p->timer == NULL) {
 		free(p);
 		return NULL;
 	}
@@ -440,7 +430,6 @@ park_free(struct park *p)
 		waiter_leave(p, p->heap[0]);
 	free(p->heap);
 	uv_close((uv_handle_t *)p->timer, free_handle);
-	hangups_free(p->hangups);
 	free(p);
 }
 

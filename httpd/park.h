@@ -6,8 +6,8 @@
  * the same way, one rendered answer.
  *
  * Invariant: a request with a waiter is in REQ_WAIT, its waiter is in exactly
- * one group and in the timer heap, and its socket is watched. The last waiter
- * to leave takes the question back.
+ * one group and in the timer heap. The last waiter to leave takes
+ * the question back.
  */
 #ifndef HTTPD_PARK_H
 #define HTTPD_PARK_H
@@ -22,6 +22,9 @@ void park_join(struct request *r);
 
 /* Nothing when the request does not wait. */
 void park_leave(struct request *r);
+
+/* Its client has gone: end the wait, if it is one, and the connection. */
+void park_hangup(struct request *r);
 
 /* End every wait: the clients are disconnected. */
 void park_end_all(struct park *p);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "httpd/conns.h"
 #include "httpd/gather.h"
 #include "httpd/gzip.h"
 #include "httpd/monitor.h"
@@ -109,7 +110,7 @@ request_wake(struct request *r)
 	count_spinning(r, false);
 	if (r->suspended) {
 		r->suspended = false;
-		MHD_resume_connection(r->conn);
+		MHD_resume_connection(r->mhd);
 	}
 	server_kick(r->h);
 }
@@ -136,7 +137,7 @@ wait_on(struct request *r)
 		return;
 	}
 	count_spinning(r, false);
-	MHD_suspend_connection(r->conn);
+	MHD_suspend_connection(r->mhd);
 	r->suspended = true;
 }
 
@@ -163,7 +164,9 @@ request_log_uri(void *cls, const char *uri, struct MHD_Connection *conn)
 
 	if (r == NULL)
 		return NULL;
-	r->conn = conn;
+	r->mhd = conn;
+	r->conn = conn_of(conn);
+	r->conn->r = r;
 	r->started_ns = clock_ns();
 	r->uri_at = uri;
 	if (buf_adds(&r->uri, uri) < 0)
@@ -255,7 +258,7 @@ may_write(const struct request *r)
 
 	if (r->method == M_GET || r->h->cfg.nwrite_from == 0)
 		return true;
-	ci = MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	ci = MHD_get_connection_info(r->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	return ci != NULL && http_config_may_write(&r->h->cfg, ci->client_addr);
 }
 
@@ -426,7 +429,7 @@ request_head(struct request *r, const char *method, const char *version)
 
 	r->method = method_of(method);
 	(void)snprintf(r->method_name, sizeof(r->method_name), "%s", method);
-	(void)MHD_get_connection_values(r->conn, MHD_HEADER_KIND, on_header, cls);
+	(void)MHD_get_connection_values(r->mhd, MHD_HEADER_KIND, on_header, cls);
 	r->state = REQ_BODY;
 	if (head_framing(r, &hd) && head_target(r, version) && head_route(r))
 		(void)head_params(r, &hd);
@@ -510,7 +513,7 @@ request_log(const struct request *r, uint64_t ns)
 
 	if (!log_enabled(LOG_DEBUG) || r->path.p == NULL)
 		return;
-	ci = MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	ci = MHD_get_connection_info(r->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	if (ci != NULL && ci->client_addr != NULL &&
 	    (ci->client_addr->sa_family == AF_INET || ci->client_addr->sa_family == AF_INET6)) {
 		union sock_addr a = { .ss = { 0 } };
@@ -535,6 +538,7 @@ request_completed(void *cls, struct MHD_Connection *conn, void **con_cls, enum M
 	if (r == NULL)
 		return;
 	*con_cls = NULL;
+	conn_idle(h->conns, r->conn);
 	ns = clock_ns() - r->started_ns;
 	count_spinning(r, false);
 	request_forget(r);

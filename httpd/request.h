@@ -70,6 +70,7 @@ struct view {
 /* Turn a reply's payload into an answer; -EDECODE when it cannot be read, -ENOMEM, -ELIMIT. */
 typedef int render_fn(const struct view *v, struct str payload, struct reply *ret);
 
+struct conn;
 struct shared_reply;
 struct waiter;
 struct gather;
@@ -78,7 +79,8 @@ struct monitor;
 struct request {
 	struct httpd *h;
 	struct request *next;		/* spare list */
-	struct MHD_Connection *conn;
+	struct conn *conn;
+	struct MHD_Connection *mhd;
 	enum req_state state;
 	bool suspended, counted;	/* counted: in httpd.spinning */
 	uint64_t started_ns;

@@ -385,12 +385,12 @@ respond_queue(struct request *r)
 
 	if (r->shared != NULL) {
 		r->reply.status = r->shared->reply.status;
-		ok = MHD_queue_response(r->conn, (unsigned)r->shared->reply.status, r->shared->mhd);
+		ok = MHD_queue_response(r->mhd, (unsigned)r->shared->reply.status, r->shared->mhd);
 	} else {
 		m = response_make(r->h, &r->view, &r->reply);
 		if (m == NULL)
 			return MHD_NO;
-		ok = MHD_queue_response(r->conn, (unsigned)r->reply.status, m);
+		ok = MHD_queue_response(r->mhd, (unsigned)r->reply.status, m);
 		MHD_destroy_response(m);
 	}
 	r->state = REQ_SENT;

@@ -7,6 +7,7 @@
  */
 #include "httpd/server.h"
 
+#include <malloc.h>
 #include <microhttpd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,11 +17,12 @@
 #include <unistd.h>
 
 #include "httpd/clients.h"
+#include "httpd/conns.h"
 #include "httpd/request.h"
 #include "httpd/socket_mode.h"
 #include "lib/sock.h"
 
-enum { ACCEPT_BATCH = 64, PAUSE_MS = 100, NUDGE_MS = 1, RUN_ROUNDS = 4 };
+enum { ACCEPT_BATCH = 64, PAUSE_MS = 100, NUDGE_MS = 1, RUN_ROUNDS = 4, IDLE_MS = 500 };
 
 struct server {
 	struct httpd *h;
@@ -30,9 +32,10 @@ struct server {
 	size_t nlisteners;
 	uv_timer_t *pause;	/* no descriptors: accept again later */
 	uv_timer_t *nudge;	/* the library has more to do than its descriptor tells */
+	uv_timer_t *idle;	/* nobody is connected: give memory back */
 	struct defer run;
 	struct clients *clients;
-	struct client *adding;	/* whose connection the library is being given */
+	struct conn *adding;	/* the connection that the library is being given */
 	unsigned conns;
 };
 
@@ -78,6 +81,7 @@ run(struct defer *d)
 	struct server *s = (struct server *)(void *)((char *)d - offsetof(struct server, run));
 	struct httpd *h = s->h;
 	MHD_UNSIGNED_LONG_LONG timeout = 0;
+	bool unread;
 
 	for (int i = 0; i < RUN_ROUNDS; i++) {
 		h->queued = 0;
@@ -85,10 +89,12 @@ run(struct defer *d)
 		if (h->queued == 0)
 			break;
 	}
+	unread = conns_reap(h->conns);
 	if (h->queued > 0)
 		server_kick(h);
-	else if (MHD_get_timeout(s->mhd, &timeout) == MHD_YES && timeout == 0 && !uv_is_active((uv_handle_t *)s->nudge))
-		(void)uv_timer_start(s->nudge, on_nudge, h->spinning > 0 ? NUDGE_MS : 0, 0);
+	else if ((unread || (MHD_get_timeout(s->mhd, &timeout) == MHD_YES && timeout == 0)) &&
+	    !uv_is_active((uv_handle_t *)s->nudge))
+		(void)uv_timer_start(s->nudge, on_nudge, unread || h->spinning > 0 ? NUDGE_MS : 0, 0);
 }
 
 static void
@@ -122,6 +128,26 @@ leave_escapes(void *cls, struct MHD_Connection *conn, char *text)
 }
 
 static void
+on_idle(uv_timer_t *t)
+{
+	struct server *s = t->data;
+
+	if (s->conns > 0)
+		return;
+	requests_release(s->h);
+	(void)malloc_trim(0);
+}
+
+static void
+connection_free(struct server *s, struct conn *c)
+{
+	if (c == NULL)
+		return;
+	client_closed(s->clients, c->client);
+	conn_free(c);
+}
+
+static void
 on_connection(void *cls, struct MHD_Connection *conn, void **ctx, enum MHD_ConnectionNotificationCode code)
 {
 	struct server *s = cls;
@@ -132,8 +158,9 @@ on_connection(void *cls, struct MHD_Connection *conn, void **ctx, enum MHD_Conne
 		s->adding = NULL;
 		s->conns++;
 	} else {
-		client_closed(s->clients, *ctx);
-		s->conns--;
+		connection_free(s, *ctx);
+		if (--s->conns == 0)
+			(void)uv_timer_start(s->idle, on_idle, IDLE_MS, 0);
 	}
 }
 
@@ -158,16 +185,17 @@ static void
 serve(struct server *s, int fd, const union sock_addr *from, socklen_t len)
 {
 	int64_t max = s->h->cfg.conns_per_client;
+	struct client *k = client_opened(s->clients, &from->sa, max > 0 ? (unsigned)max : 0);
 
-	s->adding = client_opened(s->clients, &from->sa, max > 0 ? (unsigned)max : 0);
-	if (s->adding == NULL || s->conns >= HTTP_CONNS_MAX) {
-		client_closed(s->clients, s->adding);
+	s->adding = k != NULL && s->conns < HTTP_CONNS_MAX ? conn_new(s->h->conns, k, fd) : NULL;
+	if (s->adding == NULL) {
+		client_closed(s->clients, k);
 		refuse(fd);
 		return;
 	}
 	/* The library closes fd when it cannot take it. Whom it was told of is its own to give back. */
 	(void)MHD_add_connection(s->mhd, fd, &from->sa, len);
-	client_closed(s->clients, s->adding);
+	connection_free(s, s->adding);
 	s->adding = NULL;
 }
 
@@ -366,9 +394,12 @@ server_start(struct httpd *h)
 	(void)signal(SIGPIPE, SIG_IGN);
 	raise_descriptors();
 	s->clients = clients_new();
-	rc = s->clients == NULL ? -ENOMEM : timer_new(s, &s->pause);
+	h->conns = conns_new(h);
+	rc = s->clients == NULL || h->conns == NULL ? -ENOMEM : timer_new(s, &s->pause);
 	if (rc == 0)
 		rc = timer_new(s, &s->nudge);
+	if (rc == 0)
+		rc = timer_new(s, &s->idle);
 	if (rc == 0) {
 		s->mhd = library_start(s);
 		rc = s->mhd == NULL ? -ENOMEM : library_watch(s);
@@ -414,7 +445,10 @@ server_stop(struct httpd *h)
 	loop_undefer(&h->d->loop, DEFER_WORK, &s->run);
 	close_handle(s->pause);
 	close_handle(s->nudge);
+	close_handle(s->idle);
 	clients_free(s->clients);
+	conns_free(h->conns);
+	h->conns = NULL;
 	free(s);
 	h->server = NULL;
 }

@@ -78,6 +78,22 @@ for my $round (1 .. 5) {
 	is scalar(grep { ($_->reply // {})->{body} eq 'x' } @c[25 .. 49]), 25, "clients that leave early harm nobody ($round)";
 }
 
+# ---- half-closed and broken-off requests: what is complete is answered, nothing is left behind
+my $get = "GET /v1/kv/a?raw HTTP/1.1\r\nHost: x\r\n\r\n";
+my $c = Raw->new($n);
+$c->send($get x 3);
+shutdown $c->{s}, 1;
+is join('', map { $c->reply->{body} } 1 .. 3), 'xxx', 'a client that closes its half gets its answers';
+ok $c->closed, 'and then the end';
+for my $part (substr($get, 0, 20), "PUT /v1/kv/b HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n" . 'z' x 50000,
+    "GET /v1/kv/a HTTP/1.1\r\nHost: x\r\n\r\nGET /v1/kv/", "PUT /v1/txn HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n[") {
+	my @broken = map { Raw->new($n) } 1 .. 10;
+	$_->ask('GET', '/v1/kv/a') for @broken;
+	$_->send($part) && shutdown $_->{s}, 1 for @broken;
+	is scalar(grep { $_->closed(5) } @broken), 10, 'a broken-off request ends its connection';
+}
+ok $n->wait_for(sub { $n->get_json('/v1/agent/self')->{Stats}{httpd}{http_connections} <= 2 }), 'no connection is left';
+
 $n->stop;
 unlike $n->log_text . $n->err_text, qr/Sanitizer|runtime error|work still open/, 'a clean end';
 done_testing;
