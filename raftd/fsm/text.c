@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/duration.h"
+#include "lib/utf8.h"
 #include "raftd/fsm/state.h"
 
 void
@@ -26,38 +27,22 @@ fail_context(struct fsm_error *err, const char *context)
 	memcpy(err->text, text, sizeof(text));
 }
 
-/* The length of the valid UTF-8 sequence at p, 0 when there is none. */
 static size_t
-utf8_len(const unsigned char *p, size_t left)
-{
-	size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : (p[0] & 0xf0) == 0xe0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
-
-	if (n == 0 || n > left)
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] >= 0xa0) || (p[0] == 0xf0 && p[1] < 0x90) ||
-	    (p[0] == 0xf4 && p[1] >= 0x90))
-		return 0;
-	return n;
-}
-
-static size_t
-quote_one(char *out, const unsigned char *p, size_t left, size_t *ret_used)
+quote_one(char *out, const char *p, size_t left, size_t *ret_used)
 {
 	static const char named[] = "\aa\bb\ff\nn\rr\tt\vv\"\"\\\\";
-	size_t n = utf8_len(p, left);
+	unsigned char c = (unsigned char)p[0];
+	size_t n = utf8_length(p, left);
 
 	*ret_used = n > 0 ? n : 1;
 	for (size_t i = 0; i + 1 < sizeof(named) && n == 1; i += 2)
-		if ((char)p[0] == named[i]) {
+		if (p[0] == named[i]) {
 			out[0] = '\\';
 			out[1] = named[i + 1];
 			return 2;
 		}
-	if (n == 0 || p[0] < 0x20 || p[0] == 0x7f)
-		return (size_t)snprintf(out, 5, "\\x%02x", p[0]);
+	if (n == 0 || c < 0x20 || c == 0x7f)
+		return (size_t)snprintf(out, 5, "\\x%02x", c);
 	memcpy(out, p, n);
 	return n;
 }
@@ -72,7 +57,7 @@ go_quote(struct arena *a, struct str s)
 		return "\"?\"";
 	out[n++] = '"';
 	for (size_t i = 0; i < s.len; i += used)
-		n += quote_one(out + n, (const unsigned char *)s.p + i, s.len - i, &used);
+		n += quote_one(out + n, s.p + i, s.len - i, &used);
 	out[n++] = '"';
 	out[n] = 0;
 	return out;
