@@ -424,6 +424,20 @@ set_limits(struct http_run *r)
 	return rc;
 }
 
+/* Other roots of trust than the system's, where Go's programs look for them too. */
+static CURLcode
+set_roots(struct http_run *r)
+{
+	const char *file = getenv("SSL_CERT_FILE"), *dir = getenv("SSL_CERT_DIR");
+	CURLcode rc = CURLE_OK;
+
+	if (file != NULL && file[0] != '\0')
+		rc = curl.easy_setopt(r->easy, CURLOPT_CAINFO, file);
+	if (rc == CURLE_OK && dir != NULL && dir[0] != '\0')
+		rc = curl.easy_setopt(r->easy, CURLOPT_CAPATH, dir);
+	return rc;
+}
+
 static CURLcode
 set_callbacks(struct http_run *r)
 {
@@ -469,6 +483,8 @@ http_start(struct check *c)
 		rc = set_callbacks(r);
 	if (rc == CURLE_OK)
 		rc = set_limits(r);
+	if (rc == CURLE_OK)
+		rc = set_roots(r);
 	if (rc == CURLE_OK)
 		rc = set_request(r);
 	if (rc == CURLE_OK && curl.multi_add_handle(c->cd->http->multi, r->easy) != CURLM_OK)
