@@ -183,7 +183,8 @@ void rpc_client_free(struct rpc_client *c);	/* open calls are dropped without a 
 /*
  * Ask. body is an encoded request body (op_request_encode), copied. timeout_ms
  * bounds the wait, reconnecting included. Returns the request's id, or 0 when
- * nothing was sent (too many open requests or no memory; cb is not called).
+ * nothing was sent (too many open requests, a body above the operation's
+ * limit, or no memory; cb is not called).
  */
 uint32_t rpc_call(struct rpc_client *c, uint16_t op, const void *body, size_t len, unsigned flags, uint32_t timeout_ms,
     rpc_answer_cb *cb, void *arg);

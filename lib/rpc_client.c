@@ -328,7 +328,13 @@ call_start(struct rpc_client *c, struct call *k, uint16_t op, unsigned flags, ui
     void *arg)
 {
 	uint32_t id = k->id;
+	const struct op_info *info = op_info(op);
 
+	/* The server would close the connection, and everybody's calls with it. */
+	if (info != NULL && k->body.len > info->body_max) {
+		call_release(c, k);
+		return 0;
+	}
 	k->op = op;
 	k->flags = flags;
 	k->cb = cb;
