@@ -355,9 +355,11 @@ void
 park_join(struct request *r)
 {
 	struct park *p = r->h->park;
-	struct buf key = BUF_INIT(HTTP_BODY_MAX);
+	const struct op_info *info = op_info(r->op);
+	struct buf key = BUF_INIT(info->body_max);
 	struct group *g = NULL;
 	uint64_t hash;
+	int rc;
 
 	if (r->conn->gone) {
 		r->state = REQ_GONE;
@@ -367,13 +369,18 @@ park_join(struct request *r)
 		respond_text(r, 500, "too many blocking queries");
 		return;
 	}
-	if (op_request_encode(r->op, &r->opts, r->record, &key) == 0) {
+	rc = op_request_encode(r->op, &r->opts, r->record, &key);
+	if (rc == 0) {
 		hash = hash_of(r->op, &key);
 		g = group_find(p, r->op, &key, hash);
 		if (g == NULL)
 			g = group_new(p, r->op, &key, hash);
 	}
 	buf_release(&key);
+	if (rc == -ELIMIT) {
+		respond_text(r, 413, "Request is too large, max size: %u bytes", info->body_max);
+		return;
+	}
 	if (g == NULL || waiter_add(p, g, r) < 0) {
 		if (g != NULL && g->waiters == NULL)
 			group_free(g);

@@ -92,6 +92,21 @@ on_answer(void *arg, const struct rpc_answer *a)
 	r->done(r, a);
 }
 
+/* A call that was refused: the request is larger than its operation allows, or there are too many. */
+static void
+not_sent(struct request *r, const struct op_info *info, const void *record)
+{
+	struct buf b = BUF_INIT(info->body_max);
+	int rc = op_request_encode(info->number, &r->opts, record, &b);
+
+	buf_release(&b);
+	stamp_done(r);
+	if (rc == -ELIMIT)
+		respond_text(r, 413, "Request is too large, max size: %u bytes", info->body_max);
+	else
+		respond_text(r, 500, "too many requests are waiting for %s", op_server_name(info->server));
+}
+
 static void
 call(struct request *r, uint16_t op, const void *record, unsigned flags, upstream_done *done)
 {
@@ -106,10 +121,8 @@ call(struct request *r, uint16_t op, const void *record, unsigned flags, upstrea
 		if (h->peers[i].client == r->peer)
 			r->call_connects = h->peers[i].connects;
 	r->call = rpc_call_record(r->peer, op, &r->opts, record, flags, deadline_ms(h, info), on_answer, r);
-	if (r->call == 0) {
-		stamp_done(r);
-		respond_text(r, 500, "too many requests are waiting for %s", op_server_name(info->server));
-	}
+	if (r->call == 0)
+		not_sent(r, info, record);
 }
 
 /* ---- reads */

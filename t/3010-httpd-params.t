@@ -69,6 +69,16 @@ is ask('GET', '/v1/kv/a', { 'Authorization' => 'Bearer s3cret-three' })->{status
 ok $n->wait_log(qr/agent\.http: Request finished: method=GET url=\/v1\/kv\/a from=[\d.]+:\d+ status=200 latency=/), 'requests are logged';
 unlike $n->log_text, qr/s3cret/, 'without tokens';
 
+# ---- what is too large for the daemon that would answer does not reach it
+my $big = 't' x 9000;
+for (['GET', '/v1/status/leader', { 'X-Consul-Token' => $big }], ['GET', '/v1/session/list?index=1', { 'X-Consul-Token' => $big }],
+    ['PUT', "/v1/session/renew/$big"], ['PUT', '/v1/session/create', {}, '{"Name":"' . 'x' x 100000 . '"}'],
+    ['GET', '/v1/kv/a?index=1', { 'X-Consul-Token' => 'small' }]) {
+	my $x = ask(@$_);
+	is $x->{status}, $_->[1] =~ /kv/ ? 200 : 413, "$_->[0] " . substr $_->[1], 0, 40;
+}
+unlike $n->log_text, qr/closing connection|malformed/, 'no daemon closes a connection for it';
+
 # ---- what the config says about HTTP
 is ask('GET', '/v1/kv/a')->{headers}{'X-Site'}, 'here', 'response_headers';
 is ask('GET', '/nothing')->{headers}{'X-Site'}, 'here', 'on every answer';
