@@ -133,7 +133,10 @@ static int
 reload(struct daemon *d, struct json_object *next, struct buf *msg)
 {
 	static const char *const fixed[] = { "data_dir", "datacenter", "node_name", "node_id", "advertise_addr" };
+	struct raftd *r = d->ctx;
 
+	if (r->engine.store != NULL)
+		store_set_trailing(r->engine.store, (uint64_t)cfg_int(next, "raft_trailing_logs", 10240));
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
 		if (strcmp(cfg_str(d->config, fixed[i], ""), cfg_str(next, fixed[i], "")) != 0) {
 			int rc = buf_addf(msg, "%s%s", msg->len > 0 ? ", " : "", fixed[i]);

@@ -57,6 +57,18 @@ for my $round (1 .. 4) {
 my (undef, $info) = $d->ask('daemon.info');
 cmp_ok($info->{store}{entries}, '<', 20, 'a restart writes nothing but its own entries');
 
+# ---- large values
+my $large = join '', map { chr 32 + $_ % 90 } 1 .. 512 * 1024;
+for my $i (1 .. 12) {
+	my ($meta, $ok) = $d->ask('kv.apply', { Op => 'set', DirEnt => { Key => "large/$i", Value => "$i $large" } });
+	$ok or fail("large value $i");
+}
+$d->stop('KILL');
+$d->spawn;
+$d->connect;
+my (undef, $list) = $d->ask('kv.list', { Key => 'large/' });
+is(scalar(grep { $_->{Value} eq substr($_->{Key}, 6) . " $large" } @$list), 12, 'values of 512 KiB survive');
+
 # ---- a retry across the crash
 my $stamp = { Origin => 'p' x 16, Seq => 1, Floor => 1 };
 my $cas = { Op => 'cas', DirEnt => { Key => 'once', Value => 'x', ModifyIndex => 0 } };

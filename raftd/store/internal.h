@@ -127,6 +127,7 @@ struct store {
 	uint64_t servers_index;		/* 0: none queued */
 	struct changes *changes, **changes_tail;
 	size_t changes_bytes;
+	uint64_t trailing;
 	struct answers answers;
 	struct store_stats stats;
 };

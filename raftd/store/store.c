@@ -74,6 +74,7 @@ init(struct store *s, struct loop *l, const struct store_config *c)
 	s->batches_tail = &s->batches;
 	s->changes_tail = &s->changes;
 	s->want = 1;
+	s->trailing = c->trailing;
 	buf_init(&s->start.servers, 1 * MiB);
 	buf_init(&s->servers, 1 * MiB);
 	buf_init(&s->servers_in, 1 * MiB);
@@ -217,6 +218,14 @@ mono_ns(void)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void
+store_set_trailing(struct store *s, uint64_t entries)
+{
+	pthread_mutex_lock(&s->mutex);
+	s->trailing = entries;
+	pthread_mutex_unlock(&s->mutex);
 }
 
 void

@@ -82,6 +82,9 @@ int MUST_CHECK store_load(struct store *s, const struct store_loader *ld, char r
 /* Start the thread. -errno. */
 int MUST_CHECK store_run(struct store *s);
 
+/* From the next checkpoint on. */
+void store_set_trailing(struct store *s, uint64_t entries);
+
 /* Put term and vote on disk, before every batch queued after this. */
 void store_state(struct store *s, uint64_t term, uint64_t vote);
 

@@ -274,6 +274,19 @@ do_append(struct store *s, struct work *w)
 	return true;
 }
 
+/* There was a checkpoint: what is far enough behind the image may go. */
+static void
+plan_compaction(struct store *s)
+{
+	uint64_t trailing;
+
+	pthread_mutex_lock(&s->mutex);
+	trailing = s->trailing;
+	pthread_mutex_unlock(&s->mutex);
+	if (s->image_applied > trailing)
+		s->compact_upto = s->image_applied - trailing;
+}
+
 static bool
 checkpoint(struct store *s, uint64_t bytes)
 {
@@ -286,11 +299,10 @@ checkpoint(struct store *s, uint64_t bytes)
 	}
 	if (!made)
 		return true;
-	if (s->image_applied > s->config.trailing)
-		s->compact_upto = s->image_applied - s->config.trailing;
 	pthread_mutex_lock(&s->mutex);
 	s->stats.checkpoints++;
 	pthread_mutex_unlock(&s->mutex);
+	plan_compaction(s);
 	return true;
 }
 
@@ -375,9 +387,8 @@ store_thread(void *arg)
 	bool go = true;
 
 	check_space(s);
-	/* Recovery ended with a checkpoint; what it leaves behind may go. */
-	if (s->image_applied > s->start.base + s->config.trailing)
-		s->compact_upto = s->image_applied - s->config.trailing;
+	/* Recovery ended with a checkpoint. */
+	plan_compaction(s);
 	while (go) {
 		next_work(s, &w);
 		switch (w.kind) {
