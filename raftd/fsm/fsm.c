@@ -229,8 +229,13 @@ apply_once(struct fsm *f, uint64_t index, const struct fsm_entry *e, struct buf 
 		rc = attempt(&ap, e);
 	if (rc == 0)
 		rc = change_commit(f, sink);
-	if (rc == 0 && !done && e->kind == FSM_ENTRY_OP)
-		rc = origin_record(f, &q, (struct str){ (const char *)result->data + start, result->len - start }, err, sink);
+	if (rc == 0 && !done && e->kind == FSM_ENTRY_OP) {
+		struct str payload = STR_NONE;
+
+		if (result->len > start)
+			payload = (struct str){ (const char *)result->data + start, result->len - start };
+		rc = origin_record(f, &q, payload, err, sink);
+	}
 	return rc;
 }
 
