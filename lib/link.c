@@ -14,6 +14,13 @@ enum {
 
 static void on_poll(uv_poll_t *p, int status, int events);
 
+/* Whether our answers must be taken first. */
+static bool
+backed_up(const struct link *k)
+{
+	return k->ops->backs_off && link_queued(k) > RPC_OUT_HIGH;
+}
+
 static void
 set_events(struct link *k)
 {
@@ -21,7 +28,7 @@ set_events(struct link *k)
 
 	if (k->poll == NULL)
 		return;
-	if (!k->connecting && link_queued(k) <= RPC_OUT_HIGH)
+	if (!k->connecting && !backed_up(k))
 		want |= UV_READABLE;
 	if (k->connecting || (link_queued(k) > 0 && !k->flush.queued))
 		want |= UV_WRITABLE;
@@ -73,33 +80,14 @@ write_out(struct link *k)
 	}
 }
 
-static void
-on_flush(struct defer *d)
-{
-	struct link *k = (struct link *)(void *)((char *)d - offsetof(struct link, flush));
-
-	if (k->poll == NULL)
-		return;
-	if (k->failed == 0 && !k->connecting)
-		write_out(k);
-	if (k->failed != 0) {
-		int rc = k->failed;
-
-		loop_undefer(k->loop, DEFER_FLUSH, &k->flush);
-		k->ops->closed(k, rc);
-		return;
-	}
-	set_events(k);
-}
-
-/* Hands over every whole frame. Returns false when the link was closed meanwhile. */
+/* Hands over every whole frame, as long as answers flow. Returns false when the link was closed meanwhile. */
 static bool
 parse_in(struct link *k)
 {
 	bool gone = false;
 
 	k->gone = &gone;
-	while (k->failed == 0 && k->in.len - k->in_at >= FRAME_HEADER) {
+	while (k->failed == 0 && !backed_up(k) && k->in.len - k->in_at >= FRAME_HEADER) {
 		const uint8_t *p = k->in.data + k->in_at;
 		struct frame f;
 		int64_t max;
@@ -133,6 +121,28 @@ parse_in(struct link *k)
 }
 
 static void
+on_flush(struct defer *d)
+{
+	struct link *k = (struct link *)(void *)((char *)d - offsetof(struct link, flush));
+
+	if (k->poll == NULL)
+		return;
+	if (k->failed == 0 && !k->connecting)
+		write_out(k);
+	/* What was read before the output backed up. */
+	if (k->failed == 0 && k->in.len > 0 && !parse_in(k))
+		return;
+	if (k->failed != 0) {
+		int rc = k->failed;
+
+		loop_undefer(k->loop, DEFER_FLUSH, &k->flush);
+		k->ops->closed(k, rc);
+		return;
+	}
+	set_events(k);
+}
+
+static void
 read_in(struct link *k)
 {
 	for (int i = 0; i < LINK_TURNS_READS && k->failed == 0; i++) {
@@ -156,7 +166,7 @@ read_in(struct link *k)
 		k->in.len += (size_t)n;
 		if (!parse_in(k))
 			return;
-		if ((size_t)n < room || link_queued(k) > RPC_OUT_HIGH)
+		if ((size_t)n < room || backed_up(k))
 			return;
 	}
 }

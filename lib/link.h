@@ -3,7 +3,9 @@
  * and an output buffer. Shared by rpc_server.c and rpc_client.c.
  *
  * Output is collected during a turn and written once at its end. While more
- * than RPC_OUT_HIGH bytes wait, the socket is not read.
+ * than RPC_OUT_HIGH bytes wait, an end that backs off neither reads nor takes
+ * up what it has read. Only the serving end does: if both did, each could
+ * wait for the other for ever.
  */
 #ifndef LIB_LINK_H
 #define LIB_LINK_H
@@ -19,6 +21,7 @@ struct link_ops {
 	int (*frame)(struct link *k, const struct frame *f, const uint8_t *body);
 	/* The connection has ended (rc: why): release or reconnect. Called once, from the loop, never from link_send(). */
 	void (*closed)(struct link *k, int rc);
+	bool backs_off;
 };
 
 struct link {

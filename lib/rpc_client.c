@@ -228,7 +228,7 @@ on_closed(struct link *l, int rc)
 		retry_later(c);
 }
 
-static const struct link_ops client_ops = { body_max, on_frame, on_closed };
+static const struct link_ops client_ops = { body_max, on_frame, on_closed, false };
 
 static void
 connect_now(struct rpc_client *c)

@@ -196,7 +196,7 @@ on_frame(struct link *k, const struct frame *f, const uint8_t *body)
 	}
 }
 
-static const struct link_ops server_ops = { body_max, on_frame, on_closed };
+static const struct link_ops server_ops = { body_max, on_frame, on_closed, true };
 
 /* ---- accepting */
 
