@@ -70,7 +70,7 @@ for my $how (qw(INT TERM KILL)) {
 	my %pids = $n->pids;
 	my $t0 = time;
 	$n->signal($how);
-	ok $n->wait_for(sub { !$n->running && !grep { kill 0, $_ } values %pids }, 10), "$how ends every daemon";
+	ok $n->wait_for(sub { !$n->running && !Node::alive(values %pids) }, 10), "$how ends every daemon";
 	cmp_ok time - $t0, '<', $ENV{TEST_TIMEOUT} // 2, 'within 2 s';
 	for my $p (values %{$n->{ports}}) {
 		my $s = IO::Socket::INET->new(LocalAddr => $n->{ip}, LocalPort => $p, Listen => 1, ReuseAddr => 1);
