@@ -34,14 +34,46 @@ put_check(struct checkd *cd, const struct check_def *def, const struct node_serv
 	rc = local_put_check(&cd->local, &rec, def, source, status, STR(""), &c);
 	if (rc == 0 && !same)
 		rc = schedule_attach(c);
-	if (rc < 0)
-		goto out;
-	if (source == SOURCE_API)
-		rc = persist_check(&cd->persist, &rec, def);
-	else
+	if (rc == 0 && source == SOURCE_FILE)
 		persist_remove(&cd->persist, PERSIST_CHECKS, def->check_id);
 out:
 	arena_release(&a);
+	return rc;
+}
+
+static int
+save_check(struct checkd *cd, const struct check_def *def, const struct node_service *service)
+{
+	struct arena a = ARENA_INIT(RECORD_ARENA_MAX);
+	struct health_check rec;
+	int rc;
+
+	rc = definition_health_check(def, service, str_from(checkd_node(cd)), &a, &rec);
+	if (rc == 0)
+		rc = persist_check(&cd->persist, &rec, def);
+	arena_release(&a);
+	return rc;
+}
+
+/*
+ * Save before anything else is done, so that what cannot be kept is not
+ * begun. The service's file comes last: a check without its service is
+ * dropped at the next start, should we not get that far.
+ */
+static int
+save_service(struct checkd *cd, const struct service_def *def, const struct node_service *rec)
+{
+	const struct check_def *v = def->checks.v;
+	size_t done = 0;
+	int rc = 0;
+
+	for (; rc == 0 && done < def->checks.n; done++)
+		rc = save_check(cd, &v[done], rec);
+	if (rc == 0)
+		rc = persist_service(&cd->persist, rec, def->token);
+	for (size_t i = 0; rc < 0 && i < done; i++)
+		if (local_check(&cd->local, v[i].check_id) == NULL)
+			persist_remove(&cd->persist, PERSIST_CHECKS, v[i].check_id);
 	return rc;
 }
 
@@ -79,10 +111,11 @@ register_service(struct checkd *cd, const struct service_def *def, enum source s
 	int rc;
 
 	definition_node_service(def, &rec);
+	rc = source == SOURCE_API ? save_service(cd, def, &rec) : 0;
+	if (rc < 0)
+		return rc;
 	rc = local_put_service(&cd->local, &rec, def->token, source, &s);
-	if (rc == 0 && source == SOURCE_API)
-		rc = persist_service(&cd->persist, &rec, def->token);
-	else if (rc == 0)
+	if (rc == 0 && source == SOURCE_FILE)
 		persist_remove(&cd->persist, PERSIST_SERVICES, def->id);
 	for (size_t i = 0; rc == 0 && i < def->checks.n; i++)
 		rc = put_check(cd, &v[i], &rec, source);
@@ -96,9 +129,11 @@ int
 register_check(struct checkd *cd, const struct check_def *def, enum source source)
 {
 	struct service *s = def->service_id.len > 0 ? local_service(&cd->local, def->service_id) : NULL;
-	int rc;
+	const struct node_service *rec = s != NULL ? s->rec : NULL;
+	int rc = source == SOURCE_API ? save_check(cd, def, rec) : 0;
 
-	rc = put_check(cd, def, s != NULL ? s->rec : NULL, source);
+	if (rc == 0)
+		rc = put_check(cd, def, rec, source);
 	checkd_changed(cd);
 	return rc;
 }
@@ -153,8 +188,8 @@ begin_maintenance(struct checkd *cd, const struct service *s, struct str id, str
 		rec.notes = s != NULL ?
 		    STR("Maintenance mode is enabled for this service, but no reason was provided. This is a default message.") :
 		    STR("Maintenance mode is enabled for this node, but no reason was provided. This is a default message.");
-	rc = local_put_check(&cd->local, &rec, NULL, SOURCE_API, CHECK_CRITICAL, STR(""), &c);
-	return rc < 0 ? rc : persist_check(&cd->persist, &rec, NULL);
+	rc = persist_check(&cd->persist, &rec, NULL);
+	return rc < 0 ? rc : local_put_check(&cd->local, &rec, NULL, SOURCE_API, CHECK_CRITICAL, STR(""), &c);
 }
 
 int

@@ -11,8 +11,8 @@
  * Add or replace a completed definition (definition.h) and its checks. Of
  * the checks the service had, those that are the same go on as they were,
  * and those that the definition lacks stay, unless replace_checks (all go)
- * or the source is a file (its earlier checks go). -ENOMEM, -ELIMIT, -errno of
- * the data directory; then parts of it may be in place.
+ * or the source is a file (its earlier checks go). -errno of the data directory:
+ * nothing has changed; -ENOMEM, -ELIMIT: parts of it may be in place.
  */
 int MUST_CHECK register_service(struct checkd *cd, const struct service_def *def, enum source source, bool replace_checks);
 
