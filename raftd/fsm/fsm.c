@@ -323,6 +323,9 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 		if (session_vet(f, &q.session, ret_err) && session_vet_links(f, &q.session, ret_err))
 			rc = name_session(&q.session, random, out, ret_request);
 		break;
+	case OP_SESSION_DESTROY:
+		(void)session_vet_id(f, q.id.id, ret_err);
+		break;
 	case OP_CATALOG_REGISTER:
 		(void)catalog_vet_register(f, &q.reg, ret_err);
 		break;

@@ -251,17 +251,24 @@ session_end(struct apply *ap, struct session_item *s)
 	return rc == 0 ? kv_session_ended(ap, &s->s) : rc;
 }
 
+bool
+session_vet_id(const struct fsm *f, struct str id, struct fsm_error *err)
+{
+	const char *why = uuid_index_complaint(f->arena, id);
+
+	if (id.len == 0)
+		fail(err, 500, "Must provide ID");
+	else if (why != NULL)
+		fail(err, 500, "apply failed: failed session lookup: index error: %s", why);
+	return err->code == 0;
+}
+
 int
 session_destroy(struct apply *ap, struct str id)
 {
-	const char *why = uuid_index_complaint(ap->f->arena, id);
 	struct session_item *s;
 
-	if (id.len == 0)
-		fail(ap->err, 500, "Must provide ID");
-	else if (why != NULL)
-		fail(ap->err, 500, "apply failed: failed session lookup: index error: %s", why);
-	if (FAILED(ap))
+	if (!session_vet_id(ap->f, id, ap->err))
 		return 0;
 	mp_w_bool(ap->w, true);
 	s = session_find(ap->f, id);

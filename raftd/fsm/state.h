@@ -275,6 +275,8 @@ struct session_item *session_find(const struct fsm *f, struct str id);
 /* The arguments alone, then what the state must hold: the error is said. */
 bool session_vet(const struct fsm *f, const struct session_create *req, struct fsm_error *err);
 bool session_vet_links(const struct fsm *f, const struct session_create *req, struct fsm_error *err);
+/* The ID of a session to be ended is one. */
+bool session_vet_id(const struct fsm *f, struct str id, struct fsm_error *err);
 int MUST_CHECK session_load(struct fsm *f, struct str key, struct str value);
 void session_query(const struct fsm *f, uint16_t op, const struct id_request *q, struct mp_w *out, uint64_t *idx,
     struct watch_set *watch, struct fsm_error *err);

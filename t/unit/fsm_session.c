@@ -123,6 +123,9 @@ test_destroy(void **state)
 
 	(void)state;
 	assert_string_equal(apply(w, OP_SESSION_DESTROY, "{'ID':'" SID(1) "'}"), "true");
+	assert_string_equal(check_first(w, OP_SESSION_DESTROY, "{'ID':''}"), "E500 Must provide ID");
+	assert_string_equal(check_first(w, OP_SESSION_DESTROY, "{'ID':'x'}"),
+	    "E500 apply failed: failed session lookup: index error: UUID must be 36 characters");
 	node(w, "n1");
 	session(w, SID(1), "");
 	kv_op(w, "lock", "b", "'Value':'eA==','Session':'" SID(1) "'");
