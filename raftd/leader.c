@@ -203,30 +203,52 @@ on_tick(uv_timer_t *t)
 }
 
 static int
+grow_renewals(struct leader *l)
+{
+	size_t cap = l->renew_cap != 0 ? l->renew_cap * 2 : 16;
+	struct str *v;
+
+	if (l->nrenew < l->renew_cap)
+		return 0;
+	if (l->nrenew >= RENEWALS_MAX)
+		return -ELIMIT;
+	v = realloc(l->renew, cap * sizeof(*v));
+	if (v == NULL)
+		return -ENOMEM;
+	l->renew = v;
+	l->renew_cap = cap;
+	return 0;
+}
+
+/* Kept in order, so that a session that is renewed twice is found. */
+static int
 add_renewal(struct raftd *r, struct str id)
 {
 	struct leader *l = &r->leader;
-	struct str *v;
+	size_t lo = 0, hi = l->nrenew;
 	char *copy;
+	int rc;
 
-	for (size_t i = 0; i < l->nrenew; i++)
-		if (str_eq(l->renew[i], id))
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		int c = str_cmp(l->renew[mid], id);
+
+		if (c == 0)
 			return 0;
-	if (l->nrenew == l->renew_cap) {
-		size_t cap = l->renew_cap != 0 ? l->renew_cap * 2 : 16;
-
-		if (l->nrenew >= RENEWALS_MAX)
-			return -ELIMIT;
-		v = realloc(l->renew, cap * sizeof(*v));
-		if (v == NULL)
-			return -ENOMEM;
-		l->renew = v;
-		l->renew_cap = cap;
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
 	}
+	rc = grow_renewals(l);
+	if (rc < 0)
+		return rc;
 	copy = arena_strdup(&l->renewals, id);
 	if (copy == NULL)
 		return -ENOMEM;
-	l->renew[l->nrenew++] = (struct str){ copy, id.len };
+	memmove(l->renew + lo + 1, l->renew + lo, (l->nrenew - lo) * sizeof(*l->renew));
+	l->renew[lo] = (struct str){ copy, id.len };
+	l->nrenew++;
 	plan_tick(r);
 	return 0;
 }
