@@ -87,7 +87,7 @@ struct httpd {
 	struct request *spare;		/* for reuse */
 	unsigned nspare, nrequests;	/* spare ones; open ones */
 	unsigned spinning;		/* open ones that wait without being suspended */
-	unsigned queued;		/* responses handed to the library since its last run */
+	unsigned moved;			/* answers handed to the library, and pieces of bodies taken, in its last run */
 	uint64_t started_ms;
 };
 

@@ -453,6 +453,7 @@ request_head(struct request *r, const char *method, const char *version)
 static bool
 request_body(struct request *r, const char *data, size_t len)
 {
+	r->h->moved++;
 	if (r->state == REQ_BODY && (r->body.len + len > r->body_max || buf_add(&r->body, data, len) < 0)) {
 		too_large(r, r->body.len + len);
 		r->state = REQ_DRAIN;

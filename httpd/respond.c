@@ -394,6 +394,6 @@ respond_queue(struct request *r)
 		MHD_destroy_response(m);
 	}
 	r->state = REQ_SENT;
-	r->h->queued++;
+	r->h->moved++;
 	return ok;
 }

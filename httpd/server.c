@@ -22,7 +22,7 @@
 #include "httpd/socket_mode.h"
 #include "lib/sock.h"
 
-enum { ACCEPT_BATCH = 64, PAUSE_MS = 100, NUDGE_MS = 1, RUN_ROUNDS = 4, IDLE_MS = 500 };
+enum { ACCEPT_BATCH = 64, PAUSE_MS = 100, NUDGE_MIN_MS = 2, NUDGE_MAX_MS = 16, RUN_ROUNDS = 4, IDLE_MS = 500 };
 
 struct server {
 	struct httpd *h;
@@ -33,6 +33,7 @@ struct server {
 	uv_timer_t *pause;	/* no descriptors: accept again later */
 	uv_timer_t *nudge;	/* the library has more to do than its descriptor tells */
 	uv_timer_t *idle;	/* nobody is connected: give memory back */
+	unsigned nudge_ms;	/* after how long, doubled while nothing comes from the sockets */
 	struct defer run;
 	struct clients *clients;
 	struct conn *adding;	/* the connection that the library is being given */
@@ -66,6 +67,7 @@ on_nudge(uv_timer_t *t)
 {
 	struct server *s = t->data;
 
+	s->nudge_ms = s->nudge_ms * 2 > NUDGE_MAX_MS ? NUDGE_MAX_MS : s->nudge_ms * 2;
 	server_kick(s->h);
 }
 
@@ -73,7 +75,8 @@ on_nudge(uv_timer_t *t)
  * An answer handed over is sent by the run after. Data may also wait in a
  * socket that was not read empty: the edge-triggered descriptor is silent
  * then, and only the library's timeout tells. While requests wait unsuspended
- * it always says "now"; then once a millisecond is often enough.
+ * it always says "now"; then a look every few milliseconds is enough, since
+ * whatever moved in this run makes for another one.
  */
 static void
 run(struct defer *d)
@@ -81,20 +84,20 @@ run(struct defer *d)
 	struct server *s = (struct server *)(void *)((char *)d - offsetof(struct server, run));
 	struct httpd *h = s->h;
 	MHD_UNSIGNED_LONG_LONG timeout = 0;
-	bool unread;
+	bool unread, now;
 
 	for (int i = 0; i < RUN_ROUNDS; i++) {
-		h->queued = 0;
+		h->moved = 0;
 		(void)MHD_run(s->mhd);
-		if (h->queued == 0)
+		if (h->moved == 0)
 			break;
 	}
 	unread = conns_reap(h->conns);
-	if (h->queued > 0)
+	now = MHD_get_timeout(s->mhd, &timeout) == MHD_YES && timeout == 0;
+	if (h->moved > 0)
 		server_kick(h);
-	else if ((unread || (MHD_get_timeout(s->mhd, &timeout) == MHD_YES && timeout == 0)) &&
-	    !uv_is_active((uv_handle_t *)s->nudge))
-		(void)uv_timer_start(s->nudge, on_nudge, unread || h->spinning > 0 ? NUDGE_MS : 0, 0);
+	else if ((unread || now) && !uv_is_active((uv_handle_t *)s->nudge))
+		(void)uv_timer_start(s->nudge, on_nudge, now && h->spinning == 0 ? 0 : s->nudge_ms, 0);
 }
 
 static void
@@ -104,6 +107,7 @@ on_epoll(uv_poll_t *p, int status, int events)
 
 	(void)status;
 	(void)events;
+	s->nudge_ms = NUDGE_MIN_MS;
 	server_kick(s->h);
 }
 
@@ -391,6 +395,7 @@ server_start(struct httpd *h)
 	h->server = s;
 	s->h = h;
 	s->run.cb = run;
+	s->nudge_ms = NUDGE_MIN_MS;
 	(void)signal(SIGPIPE, SIG_IGN);
 	raise_descriptors();
 	s->clients = clients_new();
