@@ -6,7 +6,7 @@
 bool
 catalog_vet_node(const struct fsm *f, struct str name, struct str id, struct fsm_error *err)
 {
-	const char *why = id.len > 0 ? uuid_complaint(f->arena, id) : NULL;
+	const char *why = id.len > 0 ? uuid_complaint(f, id) : NULL;
 
 	if (name.len == 0)
 		fail(err, 500, "Must provide node");
@@ -101,8 +101,8 @@ register_check(struct apply *ap, const struct register_request *req, const struc
 	if (c.node.len == 0)
 		c.node = req->node;
 	if (!str_eq_nocase(c.node, req->node)) {
-		fail(ap->err, 500, "check node %s does not match node %s", go_quote(ap->f->arena, c.node),
-		    go_quote(ap->f->arena, req->node));
+		fail(ap->err, 500, "check node %s does not match node %s", go_quote(ap->f, c.node),
+		    go_quote(ap->f, req->node));
 		return 0;
 	}
 	rc = check_ensure(ap, &c);
@@ -110,7 +110,7 @@ register_check(struct apply *ap, const struct register_request *req, const struc
 		char text[FSM_TEXT_MAX];
 
 		memcpy(text, ap->err->text, sizeof(text));
-		fail(ap->err, 500, "failed inserting check: %.512s on node %s", text, go_quote(ap->f->arena, c.node));
+		fail(ap->err, 500, "failed inserting check: %.512s on node %s", text, go_quote(ap->f, c.node));
 	}
 	return rc;
 }

@@ -72,13 +72,13 @@ static struct check_item *
 check_new(const struct fsm *f, struct str node_key, const struct health_check *c)
 {
 	struct check_item in = { .c = *c, .node = node_key };
-	struct str name = lower(f->arena, c->service_name), id = lower(f->arena, c->check_id);
+	struct str name = lower(f, c->service_name), id = lower(f, c->check_id);
 
 	if (name.p == NULL || id.p == NULL)
 		return NULL;
-	in.key = join(f->arena, node_key, id, STR_NONE);
+	in.key = join(f, node_key, id, STR_NONE);
 	if (c->service_id.len > 0)
-		in.name_key = join(f->arena, name, node_key, id);
+		in.name_key = join(f, name, node_key, id);
 	if (in.key.p == NULL || (c->service_id.len > 0 && in.name_key.p == NULL))
 		return NULL;
 	return record_dup(&rec_check_item, &in);
@@ -87,7 +87,7 @@ check_new(const struct fsm *f, struct str node_key, const struct health_check *c
 struct check_item *
 check_find(const struct fsm *f, struct str node, struct str id)
 {
-	struct str key = join_lower(f->arena, node, id);
+	struct str key = join_lower(f, node, id);
 
 	return key.p != NULL ? tree_get(&f->checks, key) : NULL;
 }
@@ -104,7 +104,7 @@ check_load(struct fsm *f, struct str key, struct str value)
 	rc = record_decode(&rec_health_check, &r, &c, f->arena);
 	if (rc < 0)
 		return rc;
-	node_key = lower(f->arena, c.node);
+	node_key = lower(f, c.node);
 	item = mp_r_done(&r) ? check_new(f, node_key, &c) : NULL;
 	if (item == NULL)
 		return mp_r_done(&r) ? -ENOMEM : -EDECODE;
@@ -125,7 +125,7 @@ bump(struct apply *ap, const struct check_item *c)
 
 	if (c->c.service_id.len == 0)
 		return service_bump_node(ap, c->node);
-	name = lower(ap->f->arena, c->c.service_name);
+	name = lower(ap->f, c->c.service_name);
 	return name.p != NULL ? service_bump(ap, name) : -ENOMEM;
 }
 

@@ -73,7 +73,7 @@ const struct table_ops delay_ops = { FSM_LOCK_DELAY, delay_primary, delay_swap, 
 static struct delay_item *
 delay_new(const struct fsm *f, struct str key, int64_t until)
 {
-	struct delay_item d = { .until = until, .key = key, .due_key = join_u64(f->arena, (uint64_t)until, key) };
+	struct delay_item d = { .until = until, .key = key, .due_key = join_u64(f, (uint64_t)until, key) };
 
 	return d.due_key.p != NULL ? record_dup(&rec_delay_item, &d) : NULL;
 }

@@ -38,17 +38,24 @@ fsm_new(const struct fsm_config *c)
 	f->config = *c;
 	f->datacenter = strdup(c->datacenter != NULL ? c->datacenter : "dc1");
 	f->config.datacenter = f->datacenter;
-	f->arena = malloc(sizeof(*f->arena));
-	f->enc = malloc(sizeof(*f->enc));
-	if (f->arena != NULL)
-		arena_init(f->arena, SIZE_MAX / 4);
-	if (f->enc != NULL)
-		buf_init(f->enc, FSM_ENTRY_MAX);
-	if (f->datacenter == NULL || f->arena == NULL || f->enc == NULL) {
+	f->scratch = calloc(1, sizeof(*f->scratch));
+	if (f->datacenter == NULL || f->scratch == NULL) {
 		fsm_free(f);
 		return NULL;
 	}
+	f->arena = &f->scratch->arena;
+	f->enc = &f->scratch->enc;
+	arena_init(f->arena, SIZE_MAX / 4);
+	buf_init(f->enc, FSM_ENTRY_MAX);
 	return f;
+}
+
+/* A new call begins: what the last one gave out is gone. */
+static void
+scratch_clear(const struct fsm *f)
+{
+	arena_reset(f->arena);
+	f->scratch->starved = false;
 }
 
 void
@@ -58,12 +65,11 @@ fsm_free(struct fsm *f)
 		return;
 	change_release(f);
 	origin_release(f);
-	if (f->arena != NULL)
+	if (f->scratch != NULL) {
 		arena_release(f->arena);
-	if (f->enc != NULL)
 		buf_release(f->enc);
-	free(f->arena);
-	free(f->enc);
+	}
+	free(f->scratch);
 	free(f->datacenter);
 	free(f);
 }
@@ -189,7 +195,7 @@ attempt(struct apply *ap, const struct fsm_entry *e)
 	int rc = dispatch(ap, e), undone;
 
 	if (rc == 0)
-		rc = ap->w->err;
+		rc = ap->f->scratch->starved ? -ENOMEM : ap->w->err;
 	if (rc == 0 && !FAILED(ap))
 		return 0;
 	ap->w->out->len = start;
@@ -249,7 +255,7 @@ fsm_apply(struct fsm *f, uint64_t index, const struct fsm_entry *e, struct buf *
 
 	assert(index > f->applied);
 	ret_err->code = 0;
-	arena_reset(f->arena);
+	scratch_clear(f);
 	if (sink == NULL)
 		sink = &nobody;
 	if (e->time > f->time)
@@ -306,7 +312,7 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 	(void)now;	/* lock delays are no errors: the entry answers false */
 	ret_err->code = 0;
 	*ret_request = request;
-	arena_reset(f->arena);
+	scratch_clear(f);
 	rc = decode_request(f, op, request, &q);
 	if (rc < 0)
 		return rc;
@@ -335,7 +341,7 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 	default:
 		break;
 	}
-	return rc;
+	return rc == 0 && f->scratch->starved ? -ENOMEM : rc;
 }
 
 /* ---- reads */
@@ -356,7 +362,7 @@ fsm_query(const struct fsm *f, uint16_t op, const void *request, struct mp_w *ou
 	ret_err->code = 0;
 	if (ret_watch != NULL)
 		ret_watch->n = 0;
-	arena_reset(f->arena);
+	scratch_clear(f);
 	if (op == OP_KV_GET)
 		kv_query_get(f, request, out, &idx, ret_watch);
 	else if (op == OP_KV_LIST)
@@ -372,5 +378,7 @@ fsm_query(const struct fsm *f, uint16_t op, const void *request, struct mp_w *ou
 	else
 		return -EINVAL;
 	*ret_index = max_u64(idx, 1);	/* 0 would mean: do not block */
+	if (rc == 0 && f->scratch->starved)
+		rc = -ENOMEM;
 	return rc < 0 ? rc : out->err;
 }

@@ -53,7 +53,7 @@ checks_add(struct arena *a, struct checks *all, const struct health_check *c)
 static int
 gather_checks(const struct fsm *f, const struct service_item *s, struct checks *all)
 {
-	struct str prefix = join(f->arena, s->node, STR_NONE, STR_NONE);
+	struct str prefix = join(f, s->node, STR_NONE, STR_NONE);
 	const struct check_item *c;
 	struct tree_iter it;
 	int rc = prefix.p != NULL ? 0 : -ENOMEM;
@@ -72,7 +72,7 @@ gather_checks(const struct fsm *f, const struct service_item *s, struct checks *
 static int
 query_service(const struct fsm *f, const struct catalog_query *q, struct str name, struct mp_w *out, struct fsm_error *err)
 {
-	struct str prefix = join(f->arena, name, STR_NONE, STR_NONE);
+	struct str prefix = join(f, name, STR_NONE, STR_NONE);
 	const struct service_item *s;
 	struct checks all = { NULL, 0, 0 };
 	struct tree_iter it;
@@ -103,7 +103,7 @@ static int
 query_node(const struct fsm *f, const struct catalog_query *q, struct mp_w *out, struct watch_set *watch,
     struct fsm_error *err)
 {
-	struct str name = lower(f->arena, q->node), prefix = join(f->arena, name, STR_NONE, STR_NONE);
+	struct str name = lower(f, q->node), prefix = join(f, name, STR_NONE, STR_NONE);
 
 	if (name.p == NULL || prefix.p == NULL)
 		return -ENOMEM;
@@ -115,7 +115,7 @@ static int
 query_service_checks(const struct fsm *f, const struct catalog_query *q, struct str name, struct mp_w *out,
     struct watch_set *watch, struct fsm_error *err)
 {
-	struct str prefix = join(f->arena, name, STR_NONE, STR_NONE);
+	struct str prefix = join(f, name, STR_NONE, STR_NONE);
 
 	if (prefix.p == NULL)
 		return -ENOMEM;
@@ -127,7 +127,7 @@ int
 health_query(const struct fsm *f, uint16_t op, const struct catalog_query *q, struct mp_w *out, uint64_t *idx,
     struct watch_set *watch, struct fsm_error *err)
 {
-	struct str name = lower(f->arena, q->service);
+	struct str name = lower(f, q->service);
 
 	if (name.p == NULL)
 		return -ENOMEM;

@@ -109,7 +109,7 @@ held_add(struct fsm *f, const struct kv_entry *e)
 static int
 held_del(struct fsm *f, const struct kv_entry *e)
 {
-	struct str key = join(f->arena, e->session, e->key, STR_NONE);
+	struct str key = join(f, e->session, e->key, STR_NONE);
 	struct held *h;
 
 	if (key.p == NULL)
@@ -312,14 +312,14 @@ kv_delete_tree(struct apply *ap, struct str prefix)
 bool
 kv_vet_session(const struct fsm *f, struct str id, struct fsm_error *err)
 {
-	const char *why = uuid_index_complaint(f->arena, id);
+	const char *why = uuid_index_complaint(f, id);
 
 	if (id.len == 0)
 		fail(err, 500, "missing session");
 	else if (why != NULL)
 		fail(err, 500, "failed session lookup: index error: %s", why);
 	else if (session_find(f, id) == NULL)
-		fail(err, 500, "invalid session %s", go_quote(f->arena, id));
+		fail(err, 500, "invalid session %s", go_quote(f, id));
 	return err->code == 0;
 }
 
@@ -374,7 +374,7 @@ kv_unlock(struct apply *ap, const struct kv_entry *e, bool *ret_ok)
 int
 kv_session_ended(struct apply *ap, const struct session *s)
 {
-	struct str prefix = join(ap->f->arena, s->id, STR_NONE, STR_NONE);
+	struct str prefix = join(ap->f, s->id, STR_NONE, STR_NONE);
 	struct tree_iter it;
 	const struct held *h;
 	int rc;
@@ -436,7 +436,7 @@ kv_apply(struct apply *ap, const struct kv_op *op)
 	else if (str_eqs(op->verb, "unlock"))
 		rc = kv_unlock(ap, e, &ok);
 	else if (!str_eqs(op->verb, "lock"))
-		fail(ap->err, 500, "unknown KV verb %s", go_quote(ap->f->arena, op->verb));
+		fail(ap->err, 500, "unknown KV verb %s", go_quote(ap->f, op->verb));
 	else if (delay_holds(ap->f, e->key, ap->time))
 		ok = false;
 	else
@@ -515,6 +515,7 @@ seek_behind(const struct fsm *f, struct str name, struct tree_iter *it)
 	char *p = arena_strdup(f->arena, name);
 	size_t n = name.len;
 
+	f->scratch->starved = f->scratch->starved || p == NULL;
 	while (p != NULL && n > 0 && (unsigned char)p[n - 1] == 0xff)
 		n--;
 	if (p == NULL || n == 0)

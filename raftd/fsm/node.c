@@ -67,7 +67,7 @@ const struct table_ops node_ops = { FSM_NODE, node_primary, node_swap, node_enco
 static struct node_item *
 node_new(const struct fsm *f, const struct node *n)
 {
-	struct node_item in = { .n = *n, .key = lower(f->arena, n->node) };
+	struct node_item in = { .n = *n, .key = lower(f, n->node) };
 	uint8_t raw[16];
 
 	if (uuid_parse(n->id, raw))
@@ -78,7 +78,7 @@ node_new(const struct fsm *f, const struct node *n)
 struct node_item *
 node_find(const struct fsm *f, struct str name)
 {
-	struct str key = lower(f->arena, name);
+	struct str key = lower(f, name);
 
 	return key.len > 0 ? tree_get(&f->nodes, key) : NULL;
 }
@@ -147,7 +147,7 @@ identify(struct apply *ap, const struct node *n, struct node_item **ret)
 	*ret = NULL;
 	if (n->id.len > 0 && owner != NULL && !str_eq(owner->n.node, n->node)) {
 		if (name_is_taken(ap->f, n, false, &why)) {
-			fail(ap->err, 500, "Error while renaming Node ID: %s (%.*s): %.*s", go_quote(ap->f->arena, n->id),
+			fail(ap->err, 500, "Error while renaming Node ID: %s (%.*s): %.*s", go_quote(ap->f, n->id),
 			    STR_ARG(n->address), STR_ARG(why));
 			return 0;
 		}
@@ -155,7 +155,7 @@ identify(struct apply *ap, const struct node *n, struct node_item **ret)
 		return node_delete(ap, owner->n.node);
 	}
 	if (n->id.len > 0 && owner == NULL && name_is_taken(ap->f, n, true, &why)) {
-		fail(ap->err, 500, "Error while renaming Node ID: %s: %.*s", go_quote(ap->f->arena, n->id), STR_ARG(why));
+		fail(ap->err, 500, "Error while renaming Node ID: %s: %.*s", go_quote(ap->f, n->id), STR_ARG(why));
 		return 0;
 	}
 	*ret = owner != NULL ? owner : node_find(ap->f, n->node);
@@ -193,7 +193,7 @@ node_ensure(struct apply *ap, const struct node *in)
 static int
 delete_services(struct apply *ap, struct str key)
 {
-	struct str prefix = join(ap->f->arena, key, STR_NONE, STR_NONE);
+	struct str prefix = join(ap->f, key, STR_NONE, STR_NONE);
 	const struct service_item *s;
 	struct tree_iter it;
 	int rc = 0;
@@ -213,7 +213,7 @@ delete_services(struct apply *ap, struct str key)
 static int
 delete_checks(struct apply *ap, struct str key)
 {
-	struct str prefix = join(ap->f->arena, key, STR_NONE, STR_NONE);
+	struct str prefix = join(ap->f, key, STR_NONE, STR_NONE);
 	const struct check_item *c;
 	struct tree_iter it;
 	int rc = 0;

@@ -246,7 +246,7 @@ query_services(const struct fsm *f, const struct catalog_query *q, struct mp_w *
 static int
 query_service(const struct fsm *f, const struct catalog_query *q, struct str name, struct mp_w *out, struct fsm_error *err)
 {
-	struct str prefix = join(f->arena, name, STR_NONE, STR_NONE);
+	struct str prefix = join(f, name, STR_NONE, STR_NONE);
 	const struct service_item *s;
 	struct tree_iter it;
 	struct list l;
@@ -304,7 +304,7 @@ static int
 write_node_services(const struct fsm *f, const struct node_item *n, const struct bexpr *filter, bool as_map,
     struct mp_w *out)
 {
-	struct str prefix = join(f->arena, n->key, STR_NONE, STR_NONE);
+	struct str prefix = join(f, n->key, STR_NONE, STR_NONE);
 	const struct service_item *s;
 	struct tree_iter it;
 	uint32_t count = 0;
@@ -397,7 +397,7 @@ catalog_query(const struct fsm *f, uint16_t op, const struct catalog_query *q, s
 			watch_add(watch, WATCH_NODES, STR(""));
 		return query_services(f, q, out);
 	case OP_CATALOG_SERVICE:
-		name = lower(f->arena, q->service);
+		name = lower(f, q->service);
 		*idx = name_index(f, name, false);
 		watch_add(watch, WATCH_SERVICE, name);
 		return query_service(f, q, name, out, err);

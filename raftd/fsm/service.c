@@ -106,7 +106,7 @@ service_bump(struct apply *ap, struct str name)
 int
 service_bump_node(struct apply *ap, struct str node_key)
 {
-	struct str prefix = join(ap->f->arena, node_key, STR_NONE, STR_NONE);
+	struct str prefix = join(ap->f, node_key, STR_NONE, STR_NONE);
 	const struct service_item *s;
 	struct tree_iter it;
 	int rc = 0;
@@ -209,20 +209,20 @@ const struct table_ops service_ops = { FSM_SERVICE, service_primary, service_swa
 static struct service_item *
 service_new(const struct fsm *f, struct str node_key, const struct node_service *s)
 {
-	struct service_item in = { .s = *s, .node = node_key, .name = lower(f->arena, s->service) };
-	struct str id = lower(f->arena, s->id);
+	struct service_item in = { .s = *s, .node = node_key, .name = lower(f, s->service) };
+	struct str id = lower(f, s->id);
 
 	if (in.name.p == NULL || id.p == NULL)
 		return NULL;
-	in.key = join(f->arena, node_key, id, STR_NONE);
-	in.name_key = join(f->arena, in.name, node_key, id);
+	in.key = join(f, node_key, id, STR_NONE);
+	in.name_key = join(f, in.name, node_key, id);
 	return in.key.p != NULL && in.name_key.p != NULL ? record_dup(&rec_service_item, &in) : NULL;
 }
 
 struct service_item *
 service_find(const struct fsm *f, struct str node, struct str id)
 {
-	struct str key = join_lower(f->arena, node, id);
+	struct str key = join_lower(f, node, id);
 
 	return key.p != NULL ? tree_get(&f->services, key) : NULL;
 }
@@ -315,7 +315,7 @@ service_ensure(struct apply *ap, struct str node, const struct node_service *in)
 static const struct check_item *
 check_of(const struct fsm *f, const struct service_item *s)
 {
-	struct str prefix = join(f->arena, s->node, STR_NONE, STR_NONE);
+	struct str prefix = join(f, s->node, STR_NONE, STR_NONE);
 	const struct check_item *c;
 	struct tree_iter it;
 

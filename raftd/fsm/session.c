@@ -93,15 +93,15 @@ static struct session_item *
 session_new(const struct fsm *f, const struct session_item *in)
 {
 	struct session_item n = *in;
-	struct str node = lower(f->arena, n.s.node);
+	struct str node = lower(f, n.s.node);
 
-	n.key = lower(f->arena, n.s.id);
+	n.key = lower(f, n.s.id);
 	if (n.key.p == NULL || node.p == NULL)
 		return NULL;
-	n.node_key = join(f->arena, node, n.key, STR_NONE);
+	n.node_key = join(f, node, n.key, STR_NONE);
 	n.due_key = STR_NONE;
 	if (n.ttl > 0) {
-		n.due_key = join_u64(f->arena, (uint64_t)n.deadline, n.key);
+		n.due_key = join_u64(f, (uint64_t)n.deadline, n.key);
 		if (n.due_key.p == NULL)
 			return NULL;
 	}
@@ -153,7 +153,7 @@ session_vet(const struct fsm *f, const struct session_create *req, struct fsm_er
 	} else if (req->behavior.len > 0 && !str_eqs(req->behavior, "release") && !str_eqs(req->behavior, "delete")) {
 		fail(err, 500, "Invalid Behavior setting '%.*s'", STR_ARG(req->behavior));
 	} else if (req->ttl.len > 0 && duration_parse(req->ttl, &ttl) < 0) {
-		fail(err, 500, "Session TTL '%.*s' invalid: %s", STR_ARG(req->ttl), duration_complaint(f->arena, req->ttl));
+		fail(err, 500, "Session TTL '%.*s' invalid: %s", STR_ARG(req->ttl), duration_complaint(f, req->ttl));
 	} else if (ttl != 0 && (ttl < f->config.session_ttl_min || ttl > TTL_MAX)) {
 		duration_format(f->config.session_ttl_min, least);
 		duration_format(TTL_MAX, most);
@@ -254,7 +254,7 @@ session_end(struct apply *ap, struct session_item *s)
 bool
 session_vet_id(const struct fsm *f, struct str id, struct fsm_error *err)
 {
-	const char *why = uuid_index_complaint(f->arena, id);
+	const char *why = uuid_index_complaint(f, id);
 
 	if (id.len == 0)
 		fail(err, 500, "Must provide ID");
@@ -314,7 +314,7 @@ next_of(const struct fsm *f, struct str prefix, struct str from, const struct st
 int
 session_end_of(struct apply *ap, struct str node, const struct str *check_id)
 {
-	struct str prefix = join(ap->f->arena, node, STR_NONE, STR_NONE), from = prefix;
+	struct str prefix = join(ap->f, node, STR_NONE, STR_NONE), from = prefix;
 	struct session_item *s;
 
 	if (prefix.p == NULL)
@@ -365,7 +365,7 @@ session_renew(struct apply *ap, struct str id, bool reply)
 static void
 query_node(const struct fsm *f, struct str node, struct mp_w *out)
 {
-	struct str name = lower(f->arena, node), prefix = join(f->arena, name, STR_NONE, STR_NONE);
+	struct str name = lower(f, node), prefix = join(f, name, STR_NONE, STR_NONE);
 	size_t at = mp_w_array_hold(out);
 	const struct session_item *s;
 	struct tree_iter it;
@@ -384,7 +384,7 @@ query_node(const struct fsm *f, struct str node, struct mp_w *out)
 static void
 query_info(const struct fsm *f, struct str id, struct mp_w *out, struct fsm_error *err)
 {
-	const char *why = uuid_index_complaint(f->arena, id);
+	const char *why = uuid_index_complaint(f, id);
 	const struct session_item *s = session_find(f, id);
 
 	if (why != NULL) {
@@ -406,7 +406,7 @@ session_query(const struct fsm *f, uint16_t op, const struct id_request *q, stru
 	*idx = f->idx.sessions;
 	if (op == OP_SESSION_INFO) {
 		query_info(f, q->id, out, err);
-		watch_add(watch, WATCH_SESSION, lower(f->arena, q->id));
+		watch_add(watch, WATCH_SESSION, lower(f, q->id));
 		return;
 	}
 	watch_add(watch, WATCH_SESSIONS, STR(""));

@@ -113,6 +113,14 @@ struct change {
 
 struct origin;
 
+/* What a call needs while it lasts. */
+struct scratch {
+	struct arena arena;	/* of the entry or query at hand */
+	struct buf enc;		/* one record being reported */
+	/* A key could not be made for lack of memory: what was looked for counts as absent, so this call fails. */
+	bool starved;
+};
+
 struct fsm {
 	struct fsm_config config;
 	char *datacenter;
@@ -135,8 +143,9 @@ struct fsm {
 
 	struct change *journal;
 	size_t njournal, journal_cap;
-	struct arena *arena;		/* of the entry or query at hand */
-	struct buf *enc;		/* one record being reported */
+	struct scratch *scratch;
+	struct arena *arena;		/* in scratch */
+	struct buf *enc;		/* in scratch */
 };
 
 /* One entry being applied. */
@@ -194,24 +203,24 @@ void fail_context(struct fsm_error *err, const char *context);
 #define FAILED(ap) ((ap)->err->code != 0)
 
 /* s in double quotes as Go's %q writes it, in the arena (STR "\"?\"" without memory). */
-const char *go_quote(struct arena *a, struct str s);
+const char *go_quote(const struct fsm *f, struct str s);
 /* The message of Go's duration parser about s. */
-const char *duration_complaint(struct arena *a, struct str s);
+const char *duration_complaint(const struct fsm *f, struct str s);
 /* s in ASCII lower case; p is NULL without memory. */
-struct str lower(struct arena *a, struct str s);
+struct str lower(const struct fsm *f, struct str s);
 /* a NUL b [NUL c], c.p may be NULL. */
-struct str join(struct arena *a, struct str x, struct str y, struct str z);
+struct str join(const struct fsm *f, struct str x, struct str y, struct str z);
 /* x NUL y in ASCII lower case: names and IDs of the catalog are the same whatever their case. */
-struct str join_lower(struct arena *a, struct str x, struct str y);
+struct str join_lower(const struct fsm *f, struct str x, struct str y);
 /* v as 8 big-endian bytes, then s. */
-struct str join_u64(struct arena *a, uint64_t v, struct str s);
+struct str join_u64(const struct fsm *f, uint64_t v, struct str s);
 /* 36 characters to 16 bytes; false when it is not a UUID in its usual form. */
 bool uuid_parse(struct str s, uint8_t out[16]);
 /* What the index of sessions says about a malformed ID: NULL when it is fine. */
-const char *uuid_index_complaint(struct arena *a, struct str s);
+const char *uuid_index_complaint(const struct fsm *f, struct str s);
 void uuid_format(const uint8_t b[16], char out[37]);
 /* What Go's UUID parser says: NULL when it is fine. */
-const char *uuid_complaint(struct arena *a, struct str s);
+const char *uuid_complaint(const struct fsm *f, struct str s);
 void touch_one(const struct fsm_sink *sink, enum watch_kind kind, struct str key);
 void watch_add(struct watch_set *set, enum watch_kind kind, struct str key);
 static inline uint64_t

@@ -27,6 +27,17 @@ fail_context(struct fsm_error *err, const char *context)
 	memcpy(err->text, text, sizeof(text));
 }
 
+/* Memory until the next call; without it the answer of this one would be wrong: see starved. */
+static void *
+take(const struct fsm *f, size_t n)
+{
+	void *p = arena_alloc(f->arena, n);
+
+	if (p == NULL)
+		f->scratch->starved = true;
+	return p;
+}
+
 static size_t
 quote_one(char *out, const char *p, size_t left, size_t *ret_used)
 {
@@ -48,9 +59,9 @@ quote_one(char *out, const char *p, size_t left, size_t *ret_used)
 }
 
 const char *
-go_quote(struct arena *a, struct str s)
+go_quote(const struct fsm *f, struct str s)
 {
-	char *out = arena_alloc(a, s.len * 4 + 8);	/* each byte becomes at most four */
+	char *out = take(f, s.len * 4 + 8);	/* each byte becomes at most four */
 	size_t n = 0, used;
 
 	if (out == NULL)
@@ -70,9 +81,9 @@ is_number_char(char c)
 }
 
 const char *
-duration_complaint(struct arena *a, struct str s)
+duration_complaint(const struct fsm *f, struct str s)
 {
-	const char *quoted = go_quote(a, s), *text;
+	const char *quoted = go_quote(f, s), *text;
 	size_t i = 0, from;
 
 	if (i < s.len && (s.p[i] == '-' || s.p[i] == '+'))
@@ -89,23 +100,23 @@ duration_complaint(struct arena *a, struct str s)
 			i++;
 		unit = (struct str){ s.p + from, i - from };
 		if (unit.len == 0) {
-			text = arena_printf(a, "time: missing unit in duration %s", quoted);
+			text = arena_printf(f->arena, "time: missing unit in duration %s", quoted);
 			return text != NULL ? text : "time: invalid duration";
 		}
 		(void)snprintf(one, sizeof(one), "1%.*s", unit.len < 8 ? (int)unit.len : 8, unit.p);
 		if (duration_parse(str_from(one), &ns) < 0) {
-			text = arena_printf(a, "time: unknown unit %s in duration %s", go_quote(a, unit), quoted);
+			text = arena_printf(f->arena, "time: unknown unit %s in duration %s", go_quote(f, unit), quoted);
 			return text != NULL ? text : "time: invalid duration";
 		}
 	}
-	text = arena_printf(a, "time: invalid duration %s", quoted);
+	text = arena_printf(f->arena, "time: invalid duration %s", quoted);
 	return text != NULL ? text : "time: invalid duration";
 }
 
 struct str
-lower(struct arena *a, struct str s)
+lower(const struct fsm *f, struct str s)
 {
-	char *p = arena_alloc(a, s.len + 1);
+	char *p = take(f, s.len + 1);
 
 	if (p == NULL)
 		return STR_NONE;
@@ -115,10 +126,10 @@ lower(struct arena *a, struct str s)
 }
 
 struct str
-join(struct arena *a, struct str x, struct str y, struct str z)
+join(const struct fsm *f, struct str x, struct str y, struct str z)
 {
 	size_t n = x.len + 1 + y.len + (z.p != NULL ? 1 + z.len : 0);
-	char *p = arena_alloc(a, n + 1), *at = p;
+	char *p = take(f, n + 1), *at = p;
 
 	if (p == NULL)
 		return STR_NONE;
@@ -134,9 +145,9 @@ join(struct arena *a, struct str x, struct str y, struct str z)
 }
 
 struct str
-join_lower(struct arena *a, struct str x, struct str y)
+join_lower(const struct fsm *f, struct str x, struct str y)
 {
-	char *p = arena_alloc(a, x.len + 1 + y.len + 1);
+	char *p = take(f, x.len + 1 + y.len + 1);
 
 	if (p == NULL)
 		return STR_NONE;
@@ -148,9 +159,9 @@ join_lower(struct arena *a, struct str x, struct str y)
 }
 
 struct str
-join_u64(struct arena *a, uint64_t v, struct str s)
+join_u64(const struct fsm *f, uint64_t v, struct str s)
 {
-	char *p = arena_alloc(a, s.len + 9);
+	char *p = take(f, s.len + 9);
 
 	if (p == NULL)
 		return STR_NONE;
@@ -173,18 +184,18 @@ hex_value(char c)
 }
 
 static const char *
-hex_complaint(struct arena *a, char c)
+hex_complaint(const struct fsm *f, char c)
 {
 	unsigned u = (unsigned char)c;
 	const char *text;
 
-	text = u >= 0x20 && u < 0x7f ? arena_printf(a, "encoding/hex: invalid byte: U+%04X '%c'", u, c) :
-	    arena_printf(a, "encoding/hex: invalid byte: U+%04X", u);
+	text = u >= 0x20 && u < 0x7f ? arena_printf(f->arena, "encoding/hex: invalid byte: U+%04X '%c'", u, c) :
+	    arena_printf(f->arena, "encoding/hex: invalid byte: U+%04X", u);
 	return text != NULL ? text : "encoding/hex: invalid byte";
 }
 
 const char *
-uuid_complaint(struct arena *a, struct str s)
+uuid_complaint(const struct fsm *f, struct str s)
 {
 	if (s.len != 36)
 		return "uuid string is wrong length";
@@ -193,7 +204,7 @@ uuid_complaint(struct arena *a, struct str s)
 			return "uuid is improperly formatted";
 	for (size_t i = 0; i < 36; i++)
 		if (i != 8 && i != 13 && i != 18 && i != 23 && hex_value(s.p[i]) < 0)
-			return hex_complaint(a, s.p[i]);
+			return hex_complaint(f, s.p[i]);
 	return NULL;
 }
 
@@ -218,7 +229,7 @@ uuid_parse(struct str s, uint8_t out[16])
 }
 
 const char *
-uuid_index_complaint(struct arena *a, struct str s)
+uuid_index_complaint(const struct fsm *f, struct str s)
 {
 	const char *text = NULL;
 	size_t dashes = 0;
@@ -228,12 +239,12 @@ uuid_index_complaint(struct arena *a, struct str s)
 	for (size_t i = 0; i < s.len; i++)
 		dashes += s.p[i] == '-';
 	if (dashes > 4)
-		text = arena_printf(a, "UUID should have maximum of 4 \"-\"; got %zu", dashes);
+		text = arena_printf(f->arena, "UUID should have maximum of 4 \"-\"; got %zu", dashes);
 	else if ((s.len - dashes) % 2 != 0)
 		return "UUID (without hyphens) must be even length";
 	for (size_t i = 0; i < s.len && text == NULL; i++)
 		if (s.p[i] != '-' && hex_value(s.p[i]) < 0)
-			text = arena_printf(a, "Invalid UUID: %s", hex_complaint(a, s.p[i]));
+			text = arena_printf(f->arena, "Invalid UUID: %s", hex_complaint(f, s.p[i]));
 	return text;
 }
 

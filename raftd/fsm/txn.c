@@ -61,7 +61,7 @@ take_error(struct txn *t)
 static const char *
 quoted(const struct txn *t, struct str s)
 {
-	return go_quote(t->ap->f->arena, s);
+	return go_quote(t->ap->f, s);
 }
 
 /* ---- KV */
@@ -480,6 +480,7 @@ fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct mp_w *o
 	ret_err->code = 0;
 	*ret_index = max_u64(f->applied, 1);
 	arena_reset(f->arena);
+	f->scratch->starved = false;
 	if (req->ops.n > f->config.txn_ops_max)
 		fail(ret_err, 413, "Transaction contains too many operations (%zu > %llu)", req->ops.n,
 		    (unsigned long long)f->config.txn_ops_max);
@@ -487,5 +488,5 @@ fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct mp_w *o
 		return -EINVAL;
 	else if ((rc = run(&ap, req, &errors)) < 0)
 		return rc;
-	return out->err;
+	return f->scratch->starved ? -ENOMEM : out->err;
 }

@@ -11,13 +11,18 @@ void *__wrap_realloc(void *p, size_t n);
 /* Allocations that still succeed; below 0: all. */
 static long left = -1;
 static bool refused;
+static bool once;	/* only that one is refused: all behind it succeed */
 
 static bool
 refuse(void)
 {
-	if (left == 0)
-		refused = true;
-	return left == 0 || (left > 0 && left-- == 0);
+	if (left != 0) {
+		left -= left > 0;
+		return false;
+	}
+	refused = true;
+	left -= once;
+	return true;
 }
 
 void *
@@ -79,7 +84,31 @@ static const struct {
 	{ OP_TXN_APPLY, "{'Ops':[{'KV':{'Verb':'delete-tree','Key':'k/0'}},{'KV':{'Verb':'set','Key':'z'}},{'Node':{'Verb':'delete',"
 	    "'Node':{'Node':'n1'}}},{'KV':{'Verb':'get','Key':'none'}}]}" },
 	{ OP_TXN_APPLY, "{'Ops':[{'KV':{'Verb':'delete','Key':'k/001'}},{'KV':{'Verb':'get-tree','Key':'k/'}}]}" },
+	/* Names so long that each key made of them takes an allocation of its own. */
+	{ OP_CATALOG_REGISTER, "{'Node':'n%09000d','Address':'y','Service':{'Service':'db'},'Check':{'CheckID':'b','ServiceID':'db'}}" },
+	{ OP_CATALOG_REGISTER, "{'Node':'n1','Address':'y','Service':{'Service':'s%09000d'},'Check':{'CheckID':'c%09000d'}}" },
 };
+
+/* "%09000d" becomes 9,000 digits. */
+static void
+encode_case(size_t i, struct buf *out)
+{
+	char *json = malloc(1 << 17), *p = json;
+
+	assert_non_null(json);
+	for (const char *c = cases[i].json; *c != 0; c++) {
+		if (*c != '%') {
+			*p++ = *c;
+			continue;
+		}
+		memset(p, '0', 9000);
+		p += 9000;
+		c = strchr(c, 'd');
+	}
+	*p = 0;
+	encode_request(cases[i].op, json, out);
+	free(json);
+}
 
 /* One entry with the Nth allocation refused. True: it was not reached. */
 static bool
@@ -96,7 +125,7 @@ apply_without(size_t i, long n)
 	int rc;
 
 	image_init(&changes);
-	encode_request(cases[i].op, cases[i].json, &request);
+	encode_case(i, &request);
 	record_encode(&rec_query_options, &o, RECORD_WHOLE, &m);
 	e.request = (struct str){ (char *)request.data, request.len };
 	e.options = (struct str){ (char *)options.data, options.len };
@@ -117,11 +146,12 @@ static void
 test_apply(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+	for (size_t i = 0; i < 2 * ARRAY_LEN(cases); i++) {
 		/* The long runs are alike in the middle. */
 		long n = 0, step = 1;
 
-		while (!apply_without(i, n)) {
+		once = i % 2 == 1;
+		while (!apply_without(i / 2, n)) {
 			n += step;
 			step = n > 40 ? n / 8 : 1;
 		}
@@ -136,6 +166,7 @@ test_load(void **state)
 	bool whole = false;
 
 	(void)state;
+	once = false;
 	tick(w, NULL, SID(1), 0);
 	kv_op(w, "delete", "k/001", "");
 	image_dump(w->f, &m);
@@ -164,7 +195,7 @@ test_new(void **state)
 	static const struct fsm_config c = { "dc1", 64, 0 };
 
 	(void)state;
-	for (long n = 0; n < 3; n++) {
+	for (long n = 0; n < 2; n++) {
 		left = n;
 		assert_null(fsm_new(&c));
 		left = -1;
