@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "consulctl/commands.h"
-#include "consulctl/errtext.h"
+#include "consulctl/client/errtext.h"
 
 /* How many words of argv[1..] name c; 0 when they do not. */
 static int

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "consulctl/config_args.h"
+#include "consulctl/config/args.h"
 #include "fuzz/fuzz.h"
 
 int

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "consulctl/reply.h"
+#include "consulctl/client/reply.h"
 #include "consulctl/value.h"
 #include "fuzz/fuzz.h"
 

@@ -18,7 +18,7 @@ sub slurp
 
 # path => { class, daemons }
 my %key;
-my $schema = slurp("$ENV{SRCDIR}/consulctl/config_schema.c");
+my $schema = slurp("$ENV{SRCDIR}/consulctl/config/schema.c");
 while ($schema =~ /^\t(USED|RELOAD|IGNORED|REFUSED|RENAMED)\("([^"]+)", \w+(?:, ([A-Z |]+))?,/mg) {
 	my ($class, $path, $mask) = ($1, $2, $3 // '');
 
@@ -50,7 +50,7 @@ for my $d (sort keys %bit) {
 }
 
 # Keys of the supervisor alone; what shapes other keys is read by the configuration code itself.
-my $own = join '', map { slurp($_) } grep { !m{/config_(?:schema|flags)\.c$} } glob("$ENV{SRCDIR}/consulctl/*.c");
+my $own = join "", map { slurp($_) } grep { !m{/config/(?:schema|flags)\.c$} } glob("$ENV{SRCDIR}/consulctl/*.c $ENV{SRCDIR}/consulctl/*/*.c");
 my @idle;
 for my $path (sort keys %key) {
 	next if $key{$path}{class} !~ /^(?:USED|RELOAD)$/;

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "consulctl/config_args.h"
+#include "consulctl/config/args.h"
 
 enum { HELPER_ARGS_MAX = 16 };
 

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "consulctl/config_def.h"
-#include "consulctl/config_schema.h"
+#include "consulctl/config/def.h"
+#include "consulctl/config/schema.h"
 
 enum { PAGE_MAX = 512 * 1024 };
 

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "consulctl/child.h"
-#include "consulctl/client.h"
+#include "consulctl/cmd/child.h"
+#include "consulctl/client/client.h"
 #include "consulctl/table.h"
 #include "consulctl/value.h"
 

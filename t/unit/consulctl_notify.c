@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "consulctl/fdstore.h"
-#include "consulctl/notify_server.h"
+#include "consulctl/agent/fdstore.h"
+#include "consulctl/agent/notify_server.h"
 
 static int
 parse(const char *text, size_t len, struct notify_event *ev)

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "consulctl/supervise.h"
+#include "consulctl/agent/supervise.h"
 #include "lib/log.h"
 #include "lib/notify.h"
 #include "lib/sock.h"

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "consulctl/reply.h"
+#include "consulctl/client/reply.h"
 #include "consulctl/table.h"
 #include "consulctl/value.h"
 

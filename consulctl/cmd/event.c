@@ -1,0 +1,102 @@
+/*
+ * event.c - consulctl event: firing a user event.
+ */
+#include <regex.h>
+#include <stdlib.h>
+
+#include "consulctl/client/client.h"
+#include "consulctl/commands.h"
+#include "consulctl/value.h"
+
+static const struct option options[] = {
+	{ "name", OPT_STR, "name", NULL, "The event's name." },
+	{ "node", OPT_STR, "regexp", NULL, "Only nodes whose name matches." },
+	{ "service", OPT_STR, "regexp", NULL, "Only nodes with a service whose name matches." },
+	{ "tag", OPT_STR, "regexp", NULL, "Only nodes with such a service that has a tag that matches. Needs -service." },
+	{ NULL, OPT_BOOL, NULL, NULL, NULL },
+};
+
+static const char *const filters[] = { "node", "service", "tag" };
+
+static int
+check_filters(const struct options *o)
+{
+	for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
+		const char *text = options_str(o, filters[i]);
+		regex_t re;
+		char why[128];
+		int bad;
+
+		if (*text == '\0')
+			continue;
+		bad = regcomp(&re, text, REG_EXTENDED | REG_NOSUB);
+		if (bad != 0) {
+			(void)regerror(bad, &re, why, sizeof(why));
+			fprintf(stderr, "Failed to compile %s filter regexp: %s\n", filters[i], why);
+			return -EINVAL;
+		}
+		regfree(&re);
+	}
+	if (*options_str(o, "tag") != '\0' && *options_str(o, "service") == '\0') {
+		fputs("Cannot provide tag filter without service filter.\n", stderr);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int
+fire(struct client *c, const struct options *o)
+{
+	struct json_object *event;
+	struct request r;
+	int rc;
+
+	request_init(&r, "PUT", "/v1/event/fire/", options_str(o, "name"));
+	for (size_t i = 0; i < ARRAY_LEN(filters); i++)
+		if (*options_str(o, filters[i]) != '\0')
+			request_param(&r, filters[i], options_str(o, filters[i]));
+	if (o->nargs > 0)
+		r.ex.body = str_from(o->args[0]);
+	rc = client_call(c, &r, false);
+	event = rc == 0 ? request_json(&r, NULL) : NULL;
+	if (event == NULL)
+		fprintf(stderr, "Error firing event: %s\n", r.error);
+	else
+		printf("Event ID: %s\n", value_text(event, "ID"));
+	rc = event != NULL ? 0 : 1;
+	json_object_put(event);
+	request_release(&r);
+	return rc;
+}
+
+static int
+run(const struct command *cmd, const struct options *o)
+{
+	struct client c;
+	char *node;
+	int code = 1;
+
+	if (*options_str(o, "name") == '\0' || o->nargs > 1) {
+		fputs(o->nargs > 1 ? "Too many command line arguments.\n\n" : "Event name must be specified\n\n", stderr);
+		command_help(stderr, cmd);
+		return 1;
+	}
+	if (check_filters(o) < 0 || client_open(&c, o) < 0)
+		return 1;
+	node = client_node_name(&c);
+	if (node != NULL)
+		code = fire(&c, o);
+	free(node);
+	client_close(&c);
+	return code;
+}
+
+const struct command command_event = {
+	.name = "event",
+	.summary = "Fires a new event",
+	.args = "[options] [PAYLOAD]",
+	.about = "Sends a named event to the nodes of the datacenter. It is neither stored nor repeated: who is away misses it.",
+	.options = options,
+	.common = COMMON_CLIENT,
+	.run = run,
+};
