@@ -84,7 +84,7 @@ struct httpd {
 	struct park *park;
 	struct gzip *gzip;
 	struct monitors *monitors;
-	struct request *spare;		/* for reuse */
+	struct request *open, *spare;	/* open ones; those kept for reuse */
 	unsigned nspare, nrequests;	/* spare ones; open ones */
 	unsigned spinning;		/* open ones that wait without being suspended */
 	unsigned moved;			/* answers handed to the library, and pieces of bodies taken, in its last run */

@@ -43,6 +43,11 @@ request_new(struct httpd *h)
 		reply_init(&r->reply);
 	}
 	r->h = h;
+	r->next = h->open;
+	r->prev = &h->open;
+	if (r->next != NULL)
+		r->next->prev = &r->next;
+	h->open = r;
 	h->nrequests++;
 	return r;
 }
@@ -65,6 +70,9 @@ request_free(struct request *r)
 	struct request clean = { .arena = r->arena, .uri = r->uri, .body = r->body };
 
 	shared_reply_unref(r->shared);
+	*r->prev = r->next;
+	if (r->next != NULL)
+		r->next->prev = r->prev;
 	h->nrequests--;
 	arena_reset(&clean.arena);
 	buf_shrink(&clean.uri, HTTP_KEEP_BYTES);
@@ -79,6 +87,18 @@ request_free(struct request *r)
 	r->next = h->spare;
 	h->spare = r;
 	h->nspare++;
+}
+
+void
+requests_abandon(struct httpd *h)
+{
+	for (struct request *r = h->open; r != NULL; r = r->next) {
+		if (r->state != REQ_WAIT)
+			continue;
+		request_forget(r);
+		r->state = REQ_GONE;
+		request_wake(r);
+	}
 }
 
 void

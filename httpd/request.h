@@ -78,7 +78,7 @@ struct monitor;
 
 struct request {
 	struct httpd *h;
-	struct request *next;		/* spare list */
+	struct request *next, **prev;	/* among the open ones; next: among the spare ones too */
 	struct conn *conn;
 	struct MHD_Connection *mhd;
 	enum req_state state;
@@ -132,6 +132,10 @@ void request_wake(struct request *r);
 /* Stop waiting for anybody. */
 void request_forget(struct request *r);
 
+/* The end is near: drop every request that waits, and have its connection closed. */
+void requests_abandon(struct httpd *h);
+
+/* Free the spare ones. */
 void requests_release(struct httpd *h);
 
 #endif

@@ -18,11 +18,13 @@
 
 #include "httpd/clients.h"
 #include "httpd/conns.h"
+#include "httpd/monitor.h"
 #include "httpd/request.h"
 #include "httpd/socket_mode.h"
 #include "lib/sock.h"
 
-enum { ACCEPT_BATCH = 64, PAUSE_MS = 100, NUDGE_MIN_MS = 2, NUDGE_MAX_MS = 16, RUN_ROUNDS = 4, IDLE_MS = 500 };
+enum { ACCEPT_BATCH = 64, PAUSE_MS = 100, NUDGE_MIN_MS = 2, NUDGE_MAX_MS = 16, RUN_ROUNDS = 4, IDLE_MS = 500,
+	FDS_KEPT = 32 /* descriptors that clients do not get: other daemons may have to be connected to again */ };
 
 struct server {
 	struct httpd *h;
@@ -37,7 +39,8 @@ struct server {
 	struct defer run;
 	struct clients *clients;
 	struct conn *adding;	/* the connection that the library is being given */
-	unsigned conns;
+	unsigned conns, conns_max;
+	bool full;		/* told in the log; until everybody who waits is served */
 };
 
 static void
@@ -191,7 +194,7 @@ serve(struct server *s, int fd, const union sock_addr *from, socklen_t len)
 	int64_t max = s->h->cfg.conns_per_client;
 	struct client *k = client_opened(s->clients, &from->sa, max > 0 ? (unsigned)max : 0);
 
-	s->adding = k != NULL && s->conns < HTTP_CONNS_MAX ? conn_new(s->h->conns, k, fd) : NULL;
+	s->adding = k != NULL ? conn_new(s->h->conns, k, fd) : NULL;
 	if (s->adding == NULL) {
 		client_closed(s->clients, k);
 		refuse(fd);
@@ -215,9 +218,11 @@ on_pause_over(uv_timer_t *t)
 }
 
 static void
-pause_accepting(struct server *s, int error)
+pause_accepting(struct server *s, const char *error)
 {
-	log_warn("agent.http", "cannot accept connections for now: error=\"%s\"", strerror(error));
+	if (!s->full)
+		log_warn("agent.http", "cannot accept connections for now: connections=%u error=\"%s\"", s->conns, error);
+	s->full = true;
 	for (size_t i = 0; i < s->nlisteners; i++)
 		(void)uv_poll_stop(s->listeners[i]);
 	(void)uv_timer_start(s->pause, on_pause_over, PAUSE_MS, 0);
@@ -236,14 +241,21 @@ on_listener(uv_poll_t *p, int status, int events)
 	for (int i = 0; i < ACCEPT_BATCH; i++) {
 		union sock_addr from = { .ss = { 0 } };
 		socklen_t len = sizeof(from);
-		int fd = accept4(lfd, &from.sa, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd;
 
+		if (s->conns >= s->conns_max) {
+			pause_accepting(s, "as many as there may be");
+			break;
+		}
+		fd = accept4(lfd, &from.sa, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0) {
 			serve(s, fd, &from, len);
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-			pause_accepting(s, errno);
+			pause_accepting(s, strerror(errno));
+		else if (errno == EAGAIN)
+			s->full = false;
 		if (errno != EINTR && errno != ECONNABORTED)
 			break;
 	}
@@ -316,16 +328,24 @@ listen_all(struct server *s)
 
 /* ---- life */
 
-/* Each client costs a descriptor: take as many as we may. */
-static void
+/* Each client costs a descriptor: take as many as we may. How many clients that makes. */
+static unsigned
 raise_descriptors(void)
 {
 	struct rlimit rl;
 
-	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < rl.rlim_max) {
+	if (getrlimit(RLIMIT_NOFILE, &rl) < 0)
+		return HTTP_CONNS_MAX;
+	if (rl.rlim_cur < rl.rlim_max) {
+		rlim_t was = rl.rlim_cur;
+
 		rl.rlim_cur = rl.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &rl);
+		if (setrlimit(RLIMIT_NOFILE, &rl) < 0)
+			rl.rlim_cur = was;
 	}
+	if (rl.rlim_cur >= (rlim_t)HTTP_CONNS_MAX + FDS_KEPT)
+		return HTTP_CONNS_MAX;
+	return rl.rlim_cur > (rlim_t)2 * FDS_KEPT ? (unsigned)rl.rlim_cur - FDS_KEPT : FDS_KEPT;
 }
 
 static size_t
@@ -397,7 +417,7 @@ server_start(struct httpd *h)
 	s->run.cb = run;
 	s->nudge_ms = NUDGE_MIN_MS;
 	(void)signal(SIGPIPE, SIG_IGN);
-	raise_descriptors();
+	s->conns_max = raise_descriptors();
 	s->clients = clients_new();
 	h->conns = conns_new(h);
 	rc = s->clients == NULL || h->conns == NULL ? -ENOMEM : timer_new(s, &s->pause);
@@ -445,8 +465,13 @@ server_stop(struct httpd *h)
 		return;
 	server_quiesce(h);
 	close_handle(s->epoll);
-	if (s->mhd != NULL)
+	if (s->mhd != NULL) {
+		/* None may be suspended when the library stops: it would abort. */
+		monitors_end_all(h->monitors);
+		requests_abandon(h);
+		(void)MHD_run(s->mhd);
 		MHD_stop_daemon(s->mhd);
+	}
 	loop_undefer(&h->d->loop, DEFER_WORK, &s->run);
 	close_handle(s->pause);
 	close_handle(s->nudge);

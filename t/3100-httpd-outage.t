@@ -95,6 +95,20 @@ is $refused, 0, 'no connection is refused while httpd is replaced';
 is ask('GET', '/v1/kv/a?raw')->{body}, '3', 'the new one serves';
 ok $idle->closed, 'connections of the old one have ended';
 
+# ---- it stops in time whatever it waits for
+%pids = $n->pids;
+kill 'STOP', $pids{raftd};
+my @waiting = map { begin('GET', '/v1/kv/a') } 1 .. 5;
+push @waiting, begin('PUT', '/v1/kv/a', 'x'), begin('GET', '/v1/agent/monitor');
+sleep 0.05;
+ask('GET', '/');
+kill 'TERM', $pids{httpd};
+ok $n->wait_for(sub { !Node::alive($pids{httpd}) }, 10), 'a stop ends requests that wait for a daemon that hangs';
+kill 'CONT', $pids{raftd};
+ok $n->wait_log(qr/stopping with work still open/), 'and says so';
+like $n->log_text, qr/Daemon (died|stopped|exited)?.*daemon=httpd pid=$pids{httpd}(?!.*signal)/, 'without a crash';
+ok $n->wait_for(sub { (ask('GET', '/v1/kv/a') // { status => 0 })->{status} == 200 }), 'the next one serves';
+
 $n->stop;
-unlike $n->log_text . $n->err_text, qr/Sanitizer|runtime error|work still open/, 'a clean end';
+unlike $n->log_text . $n->err_text, qr/Sanitizer|runtime error|Fatal error/, 'a clean end';
 done_testing;
