@@ -262,15 +262,22 @@ on_listener(uv_poll_t *p, int status, int events)
 	server_kick(s->h);
 }
 
-/* A name for the supervisor's store that another address does not have. */
+/* A name for the supervisor's store that another address does not have: no colons, and no path of any length. */
 static void
 listener_name(const char *addr, uint16_t port, char *out, size_t size)
 {
 	uint64_t hash = 14695981039346656037u;
 
-	for (const char *p = addr; *p != '\0'; p++)
-		hash = (hash ^ (unsigned char)*p) * 1099511628211u;
-	(void)snprintf(out, size, "http-%016llx-%u", (unsigned long long)hash, port);
+	if (strncmp(addr, "unix://", 7) == 0) {
+		for (const char *p = addr; *p != '\0'; p++)
+			hash = (hash ^ (unsigned char)*p) * 1099511628211u;
+		(void)snprintf(out, size, "http-unix-%016llx", (unsigned long long)hash);
+		return;
+	}
+	(void)snprintf(out, size, "http-%s-%u", addr, port);
+	for (; *out != '\0'; out++)
+		if (*out == ':')
+			*out = '_';
 }
 
 static int
