@@ -36,6 +36,7 @@ struct rpc_server {
 	size_t begun;			/* where rpc_reply_begin() wrote */
 	struct conn *begun_conn;
 	bool draining;
+	bool starved;			/* of descriptors: told in the log, until everybody who waits is served */
 };
 
 static void
@@ -273,13 +274,17 @@ on_accept(uv_poll_t *p, int status, int events)
 
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
 			/* Out of descriptors: what is open goes on, newcomers wait in the backlog. */
-			log_warn("agent.rpc", "pausing accept: error=\"%s\"", err_text(-errno));
+			if (!s->starved)
+				log_warn("agent.rpc", "cannot accept connections for now: error=\"%s\"", err_text(-errno));
+			s->starved = true;
 			set_accepting(s, false);
 			(void)uv_timer_start(s->pause, on_pause_over, SERVER_PAUSE_MS, 0);
 			return;
 		}
-		if (fd < 0)
+		if (fd < 0) {
+			s->starved = s->starved && errno != EAGAIN;
 			return;
+		}
 		conn_open(s, fd);
 		if (s->nconns == RPC_CONNS_MAX) {
 			set_accepting(s, false);
