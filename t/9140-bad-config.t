@@ -73,7 +73,7 @@ sub take
 		$proto eq 'tcp' ? (Listen => 1, ReuseAddr => 1) : ()) // die "$port: $!";
 }
 
-for (['dns', 'tcp', 'dnsd'], ['dns', 'udp', 'dnsd'], ['serf_lan', 'tcp', 'gossipd'], ['serf_lan', 'udp', 'gossipd'], ['http', 'tcp', 'httpd']) {
+for (['dns', 'tcp', 'dnsd'], ['dns', 'udp', 'dnsd'], ['serf_lan', 'tcp', 'gossipd'], ['serf_lan', 'udp', 'gossipd'], ['serf_wan', 'tcp', 'gossipd'], ['http', 'tcp', 'httpd']) {
 	my ($port, $proto, $daemon) = @$_;
 	my $n = node();
 	my $taken = take($n, $port, $proto);
