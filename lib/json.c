@@ -4,6 +4,7 @@
 #include <json-c/json_tokener.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- strings */
@@ -194,22 +195,32 @@ newline(struct jw *j)
 	return rc;
 }
 
-/* The shortest decimal that reads back as v, as Go's encoder. */
+/*
+ * The shortest decimal that reads back as v, with an exponent only below 1e-6
+ * and from 1e21 on, as Go's encoder.
+ */
 static int
 add_double(struct buf *out, double v)
 {
-	char text[40];
+	char text[64];
+	int prec, exp;
 
 	if (!isfinite(v))
 		return buf_adds(out, "null");
-	for (int prec = 15; prec <= 17; prec++) {
+	for (prec = 0; prec < 17; prec++) {
 		double back = 0;
 
-		(void)snprintf(text, sizeof(text), "%.*g", prec, v);
+		(void)snprintf(text, sizeof(text), "%.*e", prec, v);
 		if (sscanf(text, "%lf", &back) == 1 && memcmp(&back, &v, sizeof(v)) == 0)
 			break;
 	}
-	return buf_adds(out, text);
+	exp = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
+	if (exp >= -6 && exp < 21) {
+		(void)snprintf(text, sizeof(text), "%.*f", prec > exp ? prec - exp : 0, v);
+		return buf_adds(out, text);
+	}
+	*strchr(text, 'e') = '\0';
+	return buf_addf(out, "%se%c%d", text, exp < 0 ? '-' : '+', abs(exp));
 }
 
 static int
