@@ -243,6 +243,7 @@ void
 store_append(struct store *s, struct batch *b)
 {
 	uint64_t now = mono_ns();
+	bool wake;
 
 	b->store_next = NULL;
 	pthread_mutex_lock(&s->mutex);
@@ -253,9 +254,11 @@ store_append(struct store *s, struct batch *b)
 	s->batches_tail = &b->store_next;
 	s->nentries += b->n;
 	/* While the thread counts on more it looks by itself from time to time. */
-	if (s->nentries >= s->want || s->nentries == b->n)
-		pthread_cond_signal(&s->wake);
+	wake = s->nentries >= s->want || s->nentries == b->n;
 	pthread_mutex_unlock(&s->mutex);
+	/* Behind the unlock: the thread would else wake up only to wait for the mutex. */
+	if (wake)
+		pthread_cond_signal(&s->wake);
 }
 
 int
