@@ -28,6 +28,8 @@ enum {
 	HTTP_SPIN_MS = 20,		/* for so long */
 	HTTP_HOLD_MARGIN_MS = 1500,	/* beyond rpc_hold_timeout, in which raftd itself answers */
 	HTTP_GZIP_MIN = 1400,		/* bytes of a body worth compressing */
+	HTTP_LARGE = 64 * 1024,		/* an answer above it counts for the next limit */
+	HTTP_UNSENT_MAX = 512 * 1024 * 1024, /* large answers whose clients take their time; one alone may be larger */
 };
 
 struct cidr {
@@ -87,6 +89,7 @@ struct httpd {
 	struct request *open, *spare;	/* open ones; those kept for reuse */
 	unsigned nspare, nrequests;	/* spare ones; open ones */
 	unsigned spinning;		/* open ones that wait without being suspended */
+	size_t unsent;			/* bytes of large answers that clients have not taken yet */
 	unsigned moved;			/* answers handed to the library, and pieces of bodies taken, in its last run */
 	uint64_t started_ms;
 };

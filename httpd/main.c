@@ -118,6 +118,7 @@ httpd_info(struct daemon *d, struct info_writer *iw)
 
 	info_add(iw, "http_connections", "%u", server_conns(h));
 	info_add(iw, "http_requests", "%u", h->nrequests);
+	info_add(iw, "http_unsent", "%zu", h->unsent);
 	info_add(iw, "blocking_queries", "%zu", park_waiters(h->park));
 	info_add(iw, "blocking_upstream", "%zu", park_groups(h->park));
 	info_add(iw, "library", "libmicrohttpd %s", MHD_get_version());

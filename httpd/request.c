@@ -69,7 +69,7 @@ request_free(struct request *r)
 	struct httpd *h = r->h;
 	struct request clean = { .arena = r->arena, .uri = r->uri, .body = r->body };
 
-	shared_reply_unref(r->shared);
+	respond_sent(r);
 	*r->prev = r->next;
 	if (r->next != NULL)
 		r->next->prev = r->prev;

@@ -117,6 +117,7 @@ struct request {
 	struct monitor *monitor;
 
 	struct reply reply;
+	size_t unsent;			/* its part of httpd.unsent */
 	struct shared_reply *shared;	/* instead of reply */
 };
 

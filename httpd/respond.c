@@ -315,6 +315,38 @@ all_headers(struct httpd *h, const struct view *v, const struct reply *rp, struc
 	config_headers(h, m);
 }
 
+/*
+ * Clients that ask for much and take little must not fill the memory: beyond
+ * HTTP_UNSENT_MAX a large answer becomes a short one that says so. What was
+ * counted, for unsent_release().
+ */
+static size_t
+unsent_count(struct httpd *h, struct reply *rp)
+{
+	size_t n = rp->body.cap;
+
+	if (n <= HTTP_LARGE)
+		return 0;
+	if (h->unsent == 0 || h->unsent + n <= HTTP_UNSENT_MAX) {
+		h->unsent += n;
+		return n;
+	}
+	buf_release(&rp->body);
+	rp->flags = 0;
+	if (reply_text(rp, 503, "too many large answers are waiting for their clients to take them") < 0)
+		rp->content = CONTENT_NONE;
+	return 0;
+}
+
+void
+respond_sent(struct request *r)
+{
+	r->h->unsent -= r->unsent;
+	r->unsent = 0;
+	shared_reply_unref(r->shared);
+	r->shared = NULL;
+}
+
 static struct MHD_Response *
 response_make(struct httpd *h, const struct view *v, struct reply *rp)
 {
@@ -337,6 +369,8 @@ shared_reply_new(struct httpd *h, const struct view *v, struct reply *rp)
 	if (s == NULL)
 		return NULL;
 	s->refs = 1;
+	s->h = h;
+	s->unsent = unsent_count(h, rp);
 	s->reply = *rp;
 	reply_init(rp);
 	s->mhd = response_make(h, v, &s->reply);
@@ -356,6 +390,7 @@ shared_reply_stream(struct httpd *h, const struct view *v, const struct reply *r
 	if (s == NULL)
 		return NULL;
 	s->refs = 1;
+	s->h = h;
 	reply_init(&s->reply);
 	s->mhd = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, reader, cls, NULL);
 	if (s->mhd == NULL) {
@@ -373,6 +408,7 @@ shared_reply_unref(struct shared_reply *s)
 		return;
 	if (s->mhd != NULL)
 		MHD_destroy_response(s->mhd);
+	s->h->unsent -= s->unsent;
 	buf_release(&s->reply.body);
 	free(s);
 }
@@ -387,6 +423,7 @@ respond_queue(struct request *r)
 		r->reply.status = r->shared->reply.status;
 		ok = MHD_queue_response(r->mhd, (unsigned)r->shared->reply.status, r->shared->mhd);
 	} else {
+		r->unsent = unsent_count(r->h, &r->reply);
 		m = response_make(r->h, &r->view, &r->reply);
 		if (m == NULL)
 			return MHD_NO;

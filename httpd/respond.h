@@ -56,6 +56,8 @@ struct shared_reply {
 	unsigned refs;
 	struct reply reply;
 	struct MHD_Response *mhd;
+	struct httpd *h;
+	size_t unsent;
 };
 
 /* Takes what rp holds; NULL without memory. One reference is the caller's. */
@@ -64,6 +66,9 @@ struct shared_reply *shared_reply_new(struct httpd *h, const struct view *v, str
 struct shared_reply *shared_reply_stream(struct httpd *h, const struct view *v, const struct reply *rp,
     MHD_ContentReaderCallback reader, void *cls);
 void shared_reply_unref(struct shared_reply *s);
+
+/* The answer of this request has gone to its client, or the client has. */
+void respond_sent(struct request *r);
 
 /* Queue the answer of a request in REQ_READY. */
 enum MHD_Result respond_queue(struct request *r);

@@ -121,6 +121,29 @@ ok $n->wait_for(sub { (info($n, 'httpd')->{httpd}{http_connections} // 99) <= 1 
 	is $served, 300, 'the slow are served when they are done';
 	is +($n->http('GET', '/v1/kv/slow?raw'))[2], 'hello', '... whole';
 }
+
+# Clients who ask for more and more and take nothing.
+{
+	$n->http('PUT', "/v1/kv/large/$_", 'l' x 524288) for 1 .. 26;
+	my $was = rss($pids{httpd});
+	my @deaf = map { my $s = from($n, $_); syswrite $s, "GET /v1/kv/large/?recurse HTTP/1.1\r\nHost: x\r\n\r\n"; $s } 1 .. 24;
+	my ($told, $begun, $late) = (0, 0, 0);
+	for (@deaf) {
+		IO::Select->new($_)->can_read(20);
+		sysread $_, my $got, 1000;
+		$told++ if ($got // '') =~ m{^HTTP/1\.1 503 .*too many large answers}s;
+		$begun++ if ($got // '') =~ m{^HTTP/1\.1 200 };
+		# A busy machine may not have had the answer in time.
+		$late++ if ($got // '') =~ m{^HTTP/1\.1 500 };
+	}
+	cmp_ok $begun, '>=', 10, "large answers wait for $begun clients";
+	is $begun + $told + $late, 24, "... and $told others are told that there are too many";
+	cmp_ok rss($pids{httpd}) - $was, '<', 1200, sprintf '... before memory is gone (%.0f MiB more)', rss($pids{httpd}) - $was;
+	ok $n->wait_for(sub { ok_http($n) }), '... others are served';
+}
+ok $n->wait_for(sub { info($n, 'httpd')->{httpd}{http_unsent} == 0 }), 'forgotten when they leave';
+is +($n->http('GET', '/v1/kv/large/?recurse'))[0], 200, 'and a large answer is given again';
+$n->http('DELETE', '/v1/kv/large?recurse');
 is +($n->http('GET', '/v1/kv/never'))[0], 404, 'half a body is no value';
 
 # ---- blocking queries by the thousand, different ones, all dropped at once
