@@ -61,7 +61,7 @@ key_name(int i)
 static const char *
 sid(int i)
 {
-	static char id[40];
+	static char id[48];
 
 	(void)snprintf(id, sizeof(id), "00000000-0000-4000-8000-00000000000%d", i);
 	return id;
