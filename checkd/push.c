@@ -4,6 +4,8 @@
 
 #include "checkd/sync_state.h"
 
+enum { ALONG_BYTES_MAX = 1 * MiB };	/* of texts of the checks that go with their service in one write */
+
 static void
 push_free(struct push *p)
 {
@@ -143,7 +145,36 @@ push_new(struct sync *s, const char *service_id, size_t max_checks)
 	return p;
 }
 
-/* Send it, stamped; p is taken over. What it is about is marked by the caller on success. */
+static bool
+request_too_large(uint16_t op, const struct query_options *o, const void *request)
+{
+	struct buf b = BUF_INIT(op_info(op)->body_max);
+	int rc = op_request_encode(op, o, request, &b);
+
+	buf_release(&b);
+	return rc == -ELIMIT;
+}
+
+/*
+ * What can never be sent must not hold up the rest: it counts as denied, as
+ * long as it stays as it is.
+ */
+static void
+give_up(struct sync *s, const struct push *p)
+{
+	struct local *l = &s->cd->local;
+	struct service *e = p->service_id != NULL ? local_service_entry(l, str_from(p->service_id)) : NULL;
+	const char *id = p->service_id != NULL ? p->service_id : p->nchecks > 0 ? p->check_ids[0] : "";
+
+	log_err("agent", "too large for the catalog, not synced: %s=%.100s max=%u", e != NULL ? "service" : "check", id,
+	    op_info(OP_CATALOG_REGISTER)->body_max);
+	if (e != NULL)
+		e->sync.dirty = false;
+	for (size_t i = 0; i < p->nchecks; i++)
+		local_check_entry(l, str_from(p->check_ids[i]))->sync.dirty = false;
+}
+
+/* Send it, stamped; p is taken over. 0; 1: it was given up; negative. What it is about is marked by the caller on 0. */
 static int
 push_send(struct sync *s, struct push *p, uint16_t op, const void *request, const char *token)
 {
@@ -159,9 +190,13 @@ push_send(struct sync *s, struct push *p, uint16_t op, const void *request, cons
 	p->node = op == OP_CATALOG_REGISTER && s->node.dirty && !s->node.pushing;
 	p->call = rpc_call_record(s->cd->raftd, op, &o, request, RPC_RETRY, SYNC_CALL_MS, on_pushed, p);
 	if (p->call == 0) {
+		bool large = request_too_large(op, &o, request);
+
 		write_stamps_done(&s->stamps, p->seq);
+		if (large)
+			give_up(s, p);
 		push_free(p);
-		return -EBUSY;
+		return large ? 1 : -EBUSY;
 	}
 	p->next = s->pushes;
 	s->pushes = p;
@@ -195,19 +230,26 @@ goes_along(const struct check *c, const struct service *e)
 	return !c->sync.deleted && check_waits(c) && str_eqs(c->rec->service_id, e->id);
 }
 
-/* Their records into v and their ids into p; both have room for them. */
+/* Their records into v and their ids into p; both have room for them. What would make the write too long follows by itself. */
 static int
 take_along(struct sync *s, const struct service *e, struct push *p, struct health_check *v)
 {
 	struct local *l = &s->cd->local;
+	size_t bytes = 0;
 
 	for (size_t i = 0; i < l->nchecks; i++) {
+		struct health_check *h = &v[p->nchecks];
+
 		if (!goes_along(l->checks[i], e))
 			continue;
+		local_check_record(l->checks[i], h);
+		bytes += h->notes.len + h->output.len;
+		if (bytes > ALONG_BYTES_MAX)
+			break;
 		p->check_ids[p->nchecks] = strdup(l->checks[i]->id);
 		if (p->check_ids[p->nchecks] == NULL)
 			return -ENOMEM;
-		local_check_record(l->checks[i], &v[p->nchecks++]);
+		p->nchecks++;
 	}
 	return 0;
 }
@@ -242,7 +284,7 @@ register_service(struct sync *s, struct service *e)
 	rc = v == NULL || p == NULL ? -ENOMEM : take_along(s, e, p, v);
 	if (rc == 0) {
 		q.service = (struct records){ e->rec, 1 };
-		q.checks = (struct records){ v, n };
+		q.checks = (struct records){ v, p->nchecks };
 		rc = push_send(s, p, OP_CATALOG_REGISTER, &q, e->token);
 		if (rc == 0)
 			begin_all(s, p, e);
@@ -250,7 +292,7 @@ register_service(struct sync *s, struct service *e)
 		push_free(p);
 	}
 	free(v);
-	return rc;
+	return rc < 0 ? rc : 0;
 }
 
 static int
@@ -271,7 +313,7 @@ register_check(struct sync *s, struct check *c)
 	rc = push_send(s, p, OP_CATALOG_REGISTER, &q, c->def != NULL ? c->def->token.p : NULL);
 	if (rc == 0)
 		begin_all(s, p, NULL);
-	return rc;
+	return rc < 0 ? rc : 0;
 }
 
 static int
@@ -286,7 +328,7 @@ register_node(struct sync *s)
 	rc = push_send(s, p, OP_CATALOG_REGISTER, &q, NULL);
 	if (rc == 0)
 		begin_all(s, p, NULL);
-	return rc;
+	return rc < 0 ? rc : 0;
 }
 
 static int
@@ -313,7 +355,7 @@ deregister(struct sync *s, struct service *e, struct check *c)
 	rc = push_send(s, p, OP_CATALOG_DEREGISTER, &q, e != NULL ? e->token : NULL);
 	if (rc == 0)
 		begin(e != NULL ? &e->sync : &c->sync);
-	return rc;
+	return rc < 0 ? rc : 0;
 }
 
 static int
