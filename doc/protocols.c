@@ -62,7 +62,7 @@ main(void)
 	static const struct record *const nested[] = { &rec_kv_entry, &rec_session, &rec_service_check_ref, &rec_node,
 		&rec_node_service, &rec_service_node, &rec_service_address, &rec_weights, &rec_health_check, &rec_health_entry,
 		&rec_txn_op, &rec_txn_kv, &rec_txn_node, &rec_txn_service, &rec_txn_check, &rec_service_def, &rec_agent_service,
-		&rec_member, &rec_log_line, &rec_metric };
+		&rec_member, &rec_log_line, &rec_metric, &rec_metric_bucket };
 
 	printf("# Messages between daemons\n\n"
 	    "Made from lib/ops.def and lib/records.c by doc/protocols; `./dev lint` fails when it is out of date.\n\n"

@@ -36,9 +36,31 @@ metric_cmp(const void *a, const void *b)
 	return str_cmp(((const struct metric *)a)->name, ((const struct metric *)b)->name);
 }
 
+/* Two histograms as one, ascending; the first alone when memory is short. */
+static void
+merge_buckets(struct request *r, struct records *into, const struct records *from)
+{
+	const struct metric_bucket *a = into->v, *b = from->v;
+	struct metric_bucket *out = arena_alloc(&r->arena, (into->n + from->n) * sizeof(*out));
+	size_t i = 0, j = 0;
+
+	if (out == NULL)
+		return;
+	while (i < into->n || j < from->n) {
+		bool first = j == from->n || (i < into->n && a[i].le <= b[j].le);
+
+		out[i + j] = first ? a[i] : b[j];
+		if (first)
+			i++;
+		else
+			j++;
+	}
+	*into = (struct records){ out, i + j };
+}
+
 /* Two daemons may count under one name: together they are one metric. */
 static void
-merge(struct metrics *m)
+merge(struct request *r, struct metrics *m)
 {
 	size_t out = 0;
 
@@ -59,6 +81,7 @@ merge(struct metrics *m)
 		last->sum_sq += x->sum_sq;
 		last->total_count += x->total_count;
 		last->total_sum += x->total_sum;
+		merge_buckets(r, &last->buckets, &x->buckets);
 	}
 	m->n = out;
 }
@@ -79,7 +102,7 @@ collect(struct request *r, const struct part *parts, size_t n, struct metrics *m
 	for (size_t i = 0; i < n; i++)
 		if (parts[i].ok)
 			add_all(r, m, parts[i].payload);
-	merge(m);
+	merge(r, m);
 	return true;
 }
 
@@ -187,6 +210,27 @@ on_json(struct request *r, const struct part *parts, size_t n)
 
 /* ---- Prometheus */
 
+/* A summary as Consul shows one: three quantiles of the last interval, sum and count since the start. */
+static int
+summary_add(struct buf *out, const char *name, const struct metric *x)
+{
+	static const struct {
+		const char *text;
+		double q;
+	} quantiles[] = { { "0.5", 0.5 }, { "0.9", 0.9 }, { "0.99", 0.99 } };
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(quantiles); i++)
+		if (x->count == 0)
+			rc = buf_addf(out, "%s{quantile=\"%s\"} NaN\n", name, quantiles[i].text);
+		else
+			rc = buf_addf(out, "%s{quantile=\"%s\"} %.17g\n", name, quantiles[i].text,
+			    metric_quantile(x->buckets.v, x->buckets.n, quantiles[i].q));
+	if (rc < 0)
+		return rc;
+	return buf_addf(out, "%s_sum %.17g\n%s_count %llu\n", name, x->total_sum, name, (unsigned long long)x->total_count);
+}
+
 static int
 prometheus_add(struct buf *out, const struct metrics *m, const struct metric *x)
 {
@@ -204,8 +248,7 @@ prometheus_add(struct buf *out, const struct metrics *m, const struct metric *x)
 	if (rc < 0)
 		return rc;
 	if (x->kind == METRIC_SAMPLE)
-		return buf_addf(out, "%s_sum %.17g\n%s_count %llu\n", name, x->total_sum, name,
-		    (unsigned long long)x->total_count);
+		return summary_add(out, name, x);
 	return buf_addf(out, "%s %.17g\n", name, x->kind == METRIC_GAUGE ? x->sum : x->total_sum);
 }
 

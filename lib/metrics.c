@@ -1,12 +1,12 @@
 /* metrics.c - the table of metric slots and its intervals. */
 #include "lib/metrics.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/records.h"
 
 struct window {
 	uint64_t count;
@@ -17,6 +17,7 @@ struct metric_slot {
 	char name[METRIC_NAME_MAX];
 	int kind;
 	struct window now, last;
+	uint32_t *steps;		/* of samples: METRICS_STEPS of this interval, then of the last one */
 	uint64_t total_count;
 	double total_sum;
 };
@@ -38,10 +39,44 @@ metric_get(const char *name, int kind)
 	m = nslots < METRICS_MAX ? calloc(1, sizeof(*m)) : NULL;
 	if (m == NULL)
 		return &overflow;
+	if (kind == METRIC_SAMPLE) {
+		m->steps = calloc(2 * METRICS_STEPS, sizeof(*m->steps));
+		if (m->steps == NULL) {
+			free(m);
+			return &overflow;
+		}
+	}
 	(void)snprintf(m->name, sizeof(m->name), "%s", name);
 	m->kind = kind;
 	slots[nslots++] = m;
 	return m;
+}
+
+/* Upper ends of the four steps in [1/2, 1): powers of the fourth root of two. */
+static const double step_ends[] = { 0.59460355750136051, 0.70710678118654757, 0.84089641525371461, 1 };
+
+static unsigned
+step_of(double v)
+{
+	int exp;
+	double mantissa = frexp(v / METRICS_LE_MIN, &exp);
+	unsigned sub = 0;
+
+	if (!(v > METRICS_LE_MIN))
+		return 0;
+	while (sub < 3 && mantissa > step_ends[sub])
+		sub++;
+	/* v is in (2^(exp-1), 2^exp] of the smallest step; 1/2 itself ends the step below. */
+	exp = (exp - 1) * 4 + (int)sub + 1 - (mantissa > 0.5 ? 0 : 1);
+	return exp < METRICS_STEPS ? (unsigned)exp : METRICS_STEPS - 1;
+}
+
+static double
+step_end(unsigned step)
+{
+	if (step == 0)
+		return METRICS_LE_MIN;
+	return ldexp(METRICS_LE_MIN * step_ends[(step - 1) % 4], (int)(step - 1) / 4 + 1);
 }
 
 void
@@ -54,6 +89,8 @@ metric_add(struct metric_slot *m, double v)
 	w->count++;
 	w->sum += v;
 	w->sum_sq += v * v;
+	if (m->steps != NULL)
+		m->steps[step_of(v)]++;
 	m->total_count++;
 	m->total_sum += v;
 }
@@ -74,10 +111,41 @@ metrics_tick(uint64_t now_ms)
 		struct metric_slot *m = slots[i];
 
 		m->last = m->now;
+		if (m->steps != NULL) {
+			memcpy(m->steps + METRICS_STEPS, m->steps, METRICS_STEPS * sizeof(*m->steps));
+			memset(m->steps, 0, METRICS_STEPS * sizeof(*m->steps));
+		}
 		/* A gauge keeps its value until it is set again. */
 		if (m->kind != METRIC_GAUGE)
 			m->now = (struct window){ 0 };
 	}
+}
+
+double
+metric_quantile(const struct metric_bucket *v, size_t n, double q)
+{
+	uint64_t all = 0, seen = 0;
+
+	for (size_t i = 0; i < n; i++)
+		all += v[i].count;
+	for (size_t i = 0; i < n; i++) {
+		seen += v[i].count;
+		if ((double)seen >= q * (double)all && v[i].count > 0)
+			return v[i].le;
+	}
+	return 0;
+}
+
+/* The steps of the last interval in which something was observed. */
+static size_t
+last_buckets(const struct metric_slot *m, struct metric_bucket out[METRICS_STEPS])
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; m->steps != NULL && i < METRICS_STEPS; i++)
+		if (m->steps[METRICS_STEPS + i] > 0)
+			out[n++] = (struct metric_bucket){ step_end(i), m->steps[METRICS_STEPS + i] };
+	return n;
 }
 
 void
@@ -88,9 +156,10 @@ metrics_encode(struct mp_w *w)
 		const struct metric_slot *m = slots[i];
 		/* A gauge shows its newest value, the rest the last whole interval. */
 		const struct window *v = m->kind == METRIC_GAUGE ? &m->now : &m->last;
+		struct metric_bucket buckets[METRICS_STEPS];
 		struct metric rec = {
 			.name = str_from(m->name), .kind = m->kind, .count = v->count, .sum = v->sum, .sum_sq = v->sum_sq,
-			.min = v->min, .max = v->max, .total_count = m->total_count, .total_sum = m->total_sum,
+			.min = v->min, .max = v->max, .total_count = m->total_count, .total_sum = m->total_sum, .buckets = { buckets, last_buckets(m, buckets) },
 		};
 
 		record_encode(&rec_metric, &rec, RECORD_WHOLE, w);

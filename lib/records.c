@@ -434,6 +434,12 @@ static const struct field f_log_line[] = {
 };
 RECORD(rec_log_line, log_line, "LogLine", f_log_line);
 
+static const struct field f_metric_bucket[] = {
+	FIELD(metric_bucket, le, "LE", F_DOUBLE, 0),
+	FIELD(metric_bucket, count, "Count", F_UINT, 0),
+};
+RECORD(rec_metric_bucket, metric_bucket, "MetricBucket", f_metric_bucket);
+
 static const struct field f_metric[] = {
 	FIELD(metric, name, "Name", F_STR, 0),
 	FIELD(metric, kind, "Kind", F_INT, 0),
@@ -444,5 +450,6 @@ static const struct field f_metric[] = {
 	FIELD(metric, max, "Max", F_DOUBLE, E),
 	FIELD(metric, total_count, "TotalCount", F_UINT, E),
 	FIELD(metric, total_sum, "TotalSum", F_DOUBLE, E),
+	FIELD_SUB(metric, buckets, "Buckets", F_RECORDS, E, rec_metric_bucket),
 };
 RECORD(rec_metric, metric, "Metric", f_metric);

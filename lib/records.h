@@ -351,6 +351,12 @@ struct log_line {
 
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_SAMPLE };
 
+/* One step of a sample's histogram: this many observations up to le, and above the step before. */
+struct metric_bucket {
+	double le;
+	uint64_t count;
+};
+
 struct metric {
 	struct str name;	/* "http.GET.v1.kv._", without the prefix */
 	int64_t kind;		/* enum metric_kind */
@@ -358,6 +364,7 @@ struct metric {
 	double sum, sum_sq, min, max;	/* over the interval; gauge: sum is the value */
 	uint64_t total_count;	/* since start */
 	double total_sum;
+	struct records buckets;	/* metric_bucket, ascending, empty steps left out: samples only, over the interval */
 };
 
 extern const struct record rec_query_options, rec_query_meta, rec_rpc_error;
@@ -370,6 +377,6 @@ extern const struct record rec_txn_kv, rec_txn_node, rec_txn_service, rec_txn_ch
 extern const struct record rec_check_def, rec_service_def, rec_agent_service, rec_agent_register, rec_agent_query;
 extern const struct record rec_check_update, rec_maintenance;
 extern const struct record rec_member, rec_member_query, rec_join_request, rec_force_leave_request;
-extern const struct record rec_log_query, rec_log_line, rec_metric;
+extern const struct record rec_log_query, rec_log_line, rec_metric_bucket, rec_metric;
 
 #endif

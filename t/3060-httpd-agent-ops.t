@@ -66,7 +66,7 @@ ok $n->wait_for(sub {
 }, 25), 'samples of the last interval';
 $r = ask('GET', '/v1/agent/metrics?format=prometheus');
 is $r->{headers}{'Content-Type'}, 'text/plain; version=0.0.4; charset=utf-8', 'prometheus: content type';
-like $r->{body}, qr/^# TYPE consul_http_GET_v1_status_leader summary\nconsul_http_GET_v1_status_leader_sum [\d.]+\nconsul_http_GET_v1_status_leader_count \d+$/m,
+like $r->{body}, qr/^# TYPE consul_http_GET_v1_status_leader summary\n(?:consul_http_GET_v1_status_leader\{quantile="0\.(?:5|9|99)"\} (?:NaN|[\d.e-]+)\n){3}consul_http_GET_v1_status_leader_sum [\d.]+\nconsul_http_GET_v1_status_leader_count \d+$/m,
 	'and text';
 is ask('GET', '/v1/agent/metrics', { Accept => 'text/plain;version=0.4.0' })->{body} =~ /^# HELP/m, 1, 'by Accept';
 
