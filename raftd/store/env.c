@@ -83,6 +83,8 @@ open_tables(struct env *e)
 	rc = open_table(e, txn, "raft.db", "log", &e->log);
 	if (rc == 0)
 		rc = open_table(e, txn, "raft.db", "meta", &e->meta);
+	if (rc == 0)
+		rc = open_table(e, txn, "image-1.db", "meta", &e->image_meta);
 	for (unsigned i = 0; rc == 0 && i < e->tables; i++) {
 		(void)snprintf(name, sizeof(name), "table-%u", i);
 		rc = open_table(e, txn, "image-1.db", name, &e->image[i]);
@@ -98,10 +100,10 @@ static int
 check_format(struct env *e, char *ret_err, const char *path)
 {
 	uint64_t format = ENV_FORMAT;
-	int rc = env_meta_get(e, "format", &format, 1);
+	int rc = env_meta_get(e->meta, "format", &format, 1);
 
 	if (rc == DB_NOTFOUND)
-		rc = env_meta_put(e, NULL, "format", &format, 1);
+		rc = env_meta_put(e->meta, NULL, "format", &format, 1);
 	if (rc != 0) {
 		(void)snprintf(ret_err, DATADIR_ERROR_MAX, "%s: cannot read the database: %s", path, env_error(e, rc));
 		return -EIO;
@@ -143,6 +145,8 @@ env_close(struct env *e)
 	for (unsigned i = 0; i < e->tables; i++)
 		if (e->image[i] != NULL)
 			(void)e->image[i]->close(e->image[i], DB_NOSYNC);
+	if (e->image_meta != NULL)
+		(void)e->image_meta->close(e->image_meta, DB_NOSYNC);
 	if (e->meta != NULL)
 		(void)e->meta->close(e->meta, DB_NOSYNC);
 	if (e->log != NULL)
@@ -155,7 +159,7 @@ env_close(struct env *e)
 enum { META_NUMBERS_MAX = 4 };
 
 int
-env_meta_get(struct env *e, const char *name, uint64_t *v, size_t n)
+env_meta_get(DB *meta, const char *name, uint64_t *v, size_t n)
 {
 	uint8_t bytes[META_NUMBERS_MAX * 8];
 	DBT key = dbt_of(name, strlen(name)), data = { 0 };
@@ -164,7 +168,7 @@ env_meta_get(struct env *e, const char *name, uint64_t *v, size_t n)
 	data.data = bytes;
 	data.ulen = sizeof(bytes);
 	data.flags = DB_DBT_USERMEM;
-	rc = e->meta->get(e->meta, NULL, &key, &data, 0);
+	rc = meta->get(meta, NULL, &key, &data, 0);
 	if (rc != 0)
 		return rc;
 	if (data.size != n * 8)
@@ -175,14 +179,14 @@ env_meta_get(struct env *e, const char *name, uint64_t *v, size_t n)
 }
 
 int
-env_meta_put(struct env *e, DB_TXN *txn, const char *name, const uint64_t *v, size_t n)
+env_meta_put(DB *meta, DB_TXN *txn, const char *name, const uint64_t *v, size_t n)
 {
 	uint8_t bytes[META_NUMBERS_MAX * 8];
 	DBT key = dbt_of(name, strlen(name)), data = dbt_of(bytes, n * 8);
 
 	for (size_t i = 0; i < n; i++)
 		put_be64(bytes + i * 8, v[i]);
-	return e->meta->put(e->meta, txn, &key, &data, txn == NULL ? DB_AUTO_COMMIT : 0);
+	return meta->put(meta, txn, &key, &data, txn == NULL ? DB_AUTO_COMMIT : 0);
 }
 
 static int

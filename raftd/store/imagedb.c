@@ -150,7 +150,7 @@ end_job(struct env *e, struct image_job *job, int rc)
 	job->sorted = NULL;
 	job->txn = NULL;
 	if (rc == 0)
-		rc = env_meta_put(e, txn, "applied", &job->changes->applied, 1);
+		rc = env_meta_put(e->image_meta, txn, "applied", &job->changes->applied, 1);
 	if (rc != 0) {
 		int undone = txn->abort(txn);
 

@@ -23,7 +23,11 @@ enum {
 struct env {
 	DB_ENV *db;
 	DB *log, *meta;			/* raft.db */
-	DB *image[STORE_TABLES_MAX];	/* image-1.db */
+	/*
+	 * image-1.db. Its own meta table says how far it is: should the file be
+	 * lost or put back from a copy, the log is applied from where it stands.
+	 */
+	DB *image_meta, *image[STORE_TABLES_MAX];
 	unsigned tables;
 	uint64_t checkpoint_bytes;
 	char last_error[256];		/* what Berkeley DB said of its last failure */
@@ -33,9 +37,9 @@ struct env {
 int MUST_CHECK env_open(struct env *e, const char *path, unsigned tables, char ret_err[DATADIR_ERROR_MAX]);
 void env_close(struct env *e);
 const char *env_error(const struct env *e, int rc);
-/* Values of the meta table: big-endian numbers by name. DB_NOTFOUND when absent. */
-int env_meta_get(struct env *e, const char *name, uint64_t *v, size_t n);
-int env_meta_put(struct env *e, DB_TXN *txn, const char *name, const uint64_t *v, size_t n);
+/* Values of a meta table: big-endian numbers by name. DB_NOTFOUND when absent. */
+int env_meta_get(DB *meta, const char *name, uint64_t *v, size_t n);
+int env_meta_put(DB *meta, DB_TXN *txn, const char *name, const uint64_t *v, size_t n);
 /* A checkpoint when `bytes` of log were written since the last one (0: in any case). */
 int env_checkpoint(struct env *e, uint64_t bytes, bool *ret_made);
 DBT dbt_of(const void *p, size_t n);

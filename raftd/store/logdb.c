@@ -36,7 +36,7 @@ put_servers(struct env *e, DB_TXN *txn, const struct append *a)
 	int rc = e->meta->put(e->meta, txn, &k, &v, 0);
 
 	if (rc == 0)
-		rc = env_meta_put(e, txn, "servers-index", &a->servers_index, 1);
+		rc = env_meta_put(e->meta, txn, "servers-index", &a->servers_index, 1);
 	return rc;
 }
 
@@ -70,7 +70,7 @@ log_append(struct env *e, const struct append *a)
 	if (a->state) {
 		const uint64_t v[2] = { a->term, a->vote };
 
-		rc = env_meta_put(e, txn, "state", v, 2);
+		rc = env_meta_put(e->meta, txn, "state", v, 2);
 	}
 	if (rc == 0 && a->servers != NULL)
 		rc = put_servers(e, txn, a);
@@ -194,17 +194,17 @@ start_servers(struct env *e, struct store_start *st)
 		return rc;
 	rc = buf_add(&st->servers, v.data, v.size) < 0 ? ENOMEM : 0;
 	free(v.data);
-	return rc != 0 ? rc : env_meta_get(e, "servers-index", &st->servers_index, 1);
+	return rc != 0 ? rc : env_meta_get(e->meta, "servers-index", &st->servers_index, 1);
 }
 
 int
 log_start(struct env *e, struct store_start *st, char ret_err[DATADIR_ERROR_MAX])
 {
 	uint64_t state[2] = { 0, 0 };
-	int rc = env_meta_get(e, "state", state, 2);
+	int rc = env_meta_get(e->meta, "state", state, 2);
 
 	if (rc == 0 || rc == DB_NOTFOUND)
-		rc = env_meta_get(e, "applied", &st->applied, 1);
+		rc = env_meta_get(e->image_meta, "applied", &st->applied, 1);
 	if (rc == 0 || rc == DB_NOTFOUND)
 		rc = start_servers(e, st);
 	if (rc != 0)

@@ -95,11 +95,11 @@ static int
 check_id(struct store *s, char *ret_err)
 {
 	uint64_t id = 0;
-	int rc = env_meta_get(&s->env, "id", &id, 1);
+	int rc = env_meta_get(s->env.meta, "id", &id, 1);
 
 	if (rc == DB_NOTFOUND && s->start.last == 0) {
 		id = s->dir.id;
-		rc = env_meta_put(&s->env, NULL, "id", &id, 1);
+		rc = env_meta_put(s->env.meta, NULL, "id", &id, 1);
 	}
 	if (rc != 0) {
 		(void)snprintf(ret_err, DATADIR_ERROR_MAX, "%s: cannot read the database: %s", s->path, env_error(&s->env, rc));

@@ -614,6 +614,60 @@ a_damaged_image_is_not_served(void **state)
 	assert_true(noticed > 10);
 }
 
+/* Entries and records of the same numbers, the image as far as `upto`. */
+static void
+write_some(uint64_t first, uint64_t upto)
+{
+	char err[DATADIR_ERROR_MAX], key[32];
+
+	assert_int_equal(try_open(w.dir, 0, 1000, err), 0);
+	must_load();
+	assert_int_equal(store_run(w.store), 0);
+	store_state(w.store, 1, 7);
+	for (uint64_t i = first; i <= upto; i++) {
+		append(i, 1, 1);
+		(void)snprintf(key, sizeof(key), "key %" PRIu64, i);
+		change(1, key, "x");
+	}
+	assert_int_equal(store_changes_send(w.store, upto), 0);
+	stop();
+}
+
+/* An image that is not the one that was written is made again from the log where it ends, or the start is refused. */
+static void
+a_lost_image_is_not_taken_for_an_empty_one(void **state)
+{
+	char copy[128], old[160], path[512], err[DATADIR_ERROR_MAX];
+	int rc;
+
+	(void)state;
+	(void)snprintf(copy, sizeof(copy), "%s/copy", w.root);
+	(void)snprintf(old, sizeof(old), "%s/old", w.root);
+	write_some(1, 20);
+	copy_dir(w.dir, old);
+	write_some(21, 40);
+
+	copy_dir(w.dir, copy);
+	(void)snprintf(path, sizeof(path), "%s/image-1.db", copy);
+	assert_int_equal(unlink(path), 0);
+	must_open(copy);
+	assert_int_equal(store_found(w.store)->applied, 0);
+	must_load();
+	assert_true(w.records == 0 && w.first_entry == 1 && w.last_entry == 40);
+	shut();
+
+	copy_dir(w.dir, copy);
+	(void)snprintf(path, sizeof(path), "cp %s/image-1.db %s/image-1.db", old, copy);
+	assert_int_equal(system(path), 0);
+	rc = try_open(copy, 0, 10, err);
+	if (rc == 0) {
+		must_load();
+		assert_int_equal(w.records, 20);
+		assert_true(w.first_entry == 21 && w.last_entry == 40);
+		shut();
+	}
+}
+
 static void
 a_read_only_directory_is_told(void **state)
 {
@@ -643,6 +697,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_shortened_log_is_noticed, setup, teardown),
 		cmocka_unit_test_setup_teardown(damaged_marks_are_noticed, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_damaged_image_is_not_served, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_lost_image_is_not_taken_for_an_empty_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_read_only_directory_is_told, setup, teardown),
 	};
 
