@@ -194,7 +194,8 @@ propose_now(struct raftd *r)
 	struct raft_effects fx;
 	int rc;
 
-	if (b == NULL)
+	/* Empty: its first entry found no memory. */
+	if (b == NULL || b->n == 0)
 		return;
 	e->open = NULL;
 	ev.count = b->n;
@@ -334,6 +335,15 @@ static void
 on_stopped(void *ctx)
 {
 	struct raftd *r = ctx;
+
+	loop_defer(&r->d->loop, DEFER_FLUSH, &r->engine.drained);
+}
+
+/* The last writes' answers go out at the end of the turn: only then may the loop stop. */
+static void
+on_drained(struct defer *d)
+{
+	struct raftd *r = (struct raftd *)((char *)d - offsetof(struct raftd, engine.drained));
 
 	daemon_stopped(r->d);
 }
@@ -487,6 +497,7 @@ engine_init(struct raftd *r)
 	e->tail = &e->head;
 	e->propose.cb = on_propose;
 	e->persisted.cb = on_dev_persisted;
+	e->drained.cb = on_drained;
 	apply_init(r);
 	(void)uv_timer_init(&r->d->loop.uv, &e->wake);
 	e->wake.data = r;
@@ -529,7 +540,7 @@ engine_drain(struct raftd *r)
 	propose_now(r);
 	e->stopping = true;
 	if (e->store == NULL) {
-		daemon_stopped(r->d);
+		loop_defer(&r->d->loop, DEFER_FLUSH, &e->drained);
 		return;
 	}
 	apply_flush(r);
@@ -544,6 +555,7 @@ engine_release(struct raftd *r)
 
 	loop_undefer(&r->d->loop, DEFER_WORK, &e->propose);
 	loop_undefer(&r->d->loop, DEFER_WORK, &e->persisted);
+	loop_undefer(&r->d->loop, DEFER_FLUSH, &e->drained);
 	store_free(e->store);
 	if (e->fsm != NULL) {
 		uv_close((uv_handle_t *)&e->wake, NULL);

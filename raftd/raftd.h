@@ -45,7 +45,7 @@ struct engine {
 	struct waiter *waiters;		/* a ring by index */
 	size_t wfirst, wn, wcap;
 	struct buf result;
-	struct defer propose, persisted;
+	struct defer propose, persisted, drained;
 	uv_timer_t wake, image;
 	int64_t time_base;		/* cluster time when this term of ours began, */
 	uint64_t time_base_ns;		/* and the local time then */
