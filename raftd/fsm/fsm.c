@@ -326,7 +326,7 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 			    (unsigned long long)f->config.txn_ops_max);
 		break;
 	case OP_SESSION_CREATE:
-		if (session_vet(f, &q.session, ret_err) && session_vet_links(f, &q.session, ret_err))
+		if (session_vet(f, &q.session, f->config.session_ttl_min, ret_err) && session_vet_links(f, &q.session, ret_err))
 			rc = name_session(&q.session, random, out, ret_request);
 		break;
 	case OP_SESSION_DESTROY:

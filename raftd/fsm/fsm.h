@@ -99,11 +99,11 @@ struct fsm_error {
 	char text[1024];
 };
 
-/* What the state needs to know of its surroundings; the same on all servers of a datacenter. */
+/* What the state needs to know of its surroundings. fsm_apply() looks at the datacenter alone, which is the same on all servers. */
 struct fsm_config {
 	const char *datacenter;		/* copied */
 	uint64_t txn_ops_max;		/* 64 */
-	int64_t session_ttl_min;	/* ns; checked before proposing as well */
+	int64_t session_ttl_min;	/* ns; checked before proposing, and only then */
 };
 
 struct fsm *fsm_new(const struct fsm_config *c);

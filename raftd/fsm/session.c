@@ -143,7 +143,7 @@ session_load(struct fsm *f, struct str key, struct str value)
 /* ---- opening */
 
 bool
-session_vet(const struct fsm *f, const struct session_create *req, struct fsm_error *err)
+session_vet(const struct fsm *f, const struct session_create *req, int64_t ttl_min, struct fsm_error *err)
 {
 	char least[DURATION_TEXT_MAX], most[DURATION_TEXT_MAX];
 	int64_t ttl = 0;
@@ -154,8 +154,8 @@ session_vet(const struct fsm *f, const struct session_create *req, struct fsm_er
 		fail(err, 500, "Invalid Behavior setting '%.*s'", STR_ARG(req->behavior));
 	} else if (req->ttl.len > 0 && duration_parse(req->ttl, &ttl) < 0) {
 		fail(err, 500, "Session TTL '%.*s' invalid: %s", STR_ARG(req->ttl), duration_complaint(f, req->ttl));
-	} else if (ttl != 0 && (ttl < f->config.session_ttl_min || ttl > TTL_MAX)) {
-		duration_format(f->config.session_ttl_min, least);
+	} else if (ttl != 0 && (ttl < ttl_min || ttl > TTL_MAX)) {
+		duration_format(ttl_min, least);
 		duration_format(TTL_MAX, most);
 		fail(err, 500, "Invalid Session TTL '%lld', must be between [%s=%s]", (long long)ttl, least, most);
 	}
@@ -219,7 +219,8 @@ session_create(struct apply *ap, const struct session_create *req)
 
 	if (!uuid_parse(req->id, raw))
 		fail(ap->err, 500, "apply failed: Missing session ID");
-	if (FAILED(ap) || !session_vet(ap->f, req, ap->err) || !session_vet_links(ap->f, req, ap->err))
+	/* The least TTL is this server's setting, and was asked for before the log: what is in the log means the same to all. */
+	if (FAILED(ap) || !session_vet(ap->f, req, 0, ap->err) || !session_vet_links(ap->f, req, ap->err))
 		return 0;
 	in.s = (struct session){
 		.id = req->id, .name = req->name, .node = req->node, .lock_delay = req->lock_delay,

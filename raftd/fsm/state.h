@@ -282,7 +282,7 @@ int MUST_CHECK session_expire(struct apply *ap, struct str id);
 int MUST_CHECK session_end_of(struct apply *ap, struct str node, const struct str *check_id);
 struct session_item *session_find(const struct fsm *f, struct str id);
 /* The arguments alone, then what the state must hold: the error is said. */
-bool session_vet(const struct fsm *f, const struct session_create *req, struct fsm_error *err);
+bool session_vet(const struct fsm *f, const struct session_create *req, int64_t ttl_min, struct fsm_error *err);
 bool session_vet_links(const struct fsm *f, const struct session_create *req, struct fsm_error *err);
 /* The ID of a session to be ended is one. */
 bool session_vet_id(const struct fsm *f, struct str id, struct fsm_error *err);
