@@ -40,7 +40,7 @@ waitpid $asker, 0;
 is $? >> 8, 0, 'and no query failed meanwhile';
 
 # ---- a failing check takes a service out of DNS and ?passing, and leaves it in the catalog
-$n->config_dir_file('bad.json', { service => { name => 'bad', port => 9, check => { args => ['false'], interval => '1s' } } });
+$n->config_dir_file('bad.json', { service => { name => 'bad', port => 9, check => { args => ['sh', '-c', 'exit 2'], interval => '1s' } } });
 $n->config_dir_file('ttl.json', { service => { name => 'beat', port => 9, check => { ttl => '10s', status => 'passing' } } });
 $n->signal('HUP');
 ok $n->wait_for(sub { my $h = $n->get_json('/v1/health/service/bad'); @$h && grep { $_->{ServiceID} eq 'bad' && $_->{Status} eq 'critical' } @{$h->[0]{Checks}} }),
