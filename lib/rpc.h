@@ -143,6 +143,9 @@ void rpc_reply_text(struct rpc_server *s, struct rpc_token t, uint64_t index, st
 /* Close the connection of a malformed request, with a log line. */
 void rpc_bad_request(struct rpc_server *s, const struct rpc_request *req, const char *why);
 
+/* Bytes that wait to be sent on the connection of this request; 0 when it has gone. */
+size_t rpc_reply_queued(struct rpc_server *s, struct rpc_token t);
+
 /* Open connections, for tests and `info`. */
 size_t rpc_server_conns(const struct rpc_server *s);
 

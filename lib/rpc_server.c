@@ -377,6 +377,14 @@ rpc_server_free(struct rpc_server *s)
 }
 
 size_t
+rpc_reply_queued(struct rpc_server *s, struct rpc_token t)
+{
+	const struct conn *c = conn_find(s, t.conn);
+
+	return c != NULL ? link_queued(&c->link) : 0;
+}
+
+size_t
 rpc_server_conns(const struct rpc_server *s)
 {
 	return s->nconns;

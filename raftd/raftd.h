@@ -16,6 +16,8 @@ enum {
 	HELD_MAX = 8192,			/* requests waiting for a leader or a read barrier */
 	HELD_BYTES_MAX = 64 * 1024 * 1024,
 	PARKED_MAX = 65536,			/* blocking queries */
+	PARKED_BYTES_MAX = 256 * 1024 * 1024,	/* of their requests */
+	WAKES_MAX = 1024,			/* of them that run again in one turn */
 	IMAGE_LAG_MS = 1000,			/* applied changes reach the store within */
 	TICK_MS = 500,				/* renewals reach the log within */
 	REAP_MS = 30 * 1000,			/* how often tombstones are looked at */

@@ -3,8 +3,10 @@
  *
  * Invariant: a parked read is in the table by token and has one link in the
  * registry for each of its keys. A touch marks it once; at the end of the
- * turn each marked read runs again, and is answered or stays parked under
- * the keys that it then depends on.
+ * turn marked reads run again, oldest mark first, and are answered or stay
+ * parked under the keys that they then depend on. Those whose connection is
+ * backed up wait until it is not, and those beyond WAKES_MAX for the next
+ * turn: neither memory nor others' requests suffer from a crowd that wakes.
  *
  * A prefix is found by hashing the touched key's beginnings, one for each
  * length of prefix that anybody waits for: a handful, whatever the watchers.
@@ -15,7 +17,7 @@
 
 #include "raftd/raftd.h"
 
-enum { BUCKETS_FIRST = 256, LENGTHS_MAX = 4096 };
+enum { BUCKETS_FIRST = 256, LENGTHS_MAX = 4096, BACKED_UP_MS = 10 };
 
 struct parked;
 
@@ -31,9 +33,8 @@ struct link {
 
 struct parked {
 	struct parked *next, **prev;	/* in its bucket by token */
-	struct parked *woken_next;
+	struct parked *woken_next, **woken_prev;	/* woken_prev NULL: not marked */
 	struct rpc_token token;
-	bool woken;
 	size_t nlinks;
 	struct link links[4];
 	uint8_t *keys;			/* of the links, one block */
@@ -49,11 +50,12 @@ struct length {
 struct watch {
 	struct parked **by_token;
 	struct link **by_key;
-	size_t buckets, n;
+	size_t buckets, n, bytes;
 	struct length *lengths;		/* of prefixes */
 	size_t nlengths, lengths_cap;
-	struct parked *woken;
+	struct parked *woken, **woken_tail;
 	struct defer defer;
+	uv_timer_t *timer;		/* for those who were marked and have to wait */
 	struct raftd *r;
 	unsigned char hash_key[crypto_shorthash_KEYBYTES];	/* keys come from strangers */
 };
@@ -70,11 +72,17 @@ watch_init(struct raftd *r)
 	r->watch = w;
 	w->r = r;
 	w->defer.cb = on_woken;
+	w->woken_tail = &w->woken;
 	w->buckets = BUCKETS_FIRST;
 	crypto_shorthash_keygen(w->hash_key);
 	w->by_token = calloc(w->buckets, sizeof(*w->by_token));
 	w->by_key = calloc(w->buckets, sizeof(*w->by_key));
-	return w->by_token != NULL && w->by_key != NULL ? 0 : -ENOMEM;
+	w->timer = malloc(sizeof(*w->timer));
+	if (w->by_token == NULL || w->by_key == NULL || w->timer == NULL)
+		return -ENOMEM;
+	(void)uv_timer_init(&r->d->loop.uv, w->timer);
+	w->timer->data = w;
+	return 0;
 }
 
 size_t
@@ -246,6 +254,33 @@ grow(struct watch *w)
 	free(old_keys);
 }
 
+/* ---- marks */
+
+static void
+mark(struct watch *w, struct parked *p)
+{
+	if (p->woken_prev != NULL)
+		return;
+	p->woken_next = NULL;
+	p->woken_prev = w->woken_tail;
+	*w->woken_tail = p;
+	w->woken_tail = &p->woken_next;
+	loop_defer(&w->r->d->loop, DEFER_WORK, &w->defer);
+}
+
+static void
+unmark(struct watch *w, struct parked *p)
+{
+	if (p->woken_prev == NULL)
+		return;
+	*p->woken_prev = p->woken_next;
+	if (p->woken_next != NULL)
+		p->woken_next->woken_prev = p->woken_prev;
+	else
+		w->woken_tail = p->woken_prev;
+	p->woken_prev = NULL;
+}
+
 /* ---- parking */
 
 static void
@@ -255,13 +290,9 @@ drop(struct watch *w, struct parked *p)
 	*p->prev = p->next;
 	if (p->next != NULL)
 		p->next->prev = p->prev;
-	if (p->woken)
-		for (struct parked **q = &w->woken; *q != NULL; q = &(*q)->woken_next)
-			if (*q == p) {
-				*q = p->woken_next;
-				break;
-			}
+	unmark(w, p);
 	w->n--;
+	w->bytes -= p->len;
 	free(p);
 }
 
@@ -271,7 +302,7 @@ watch_park(struct raftd *r, const struct rpc_request *req, const struct watch_se
 	struct watch *w = r->watch;
 	struct parked **head, *p = NULL;
 
-	if (w->n < PARKED_MAX)
+	if (w->n < PARKED_MAX && w->bytes + req->len <= PARKED_BYTES_MAX)
 		p = malloc(sizeof(*p) + req->len);
 	if (p == NULL) {
 		rpc_reply_error(r->d->rpc, req->token, 429, "The server holds too many blocking queries");
@@ -293,6 +324,7 @@ watch_park(struct raftd *r, const struct rpc_request *req, const struct watch_se
 		(*head)->prev = &p->next;
 	*head = p;
 	w->n++;
+	w->bytes += p->len;
 }
 
 void
@@ -308,17 +340,6 @@ watch_cancelled(struct raftd *r, struct rpc_token t)
 }
 
 /* ---- waking */
-
-static void
-mark(struct watch *w, struct parked *p)
-{
-	if (p->woken)
-		return;
-	p->woken = true;
-	p->woken_next = w->woken;
-	w->woken = p;
-	loop_defer(&w->r->d->loop, DEFER_WORK, &w->defer);
-}
 
 static void
 mark_key(struct watch *w, enum watch_kind kind, const char *key, size_t len)
@@ -357,26 +378,54 @@ watch_touched(struct raftd *r, const struct watch_key *key)
 }
 
 static void
+run_again(struct watch *w, struct parked *p)
+{
+	struct watch_set keys = { .n = 0 };
+
+	unmark(w, p);
+	if (reads_again(w->r, p->token, (struct str){ (const char *)p->body, p->len }, &keys)) {
+		drop(w, p);
+		return;
+	}
+	unregister(w, p);
+	if (enlist(w, p, &keys) < 0) {
+		rpc_reply_error(w->r->d->rpc, p->token, 429, "The server holds too many blocking queries");
+		drop(w, p);
+	}
+}
+
+static void
+on_timer(uv_timer_t *t)
+{
+	struct watch *w = t->data;
+
+	loop_defer(&w->r->d->loop, DEFER_WORK, &w->defer);
+}
+
+static void
 on_woken(struct defer *d)
 {
 	struct watch *w = (struct watch *)((char *)d - offsetof(struct watch, defer));
-	struct parked *p;
+	struct parked *p, *next;
+	size_t n = 0;
 
-	while ((p = w->woken) != NULL) {
-		struct watch_set keys = { .n = 0 };
-
-		w->woken = p->woken_next;
-		p->woken = false;
-		if (reads_again(w->r, p->token, (struct str){ (const char *)p->body, p->len }, &keys)) {
-			drop(w, p);
+	for (p = w->woken; p != NULL && n < WAKES_MAX; p = next) {
+		next = p->woken_next;
+		if (rpc_reply_queued(w->r->d->rpc, p->token) > RPC_OUT_HIGH)
 			continue;
-		}
-		unregister(w, p);
-		if (enlist(w, p, &keys) < 0) {
-			rpc_reply_error(w->r->d->rpc, p->token, 429, "The server holds too many blocking queries");
-			drop(w, p);
-		}
+		run_again(w, p);
+		n++;
 	}
+	if (w->woken != NULL) {
+		uv_update_time(&w->r->d->loop.uv);
+		(void)uv_timer_start(w->timer, on_timer, p != NULL ? 0 : BACKED_UP_MS, 0);
+	}
+}
+
+static void
+timer_closed(uv_handle_t *h)
+{
+	free(h);
 }
 
 void
@@ -387,6 +436,8 @@ watch_release(struct raftd *r)
 	if (w == NULL)
 		return;
 	loop_undefer(&r->d->loop, DEFER_WORK, &w->defer);
+	if (w->timer != NULL)
+		uv_close((uv_handle_t *)w->timer, timer_closed);
 	for (size_t i = 0; w->by_token != NULL && i < w->buckets; i++)
 		while (w->by_token[i] != NULL)
 			drop(w, w->by_token[i]);
