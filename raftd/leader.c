@@ -257,20 +257,33 @@ static void
 answer_renewal(struct raftd *r, const struct rpc_request *req, struct str id)
 {
 	const struct query_meta m = { fsm_applied(r->engine.fsm), 0, true };
+	const struct id_request q = { id };
+	struct fsm_error err = { .code = 0 };
 	struct buf *b = rpc_reply_begin(r->d->rpc, req->token);
-	bool known;
 	struct mp_w w;
+	struct mp_r list;
+	uint64_t index;
 	size_t at;
+	int rc;
 
 	if (b == NULL)
 		return;
 	w = mp_w_init(b);
 	record_encode(&rec_query_meta, &m, RECORD_WHOLE, &w);
-	at = mp_w_array_hold(&w);
-	known = fsm_session_encode(r->engine.fsm, id, &w);
-	mp_w_array_patch(&w, at, known ? 1 : 0);
-	/* Without a place in the next tick the renewal did not happen: say so. */
-	rpc_reply_end(r->d->rpc, req->token, w.err == 0 && (!known || add_renewal(r, id) == 0));
+	at = b->len;
+	rc = fsm_query(r->engine.fsm, OP_SESSION_INFO, &q, &w, &index, NULL, &err);
+	if (rc == 0 && err.code != 0) {
+		rpc_reply_drop(r->d->rpc, req->token);
+		rpc_reply_error(r->d->rpc, req->token, err.code, "%s", err.text);
+		return;
+	}
+	if (rc == 0 && w.err == 0) {
+		list = mp_r_init(b->data + at, b->len - at);
+		/* Without a place in the next tick the renewal did not happen: say so. */
+		if (mp_r_array(&list) > 0)
+			rc = add_renewal(r, id);
+	}
+	rpc_reply_end(r->d->rpc, req->token, rc == 0 && w.err == 0);
 }
 
 void

@@ -166,8 +166,6 @@ int64_t fsm_time(const struct fsm *f);		/* cluster time of the last entry, ns */
 int64_t fsm_next_deadline(const struct fsm *f);
 /* Up to max ids (arena) of sessions whose deadline is at or before now. */
 size_t fsm_expired(const struct fsm *f, int64_t now, struct str *ids, size_t max);
-/* A session by ID: its record (one map, without a list around it) is appended. false: unknown, nothing is. */
-bool fsm_session_encode(const struct fsm *f, struct str id, struct mp_w *out);
 /* Index of the oldest tombstone, 0 when none; count in *ret_n. */
 uint64_t fsm_tombstones(const struct fsm *f, uint64_t *ret_n);
 

@@ -421,16 +421,6 @@ session_query(const struct fsm *f, uint16_t op, const struct id_request *q, stru
 		record_encode(&rec_session, &s->s, RECORD_PUBLIC, out);
 }
 
-bool
-fsm_session_encode(const struct fsm *f, struct str id, struct mp_w *out)
-{
-	const struct session_item *s = session_find(f, id);
-
-	if (s != NULL)
-		record_encode(&rec_session, &s->s, RECORD_PUBLIC, out);
-	return s != NULL;
-}
-
 int64_t
 fsm_next_deadline(const struct fsm *f)
 {
