@@ -9,6 +9,14 @@ agent_members(struct request *r)
 	const struct str *wan = param_get(&r->params, "wan"), *segment = param_get(&r->params, "segment");
 	struct member_query q = { .wan = wan != NULL && wan->len > 0, .segment = segment != NULL ? *segment : STR_NONE };
 
+	/* "_all" is what consul members asks for. */
+	if (q.segment.len > 0 && !str_eqs(q.segment, "_all")) {
+		if (q.wan)
+			respond_bad(r, "Cannot provide a segment with wan=true");
+		else
+			respond_text(r, 500, "Network segments are not supported in this version of Consul");
+		return;
+	}
 	upstream_read(r, OP_GOSSIP_MEMBERS, &q, render_json);
 }
 

@@ -325,7 +325,8 @@ get_object(struct in *in, const struct record *rec, struct json_object *j, void 
 		int rc = 0;
 
 		if (f == NULL && in->strict) {
-			(void)snprintf(in->err, in->errlen, "json: unknown field \"%.200s\"", key);
+			(void)snprintf(in->err, in->errlen, "json: unknown field \"%.200s\"%s", key,
+			    strcmp(key, "Namespace") == 0 ? " - Namespaces are a Consul Enterprise feature" : "");
 			return -EINVAL;
 		}
 		if (f != NULL && val != NULL)
