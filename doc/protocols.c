@@ -17,7 +17,7 @@ print_type(const struct field *f)
 {
 	static const char *const forms[] = { [F_RECORD] = "%s", [F_RECORDS] = "[%s]", [F_RECMAP] = "{str: %s}" };
 
-	if (f->sub == NULL)
+	if (f->sub == NULL || f->type == F_RAW)
 		printf("%s", (f->flags & FF_DURSTR) != 0 ? "str, a duration" : type_text(f));
 	else
 		printf(forms[f->type], f->sub->name[0] != 0 ? f->sub->name : "[str]");

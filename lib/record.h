@@ -35,7 +35,7 @@ enum field_type {
 	F_RECORD,	/* an embedded struct, table in sub */
 	F_RECORDS,	/* struct records of sub */
 	F_RECMAP,	/* struct recmap of sub: string keys */
-	F_RAW,		/* struct str: one msgpack value as it came; JSON in: anything */
+	F_RAW,		/* struct str: one msgpack value as it came; JSON in: anything, or what the table in sub shows of it */
 };
 
 enum field_flag {

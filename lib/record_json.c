@@ -227,15 +227,36 @@ get_recmap(struct in *in, const struct field *f, struct json_object *j, struct r
 	return 0;
 }
 
+/* What a table shows of the value. Clients newer than the table send more: that is left out, also where names are strict. */
+static int
+shown(const struct in *in, const struct record *rec, struct json_object *j, struct mp_w *w)
+{
+	struct in lenient = { in->arena, false, in->err, in->errlen };
+	void *obj = arena_alloc(in->arena, rec->size);
+	int rc;
+
+	if (obj == NULL)
+		return no_memory(&lenient);
+	memset(obj, 0, rec->size);
+	rc = get_object(&lenient, rec, j, obj);
+	if (rc == 0)
+		record_encode(rec, obj, RECORD_PUBLIC, w);
+	return rc;
+}
+
 static int
 get_raw(struct in *in, const struct field *f, struct json_object *j, struct str *ret)
 {
 	struct buf b = BUF_INIT(RAW_MAX);
 	struct mp_w w = mp_w_init(&b);
 	char *p;
-	int rc = mp_from_json(&w, j);
+	int rc = f->sub == NULL ? mp_from_json(&w, j) : shown(in, f->sub, j, &w);
 
-	p = rc < 0 ? NULL : arena_strdup(in->arena, (struct str){ (const char *)b.data, b.len });
+	if (f->sub != NULL && rc < 0) {
+		buf_release(&b);
+		return rc;
+	}
+	p = rc < 0 || w.err < 0 ? NULL : arena_strdup(in->arena, (struct str){ (const char *)b.data, b.len });
 	if (p != NULL)
 		*ret = (struct str){ p, b.len };
 	buf_release(&b);

@@ -167,17 +167,28 @@ static const struct field f_strs_value[] = {
 RECORD(rec_strs_value, strs_value, "", f_strs_value);
 
 static const struct field f_check_definition[] = {
+	FIELD(check_definition, interval, "Interval", F_DURATION, E | FF_DURSTR),
+	FIELD(check_definition, output_max_size, "OutputMaxSize", F_UINT, E),
+	FIELD(check_definition, timeout, "Timeout", F_DURATION, E | FF_DURSTR),
+	FIELD(check_definition, deregister_critical_service_after, "DeregisterCriticalServiceAfter", F_DURATION, E | FF_DURSTR),
 	FIELD(check_definition, http, "HTTP", F_STR, E),
+	FIELD(check_definition, tls_server_name, "TLSServerName", F_STR, E),
+	FIELD(check_definition, tls_skip_verify, "TLSSkipVerify", F_BOOL, E),
 	FIELD_SUB(check_definition, header, "Header", F_RECMAP, E, rec_strs_value),
 	FIELD(check_definition, method, "Method", F_STR, E),
 	FIELD(check_definition, body, "Body", F_STR, E),
-	FIELD(check_definition, tls_skip_verify, "TLSSkipVerify", F_BOOL, E),
 	FIELD(check_definition, tcp, "TCP", F_STR, E),
-	FIELD(check_definition, interval, "Interval", F_DURATION, E | FF_DURSTR),
-	FIELD(check_definition, timeout, "Timeout", F_DURATION, E | FF_DURSTR),
-	FIELD(check_definition, deregister_critical_service_after, "DeregisterCriticalServiceAfter", F_DURATION, E | FF_DURSTR),
+	FIELD(check_definition, h2ping, "H2PING", F_STR, E),
+	FIELD(check_definition, script_args, "ScriptArgs", F_STRS, E),
+	FIELD(check_definition, docker_container_id, "DockerContainerID", F_STR, E),
+	FIELD(check_definition, shell, "Shell", F_STR, E),
+	FIELD(check_definition, grpc, "GRPC", F_STR, E),
+	FIELD(check_definition, grpc_use_tls, "GRPCUseTLS", F_BOOL, E),
+	FIELD(check_definition, alias_node, "AliasNode", F_STR, E),
+	FIELD(check_definition, alias_service, "AliasService", F_STR, E),
+	FIELD(check_definition, ttl, "TTL", F_DURATION, E),
 };
-RECORD(rec_check_definition, check_definition, "CheckDefinition", f_check_definition);
+RECORD(rec_check_definition, check_definition, "HealthCheckDefinition", f_check_definition);
 
 static const struct field f_health_check[] = {
 	FIELD(health_check, node, "Node", F_STR, 0),
@@ -193,7 +204,7 @@ static const struct field f_health_check[] = {
 	FIELD(health_check, interval, "Interval", F_STR, 0),
 	FIELD(health_check, timeout, "Timeout", F_STR, 0),
 	FIELD(health_check, exposed_port, "ExposedPort", F_INT, 0),
-	FIELD(health_check, definition, "Definition", F_RAW, 0),
+	FIELD_SUB(health_check, definition, "Definition", F_RAW, 0, rec_check_definition),
 	FIELD(health_check, create_index, "CreateIndex", F_UINT, 0),
 	FIELD(health_check, modify_index, "ModifyIndex", F_UINT, 0),
 };

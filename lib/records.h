@@ -142,12 +142,18 @@ struct service_node {
 };
 
 struct check_definition {
-	struct str http;
-	struct recmap header;			/* strs_value: lists of strings */
-	struct str method, body;
+	int64_t interval;
+	uint64_t output_max_size;
+	int64_t timeout, deregister_critical_service_after;
+	struct str http, tls_server_name;
 	bool tls_skip_verify;
-	struct str tcp;
-	int64_t interval, timeout, deregister_critical_service_after;
+	struct recmap header;			/* strs_value: lists of strings */
+	struct str method, body, tcp, h2ping;
+	struct strs script_args;
+	struct str docker_container_id, shell, grpc;
+	bool grpc_use_tls;
+	struct str alias_node, alias_service;
+	int64_t ttl;
 };
 
 /* One list of strings as a map's value (HTTP headers). */
@@ -161,7 +167,7 @@ struct health_check {
 	struct strs service_tags;
 	struct str type, interval, timeout;
 	int64_t exposed_port;
-	struct str definition;			/* msgpack map as given, {} by default */
+	struct str definition;			/* msgpack map: what a check_definition shows, {} by default */
 	uint64_t create_index, modify_index;
 };
 
