@@ -171,6 +171,20 @@ like put('session/create', { TTL => '10' }), qr/^500 Session TTL '10' invalid: t
 $id = session({ LockDelay => '90s' });
 is $n->get_json("/v1/session/info/$id")->[0]{LockDelay}, 90_000_000_000, 'a LockDelay beyond the bound is shown as asked';
 
+put('agent/service/register', { Name => 'linked', Check => { TTL => '60s', Status => 'passing', CheckID => 'sc' } });
+$n->wait_for(sub { @{$n->get_json('/v1/health/checks/linked')} });
+$id = session({ ServiceChecks => [{ ID => 'sc' }], NodeChecks => [], LockDelay => '1s' });
+is_deeply $n->get_json("/v1/session/info/$id")->[0]{ServiceChecks}, [{ ID => 'sc', Namespace => '' }], 'a session linked to a check of a service';
+put("kv/delayed?acquire=$id", 'v');
+wakes("session/info/$id", sub { put('agent/check/fail/sc') }, 'ends when that is critical');
+my $next = session({ NodeChecks => [] });
+is put("kv/delayed?acquire=$next", 'w'), '200 false', 'its key is held back by the lock-delay';
+like put('txn', [{ KV => { Verb => 'lock', Key => 'delayed', Session => $next } }]), qr/"What":"failed to lock key \\"delayed\\" due to lock delay"/, 'a transaction is told why';
+ok $n->wait_for(sub { put("kv/delayed?acquire=$next", 'w') eq '200 true' }), 'for its time';
+is put('kv/delayed', 'plain'), '200 true', 'anybody may write it';
+$r = $n->get_json('/v1/kv/delayed')->[0];
+is "$r->{Session} $r->{LockIndex}", "$next 0", 'which keeps the holder and forgets the count';
+
 # ---- 5.2 members of a segment
 is get('agent/members?segment=x'), '500 Network segments are not supported in this version of Consul', 'a segment';
 is get('agent/members?segment=x&wan=1'), '400 Cannot provide a segment with wan=true', 'one of the WAN';
