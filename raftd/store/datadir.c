@@ -234,6 +234,20 @@ datadir_durable(struct datadir *d, const struct durable *v)
 	return n == DURABLE_SIZE ? 0 : -EIO;
 }
 
+/* Nothing depends on it, so errors do not matter. */
+void
+datadir_begin_writing(const struct datadir *d, const char *const *names)
+{
+	for (; *names != NULL; names++) {
+		int fd = openat(d->fd, *names, O_WRONLY | O_CLOEXEC);
+
+		if (fd < 0)
+			continue;
+		(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+		(void)close(fd);
+	}
+}
+
 uint64_t
 datadir_space(const struct datadir *d)
 {

@@ -41,6 +41,9 @@ void datadir_close(struct datadir *d);
 /* Rewrite the durable file in place, without a sync: it must never claim what is not on disk. -errno. */
 int MUST_CHECK datadir_durable(struct datadir *d, const struct durable *v);
 
+/* Have the kernel begin to write what it holds of these files (names, then NULL): a sync soon after is quicker. */
+void datadir_begin_writing(const struct datadir *d, const char *const *names);
+
 /* Bytes that may still be written below it. */
 uint64_t datadir_space(const struct datadir *d);
 

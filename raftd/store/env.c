@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ENV_RAFT, ENV_IMAGE };
+const char *const env_files[] = { [ENV_RAFT] = "raft.db", [ENV_IMAGE] = "image-1.db", NULL };
+
 static void
 on_error(const DB_ENV *db, const char *prefix, const char *text)
 {
@@ -80,14 +83,14 @@ open_tables(struct env *e)
 
 	if (rc != 0)
 		return rc;
-	rc = open_table(e, txn, "raft.db", "log", &e->log);
+	rc = open_table(e, txn, env_files[ENV_RAFT], "log", &e->log);
 	if (rc == 0)
-		rc = open_table(e, txn, "raft.db", "meta", &e->meta);
+		rc = open_table(e, txn, env_files[ENV_RAFT], "meta", &e->meta);
 	if (rc == 0)
 		rc = open_table(e, txn, "image-1.db", "meta", &e->image_meta);
 	for (unsigned i = 0; rc == 0 && i < e->tables; i++) {
 		(void)snprintf(name, sizeof(name), "table-%u", i);
-		rc = open_table(e, txn, "image-1.db", name, &e->image[i]);
+		rc = open_table(e, txn, env_files[ENV_IMAGE], name, &e->image[i]);
 	}
 	if (rc != 0) {
 		(void)txn->abort(txn);
@@ -189,31 +192,29 @@ env_meta_put(DB *meta, DB_TXN *txn, const char *name, const uint64_t *v, size_t 
 	return meta->put(meta, txn, &key, &data, txn == NULL ? DB_AUTO_COMMIT : 0);
 }
 
-static int
-last_checkpoint(struct env *e, DB_LSN *ret)
+int
+env_checkpoint(struct env *e)
 {
-	DB_TXN_STAT *st;
-	int rc = e->db->txn_stat(e->db, &st, 0);
+	return e->db->txn_checkpoint(e->db, 0, 0, DB_FORCE);
+}
+
+int
+env_log_bytes(struct env *e, uint64_t *ret)
+{
+	DB_LOG_STAT *st;
+	int rc = e->db->log_stat(e->db, &st, 0);
 
 	if (rc != 0)
 		return rc;
-	*ret = st->st_last_ckp;
+	*ret = (uint64_t)st->st_wc_mbytes * MiB + st->st_wc_bytes;
 	free(st);
 	return 0;
 }
 
 int
-env_checkpoint(struct env *e, uint64_t bytes, bool *ret_made)
+env_write_pages(struct env *e, int percent)
 {
-	DB_LSN before, after;
-	int rc = last_checkpoint(e, &before);
+	int written;
 
-	if (rc == 0)
-		rc = e->db->txn_checkpoint(e->db, (u_int32_t)(bytes / 1024), 0, bytes == 0 ? DB_FORCE : 0);
-	if (rc == 0)
-		rc = last_checkpoint(e, &after);
-	if (rc != 0)
-		return rc;
-	*ret_made = before.file != after.file || before.offset != after.offset;
-	return 0;
+	return e->db->memp_trickle(e->db, percent, &written);
 }

@@ -40,8 +40,13 @@ const char *env_error(const struct env *e, int rc);
 /* Values of a meta table: big-endian numbers by name. DB_NOTFOUND when absent. */
 int env_meta_get(DB *meta, const char *name, uint64_t *v, size_t n);
 int env_meta_put(DB *meta, DB_TXN *txn, const char *name, const uint64_t *v, size_t n);
-/* A checkpoint when `bytes` of log were written since the last one (0: in any case). */
-int env_checkpoint(struct env *e, uint64_t bytes, bool *ret_made);
+int env_checkpoint(struct env *e);
+/* Log written since the last checkpoint. */
+int env_log_bytes(struct env *e, uint64_t *ret);
+/* Write so many pages, without a sync, that percent of those in the cache are clean. */
+int env_write_pages(struct env *e, int percent);
+/* The files that checkpoints write to; ends with NULL. */
+extern const char *const env_files[];
 DBT dbt_of(const void *p, size_t n);
 
 /* logdb.c; all return 0, or what Berkeley DB or errno says */
@@ -116,8 +121,14 @@ struct store {
 	bool full;
 	struct changes *writing;	/* the chunk that job writes */
 	struct image_job job;
-	bool image_turn;		/* entries were written last: a slice of the image is next */
-	size_t slice;			/* records in it */
+	bool other_turn;		/* entries were written last: a slice of something else is next */
+	size_t slice;			/* records of the image in it */
+	enum { SWEEP_NONE, SWEEP_PAGES, SWEEP_FILES, SWEEP_END } sweep;	/* how far on the way to a checkpoint */
+	int sweep_percent;		/* of the pages are to be clean after the next step */
+	uint64_t sweep_at;		/* the next step; */
+	uint64_t rest_at;		/* nothing was written since: idle; 0: nothing to do then */
+	uint64_t space, space_ns;	/* what the file system said, and when */
+	uint64_t space_used;		/* at most, since */
 
 	pthread_mutex_t mutex;		/* guards all below */
 	pthread_cond_t wake;

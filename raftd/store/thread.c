@@ -4,8 +4,11 @@
  * Entries first: all that wait go into one synced transaction. Under load it
  * pays to let a few more arrive, since a sync costs the same for one entry
  * and for fifty; how many to expect is learnt from the group before. The
- * image gets a slice after each group and whatever time is left, checkpoints
- * come behind a chunk of it, and old entries last.
+ * image gets a slice after each group and whatever time is left, and old
+ * entries go last. A checkpoint comes behind a chunk of the image, when enough
+ * was written since the one before, and when writing has come to rest: a crash
+ * of an idle server then has little to recover. What it has to write is written
+ * in slices before it, so that entries wait for none of it long.
  */
 #include <stdio.h>
 #include <string.h>
@@ -19,10 +22,15 @@ enum {
 	GROUP_GAP_NS = 400000,		/* at most without another one */
 	SLICE_MIN = 64,			/* records of the image written at a time */
 	FULL_RETRY_NS = 200000000,
+	SPACE_FRESH_NS = 10000000,	/* how long an answer of the file system about its room is taken for true */
+	SWEEP_STEP = 10,		/* of a hundred pages, written at a time */
+	SWEEP_SETTLE_NS = 50000000,	/* for the kernel to write what it was given */
+	REST_NS = 1000000000,		/* nothing written for so long: the server is idle */
+	REST_BYTES = 512 * 1024,	/* of log that an idle server does not leave to recovery: some 20 ms of it */
 };
 
 struct work {
-	enum { WORK_APPEND, WORK_IMAGE, WORK_COMPACT, WORK_SPACE, WORK_STOP, WORK_QUIT } kind;
+	enum { WORK_APPEND, WORK_IMAGE, WORK_SWEEP, WORK_COMPACT, WORK_REST, WORK_SPACE, WORK_STOP, WORK_QUIT } kind;
 	struct append a;
 	uint64_t last;			/* of the batches; 0: none */
 	size_t entries, bytes;
@@ -134,6 +142,45 @@ has_image(struct store *s)
 	return s->writing != NULL;
 }
 
+/* The checkpoint itself falls between two chunks: recovery would else begin where the transaction did. */
+static bool
+sweep_due(const struct store *s, uint64_t now)
+{
+	return s->sweep != SWEEP_NONE && !s->stopping && now >= s->sweep_at && (s->sweep != SWEEP_END || s->job.txn == NULL);
+}
+
+/* What there is to do beside the entries; false: nothing now. */
+static bool
+other_work(struct store *s, uint64_t now, struct work *w)
+{
+	if (sweep_due(s, now))
+		w->kind = WORK_SWEEP;
+	else if (has_image(s))
+		w->kind = WORK_IMAGE;
+	else if (s->compact_upto != 0)
+		w->kind = WORK_COMPACT;
+	else
+		return false;
+	return true;
+}
+
+/* What an idle store has to do, at *ret_at (0: never) if not now. */
+static bool
+idle_work(struct store *s, uint64_t now, struct work *w, uint64_t *ret_at)
+{
+	if (s->stopping)
+		w->kind = WORK_STOP;
+	else if (s->full && now >= s->space_ns + FULL_RETRY_NS)
+		w->kind = WORK_SPACE;
+	else if (s->sweep == SWEEP_NONE && s->rest_at != 0 && now >= s->rest_at)
+		w->kind = WORK_REST;
+	else {
+		*ret_at = s->full ? s->space_ns + FULL_RETRY_NS : s->sweep != SWEEP_NONE ? s->sweep_at : s->rest_at;
+		return false;
+	}
+	return true;
+}
+
 /* Wait, and say what to do. */
 static void
 next_work(struct store *s, struct work *w)
@@ -148,49 +195,48 @@ next_work(struct store *s, struct work *w)
 			w->kind = WORK_QUIT;
 			break;
 		}
-		if (has_entries(s) && until == 0 && !(s->image_turn && has_image(s))) {
+		if (s->other_turn && other_work(s, now, w))
+			break;
+		if (has_entries(s) && until == 0) {
 			take_entries(s, w);
 			break;
 		}
-		if (has_image(s)) {
-			w->kind = WORK_IMAGE;
+		if (other_work(s, now, w) || (!has_entries(s) && idle_work(s, now, w, &until)))
 			break;
-		}
-		if (s->compact_upto != 0) {
-			w->kind = WORK_COMPACT;
-			break;
-		}
-		if (has_entries(s)) {
+		if (until != 0)
 			wait_until(s, until);
-		} else if (s->stopping) {
-			w->kind = WORK_STOP;
-			break;
-		} else if (s->full) {
-			wait_until(s, now + FULL_RETRY_NS);
-			if (!has_entries(s) && !s->quit) {
-				w->kind = WORK_SPACE;
-				break;
-			}
-		} else {
+		else
 			(void)pthread_cond_wait(&s->wake, &s->mutex);
-		}
 	}
 	pthread_mutex_unlock(&s->mutex);
 }
 
 /* ---- room on the disk */
 
+/* Asking the file system costs every write of a lone client: what it said last holds for a moment. */
+static uint64_t
+space_left(struct store *s)
+{
+	uint64_t now = mono_ns();
+
+	if (s->space_ns == 0 || now - s->space_ns >= SPACE_FRESH_NS) {
+		s->space = datadir_space(&s->dir);
+		s->space_ns = now;
+		s->space_used = 0;
+	}
+	return s->space > s->space_used ? s->space - s->space_used : 0;
+}
+
 /* New entries are refused while less than the reserve is left; a fifth more ends it. */
 static void
 check_space(struct store *s)
 {
-	uint64_t space = datadir_space(&s->dir), min = s->config.space_min;
-	bool made;
+	uint64_t space = space_left(s), min = s->config.space_min;
 
 	if (!s->full && space < min) {
 		tell_full(s, true);
 		/* May give back log files that are no longer needed. */
-		(void)env_checkpoint(&s->env, 0, &made);
+		(void)env_checkpoint(&s->env);
 	} else if (s->full && space >= min + min / 5) {
 		tell_full(s, false);
 	}
@@ -200,7 +246,7 @@ check_space(struct store *s)
 static bool
 room_for(struct store *s, size_t bytes)
 {
-	return datadir_space(&s->dir) > s->config.space_min / 2 + 3 * (uint64_t)bytes;
+	return space_left(s) > s->config.space_min / 2 + 3 * (uint64_t)bytes;
 }
 
 /* Wait for room. False: told to quit. */
@@ -248,6 +294,7 @@ do_append(struct store *s, struct work *w)
 		return false;
 	w->a.last_term = s->last_term;
 	began = mono_ns();
+	s->space_used += 3 * (uint64_t)w->bytes;
 	rc = log_append(&s->env, &w->a);
 	if (rc != 0) {
 		tell_failed(s, "cannot write the log", env_error(&s->env, rc));
@@ -269,7 +316,7 @@ do_append(struct store *s, struct work *w)
 	}
 	told_durable(s, w, mono_ns() - began);
 	/* Twice as many records as entries: the image cannot fall behind for ever. */
-	s->image_turn = true;
+	s->other_turn = true;
 	s->slice = 2 * w->entries;
 	return true;
 }
@@ -287,23 +334,81 @@ plan_compaction(struct store *s)
 		s->compact_upto = s->image_applied - trailing;
 }
 
+/* Begin the way to a checkpoint when at least `bytes` of log were written since the last one. */
 static bool
-checkpoint(struct store *s, uint64_t bytes)
+begin_sweep(struct store *s, uint64_t bytes)
 {
-	bool made = false;
-	int rc = env_checkpoint(&s->env, bytes, &made);
+	uint64_t written = 0;
+	int rc;
 
+	if (s->sweep != SWEEP_NONE)
+		return true;
+	rc = env_log_bytes(&s->env, &written);
 	if (rc != 0) {
-		tell_failed(s, "cannot make a checkpoint", env_error(&s->env, rc));
+		tell_failed(s, "cannot tell what a checkpoint would take", env_error(&s->env, rc));
 		return false;
 	}
-	if (!made)
-		return true;
+	if (written >= bytes) {
+		s->sweep = SWEEP_PAGES;
+		s->sweep_percent = SWEEP_STEP;
+		s->sweep_at = 0;
+	}
+	return true;
+}
+
+static int
+sweep_pages(struct store *s)
+{
+	int rc = env_write_pages(&s->env, s->sweep_percent);
+
+	s->sweep_percent += SWEEP_STEP;
+	if (s->sweep_percent > 100)
+		s->sweep = SWEEP_FILES;
+	return rc;
+}
+
+static int
+sweep_end(struct store *s)
+{
+	int rc = env_checkpoint(&s->env);
+
+	s->sweep = SWEEP_NONE;
+	if (rc != 0)
+		return rc;
 	pthread_mutex_lock(&s->mutex);
 	s->stats.checkpoints++;
 	pthread_mutex_unlock(&s->mutex);
 	plan_compaction(s);
-	return true;
+	return 0;
+}
+
+/*
+ * The pages of the cache go to the kernel, some at a time; the kernel is told
+ * to write them; what the checkpoint itself then has to wait for is little.
+ */
+static bool
+do_sweep(struct store *s)
+{
+	int rc = 0;
+
+	switch (s->sweep) {
+	case SWEEP_NONE:
+		break;
+	case SWEEP_PAGES:
+		rc = sweep_pages(s);
+		break;
+	case SWEEP_FILES:
+		datadir_begin_writing(&s->dir, env_files);
+		s->sweep = SWEEP_END;
+		s->sweep_at = mono_ns() + SWEEP_SETTLE_NS;
+		break;
+	case SWEEP_END:
+		rc = sweep_end(s);
+		break;
+	}
+	if (rc != 0)
+		tell_failed(s, "cannot make a checkpoint", env_error(&s->env, rc));
+	return rc == 0;
 }
 
 static void
@@ -326,11 +431,11 @@ do_image(struct store *s)
 	bool done = false;
 	int rc = 0;
 
-	s->image_turn = false;
 	if (s->job.txn == NULL) {
 		check_space(s);
 		if (!wait_for_room(s, s->writing->bytes.len))
 			return false;
+		s->space_used += 3 * (uint64_t)s->writing->bytes.len;
 		rc = image_begin(&s->env, s->writing, &s->job);
 	}
 	if (rc == 0)
@@ -342,7 +447,7 @@ do_image(struct store *s)
 	if (!done)
 		return true;
 	chunk_done(s);
-	return checkpoint(s, s->config.checkpoint_bytes);
+	return begin_sweep(s, s->config.checkpoint_bytes);
 }
 
 static bool
@@ -370,13 +475,39 @@ do_compact(struct store *s)
 static void
 do_stop(struct store *s)
 {
-	bool made;
-
-	(void)env_checkpoint(&s->env, 0, &made);
+	(void)env_checkpoint(&s->env);
 	pthread_mutex_lock(&s->mutex);
 	s->answers.stopped = true;
 	pthread_mutex_unlock(&s->mutex);
 	tell(s);
+}
+
+/* False: that was the end. */
+static bool
+do_work(struct store *s, struct work *w)
+{
+	switch (w->kind) {
+	case WORK_APPEND:
+		return do_append(s, w);
+	case WORK_IMAGE:
+		return do_image(s);
+	case WORK_SWEEP:
+		return do_sweep(s);
+	case WORK_COMPACT:
+		return do_compact(s);
+	case WORK_REST:
+		s->rest_at = 0;
+		return begin_sweep(s, REST_BYTES);
+	case WORK_SPACE:
+		check_space(s);
+		return true;
+	case WORK_STOP:
+		do_stop(s);
+		return false;
+	case WORK_QUIT:
+		return false;
+	}
+	return false;
 }
 
 void *
@@ -391,27 +522,10 @@ store_thread(void *arg)
 	plan_compaction(s);
 	while (go) {
 		next_work(s, &w);
-		switch (w.kind) {
-		case WORK_APPEND:
-			go = do_append(s, &w);
-			break;
-		case WORK_IMAGE:
-			go = do_image(s);
-			break;
-		case WORK_COMPACT:
-			go = do_compact(s);
-			break;
-		case WORK_SPACE:
-			check_space(s);
-			break;
-		case WORK_STOP:
-			do_stop(s);
-			go = false;
-			break;
-		case WORK_QUIT:
-			go = false;
-			break;
-		}
+		s->other_turn = false;
+		go = do_work(s, &w);
+		if (w.kind == WORK_APPEND || w.kind == WORK_IMAGE || w.kind == WORK_COMPACT)
+			s->rest_at = mono_ns() + REST_NS;
 	}
 	image_abort(&s->job);
 	changes_free(s->writing);

@@ -467,7 +467,7 @@ old_entries_go(void **state)
 	must_load();
 	assert_int_equal(store_run(w.store), 0);
 	store_state(w.store, 1, 7);
-	while (w.base < 100 && next < 5000) {
+	while (w.base < 100 && next < 20000) {
 		append(next, 2, next < 50 ? 1 : 2);
 		next += 2;
 		change(1, "k", value);
@@ -482,6 +482,67 @@ old_entries_go(void **state)
 	assert_int_equal(store_found(w.store)->nruns, 1);
 	assert_int_equal(store_found(w.store)->runs[0].term, 2);
 	must_load();
+}
+
+/* The loop runs, nothing is written. */
+static void
+let_pass(uint64_t ms)
+{
+	w.timed_out = false;
+	assert_int_equal(uv_timer_start(&w.guard, on_guard, ms, 0), 0);
+	while (!w.timed_out && !w.failed)
+		(void)uv_run(&w.loop.uv, UV_RUN_ONCE);
+}
+
+static uint64_t
+checkpoints(void)
+{
+	struct store_stats st;
+
+	store_stats(w.store, &st);
+	return st.checkpoints;
+}
+
+/* At rest there is one checkpoint, none when next to nothing was written since, and entries do not wait for any of it. */
+static void
+an_idle_store_is_left_clean(void **state)
+{
+	char key[32], value[1024];
+	uint64_t next = 2;
+
+	(void)state;
+	memset(value, 'v', sizeof(value) - 1);
+	value[sizeof(value) - 1] = 0;
+	must_open(w.dir);
+	must_load();
+	assert_int_equal(store_run(w.store), 0);
+	store_state(w.store, 1, 7);
+	append(1, 1, 1);
+	for (int i = 0; i < 1500; i++) {
+		(void)snprintf(key, sizeof(key), "key %d", i);
+		change(1, key, value);
+	}
+	assert_int_equal(store_changes_send(w.store, 1), 0);
+	assert_int_equal(checkpoints(), 0);
+	for (int i = 0; i < 50 && checkpoints() == 0; i++)
+		let_pass(100);
+	assert_int_equal(checkpoints(), 1);
+	append(next++, 1, 1);
+	let_pass(1500);
+	assert_int_equal(checkpoints(), 1);
+
+	/* Whoever writes all the time is not idle. */
+	for (int i = 0; i < 1500; i++) {
+		(void)snprintf(key, sizeof(key), "more %d", i);
+		change(1, key, value);
+	}
+	assert_int_equal(store_changes_send(w.store, next - 1), 0);
+	for (int i = 0; i < 15; i++) {
+		append(next++, 1, 1);
+		let_pass(100);
+	}
+	assert_int_equal(checkpoints(), 1);
+	stop();
 }
 
 static void
@@ -693,6 +754,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(everything_comes_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_crash_loses_nothing_durable, setup, teardown),
 		cmocka_unit_test_setup_teardown(old_entries_go, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_idle_store_is_left_clean, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_owner, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_shortened_log_is_noticed, setup, teardown),
 		cmocka_unit_test_setup_teardown(damaged_marks_are_noticed, setup, teardown),
