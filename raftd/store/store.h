@@ -22,6 +22,7 @@
 enum {
 	STORE_TABLES_MAX = 32,
 	STORE_IMAGE_CHUNK = 4 * 1024 * 1024,	/* bytes of changes in one transaction */
+	STORE_LAG_MAX = 64 * 1024 * 1024,	/* bytes of changes that may wait; beyond, entries wait for the image */
 	STORE_CHECKPOINT_BYTES = 16 * 1024 * 1024,
 	STORE_SPACE_MIN = 24 * 1024 * 1024,	/* kept free: Berkeley DB must always be able to finish */
 };

@@ -195,7 +195,8 @@ next_work(struct store *s, struct work *w)
 			w->kind = WORK_QUIT;
 			break;
 		}
-		if (s->other_turn && other_work(s, now, w))
+		/* A few entries can change very many records: the image goes first when too much waits for it. */
+		if ((s->other_turn || s->changes_bytes > STORE_LAG_MAX) && other_work(s, now, w))
 			break;
 		if (has_entries(s) && until == 0) {
 			take_entries(s, w);

@@ -545,6 +545,36 @@ an_idle_store_is_left_clean(void **state)
 	stop();
 }
 
+/* Entries that change far more than they hold do not outrun the image for ever. */
+static void
+the_image_keeps_up(void **state)
+{
+	char value[4096], key[32];
+	struct store_stats st;
+	uint64_t lag = 0;
+
+	(void)state;
+	memset(value, 'v', sizeof(value) - 1);
+	value[sizeof(value) - 1] = 0;
+	must_open(w.dir);
+	must_load();
+	assert_int_equal(store_run(w.store), 0);
+	store_state(w.store, 1, 7);
+	for (uint64_t i = 1; i <= 120; i++) {
+		append(i, 1, 1);
+		for (int k = 0; k < 300; k++) {
+			(void)snprintf(key, sizeof(key), "key %d", k);
+			change(0, key, value);
+		}
+		assert_int_equal(store_changes_send(w.store, i), 0);
+		store_stats(w.store, &st);
+		lag = st.image_lag_bytes > lag ? st.image_lag_bytes : lag;
+	}
+	print_message("# lag %" PRIu64 " KiB at most\n", lag / 1024);
+	assert_true(lag <= STORE_LAG_MAX + 4 * 300 * sizeof(value));
+	stop();
+}
+
 static void
 one_owner(void **state)
 {
@@ -755,6 +785,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_crash_loses_nothing_durable, setup, teardown),
 		cmocka_unit_test_setup_teardown(old_entries_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_idle_store_is_left_clean, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_image_keeps_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_owner, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_shortened_log_is_noticed, setup, teardown),
 		cmocka_unit_test_setup_teardown(damaged_marks_are_noticed, setup, teardown),
