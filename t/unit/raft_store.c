@@ -759,6 +759,59 @@ a_lost_image_is_not_taken_for_an_empty_one(void **state)
 	}
 }
 
+/* Any bit of any file, after a crash: the start is refused, or all that was durable is there. */
+static void
+a_wrong_bit_is_noticed_or_harmless(void **state)
+{
+	static const char *const files[] = { "raft.db", "image-1.db", "log.0000000001", "durable", "id" };
+	char live[128], copy[128], path[512], err[DATADIR_ERROR_MAX], key[32];
+	unsigned noticed = 0, seed = (unsigned)getpid();
+	struct stat st;
+
+	(void)state;
+	print_message("# seed %u\n", seed);
+	srandom(seed);
+	(void)snprintf(live, sizeof(live), "%s/live", w.root);
+	(void)snprintf(copy, sizeof(copy), "%s/copy", w.root);
+	write_some(1, 50);
+	assert_int_equal(try_open(w.dir, 0, 1000, err), 0);
+	must_load();
+	assert_int_equal(store_run(w.store), 0);
+	for (uint64_t i = 51; i <= 100; i++) {
+		append(i, 1, 1);
+		(void)snprintf(key, sizeof(key), "key %" PRIu64, i);
+		change(1, key, "x");
+		if (i == 75)
+			assert_int_equal(store_changes_send(w.store, i), 0);
+	}
+	copy_dir(w.dir, live);
+	shut();
+	for (int i = 0; i < 60; i++) {
+		const char *file = files[i % 5 < 3 ? i % 5 : random() % 5];
+		long at;
+		int rc;
+
+		copy_dir(live, copy);
+		(void)snprintf(path, sizeof(path), "%s/%s", copy, file);
+		assert_int_equal(stat(path, &st), 0);
+		/* What Berkeley DB has written of a log file is at its front. */
+		at = random() % (st.st_size < 40000 ? st.st_size : 40000);
+		flip(copy, file, at, false);
+		rc = try_open(copy, 0, 1000, err);
+		if (rc == 0)
+			rc = try_load(err);
+		if (rc == 0 && (store_found(w.store)->last != 100 || w.records != store_found(w.store)->applied ||
+		    w.last_entry != 100 || w.first_entry != store_found(w.store)->applied + 1))
+			fail_msg("%s at %ld: last %" PRIu64 " applied %" PRIu64 " records %zu", file, at,
+			    store_found(w.store)->last, store_found(w.store)->applied, w.records);
+		noticed += rc < 0;
+		if (w.store != NULL)
+			shut();
+	}
+	print_message("# %u of 60 noticed\n", noticed);
+	assert_true(noticed > 5);
+}
+
 static void
 a_read_only_directory_is_told(void **state)
 {
@@ -791,6 +844,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(damaged_marks_are_noticed, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_damaged_image_is_not_served, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_lost_image_is_not_taken_for_an_empty_one, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_wrong_bit_is_noticed_or_harmless, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_read_only_directory_is_told, setup, teardown),
 	};
 
