@@ -180,8 +180,8 @@ show(struct watch *w, uint64_t index, struct buf *document)
 
 	if (w->shown && index == before)
 		return GO_ON;
-	/* An index that went back means another store: from there everything is new. */
-	w->index = index < before ? 0 : index;
+	/* An index that went back means another store: from there everything is new. An event's is no number, but its name. */
+	w->index = index < before && w->plan.type != WATCH_EVENT ? 0 : index;
 	same = w->shown && document->len == w->last.len && memcmp(document->data, w->last.data, document->len) == 0;
 	if (same)
 		return GO_ON;
