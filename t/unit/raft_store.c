@@ -610,7 +610,8 @@ a_shortened_log_is_noticed(void **state)
 	flip(copy, "log.0000000001", at, false);
 	shut();
 	assert_true(try_open(copy, 0, 10, err) < 0);
-	assert_non_null(strstr(err, "had been promised"));
+	/* By our own mark, or, where the batches fell so, by Berkeley DB. */
+	assert_true(strstr(err, "had been promised") != NULL || strstr(err, "cannot open the database") != NULL);
 	assert_non_null(strstr(err, "move the directory away"));
 }
 
