@@ -24,6 +24,8 @@ sub new
 	my $self = Frame::Daemon->new('dnsd', \%slice);
 
 	bless $self, $class;
+	# It answers from its loop, which begins when the listeners are bound.
+	$self->ask('daemon.info');
 	@$self{qw(ip ports slice)} = ($ip, { dns => $port }, \%slice);
 	$self->data($data);
 	$self->raftd unless $o{no_raftd};
