@@ -7,12 +7,12 @@ import sys
 rows = [json.loads(line) for line in open(sys.argv[1])]
 
 
-def values(what, measure, system, **params):
+def values(pick, measure, system, **params):
     """One value a matching row; rows disturbed by other programs are left out where there are others."""
     found = [r for r in rows if r["measure"] == measure and r["system"] == system
              and all(r["params"].get(k) == v for k, v in params.items()) and "error" not in r["result"]]
     calm = [r for r in found if r["result"].get("foreign", 0) <= 0.15] or found
-    return [v for v in (what(r["result"]) for r in calm) if v is not None]
+    return [v for v in (pick(r["result"]) for r in calm) if v is not None]
 
 
 def median(*args, **params):
