@@ -593,11 +593,12 @@ one_owner(void **state)
 static void
 a_shortened_log_is_noticed(void **state)
 {
-	char copy[128], err[DATADIR_ERROR_MAX];
+	char copy[128], whole[128], err[DATADIR_ERROR_MAX];
 	long at;
 
 	(void)state;
 	(void)snprintf(copy, sizeof(copy), "%s/copy", w.root);
+	(void)snprintf(whole, sizeof(whole), "%s/whole", w.root);
 	must_open(w.dir);
 	must_load();
 	assert_int_equal(store_run(w.store), 0);
@@ -605,14 +606,18 @@ a_shortened_log_is_noticed(void **state)
 	for (uint64_t i = 1; i <= 100; i++)
 		append(i, 1, 1);
 	copy_dir(w.dir, copy);
+	copy_dir(w.dir, whole);
 	at = find_text(copy, "log.0000000001", "entry 50");
 	assert_true(at > 0);
 	flip(copy, "log.0000000001", at, false);
 	shut();
 	assert_true(try_open(copy, 0, 10, err) < 0);
-	/* By our own mark, or, where the batches fell so, by Berkeley DB. */
+	/* By our own mark, or by Berkeley DB: seen with and without optimisation, why the one or the other is not known. */
 	assert_true(strstr(err, "had been promised") != NULL || strstr(err, "cannot open the database") != NULL);
 	assert_non_null(strstr(err, "move the directory away"));
+	/* Without the flipped bit the same copy opens: it is the bit that was noticed. */
+	must_open(whole);
+	shut();
 }
 
 static void
