@@ -13,7 +13,12 @@
  * QueryOptions.MinIndex is a watch of one answer: asking again is its flow
  * control. A STREAM operation is answered by events; the asker's credit
  * frames (body: msgpack uint) say how many more it will take. A cancel frame
- * ends a watch or a stream without an answer.
+ * ends a watch or a stream without an answer. A post is a message without an
+ * answer; its id is 0.
+ *
+ * On TCP, between nodes, the first request of a connection is peer.hello,
+ * which says who is there; until it is accepted nothing else is taken, and
+ * later only what ops.def calls READ, WRITE, LEADER or PEER.
  *
  * A length above the operation's limit, an unknown kind or operation, or a
  * malformed body closes that connection and nothing else.
@@ -28,7 +33,7 @@
 #include "lib/loop.h"
 #include "lib/ops.h"
 
-enum frame_kind { FRAME_REQUEST = 1, FRAME_REPLY, FRAME_EVENT, FRAME_CANCEL, FRAME_CREDIT };
+enum frame_kind { FRAME_REQUEST = 1, FRAME_REPLY, FRAME_EVENT, FRAME_CANCEL, FRAME_CREDIT, FRAME_POST };
 enum frame_flag { FRAME_ERROR = 1 };
 enum { FRAME_HEADER = 12 };
 
@@ -68,6 +73,7 @@ struct rpc_request {
 	size_t len;
 	uid_t uid;		/* of the peer (SO_PEERCRED) */
 	pid_t pid;
+	void *peer;		/* TCP: what the greeting was accepted as, else NULL */
 };
 
 /*
@@ -98,6 +104,27 @@ struct rpc_server_config {
 	const uid_t *uids;
 	size_t nuids;
 };
+
+/* For connections on TCP. */
+struct rpc_greeter {
+	void *ctx;
+	/*
+	 * The peer.hello of a new connection: append the reply's body (QueryMeta,
+	 * then a PeerHello) to reply and return what rpc_request.peer shall be,
+	 * or NULL with a sentence in ret_err: it is sent, and the connection closed.
+	 */
+	void *(*hello)(void *ctx, const struct rpc_request *req, struct buf *reply, char ret_err[256]);
+	/* A connection that was accepted has gone; reset: by its end, not by us. */
+	void (*closed)(void *ctx, void *peer, bool reset);
+	size_t conns_max;	/* beyond: refused at once */
+	uint32_t hello_ms;	/* connections that have not greeted by then are closed */
+};
+
+/* Serve TCP connections of fd, which the server owns from now on. g is copied. -errno. */
+int MUST_CHECK rpc_server_listen_tcp(struct rpc_server *s, int fd, const struct rpc_greeter *g);
+
+/* Close the connection of this peer pointer, if there is one; `closed` is called. */
+void rpc_server_close_peer(struct rpc_server *s, void *peer);
 
 /*
  * Serve the listening socket fd (Unix or TCP), which the server owns from
@@ -181,6 +208,31 @@ enum rpc_call_flag {
  * lost, waiting 10 ms, doubled up to 500 ms. NULL without memory.
  */
 struct rpc_client *rpc_client_new(struct loop *l, int rundir_fd, const char *name);
+
+/*
+ * A client of a daemon on another node, at ip:port (IPv4 or IPv6, no names).
+ * Keeps trying to connect from the start, 50 ms, doubled up to 1 s, until it is freed; each
+ * attempt has connect_ms. After connecting it sends greet's peer.hello, and
+ * counts as connected once greeted() takes the answer.
+ */
+struct rpc_greeting {
+	void *arg;
+	int (*greet)(void *arg, struct buf *body);	/* append the body of peer.hello: options, then PeerHello */
+	/* a->rc 0: the reply's body; negative: refused (rpc_error_decode) or lost. Negative: close, try again later. */
+	int (*greeted)(void *arg, const struct rpc_answer *a);
+	uint32_t connect_ms;
+};
+struct rpc_client *rpc_client_new_tcp(struct loop *l, const char *ip, uint16_t port, const struct rpc_greeting *g);
+
+/*
+ * A post, straight into the output buffer: begin, append the body, end (ok
+ * false: drop it). NULL: not connected, no memory, or more than RPC_OUT_HIGH
+ * bytes wait; nothing was sent.
+ */
+struct buf *rpc_post_begin(struct rpc_client *c, uint16_t op);
+void rpc_post_end(struct rpc_client *c, bool ok);
+size_t rpc_client_queued(const struct rpc_client *c);
+
 void rpc_client_free(struct rpc_client *c);	/* open calls are dropped without a callback */
 
 /*

@@ -13,7 +13,11 @@
 enum {
 	WAITERS_MAX = 65536,			/* writes without an answer */
 	FLIGHT_BYTES_MAX = 256 * 1024 * 1024,	/* of entries proposed and not yet applied; one entry may go beyond */
-	HELD_MAX = 8192,			/* requests waiting for a leader or a read barrier */
+	HELD_MAX = 65536,			/* requests waiting for a leader or a read barrier */
+	APPEND_BYTES = 256 * 1024,		/* of entries in one append: more only for a single larger entry */
+	INFLIGHT_BYTES = 4 * 1024 * 1024,	/* of entries on their way to one server */
+	ENTRIES_KEEP = 16 * 1024 * 1024,	/* bytes of applied entries kept in memory for followers */
+	CHUNK_BYTES = 1024 * 1024,		/* of a snapshot in one message */
 	HELD_BYTES_MAX = 64 * 1024 * 1024,
 	PARKED_MAX = 65536,			/* blocking queries */
 	PARKED_BYTES_MAX = 256 * 1024 * 1024,	/* of their requests */
@@ -37,13 +41,32 @@ struct waiter {
 	uint16_t op;
 };
 
+/* ---- entries.c: the newest part of the log in memory, as batches in order */
+struct entries {
+	struct batch **v;		/* a ring, ascending by first */
+	size_t first, n, cap;
+	size_t bytes;
+};
+void entries_release(struct entries *e);
+/* b->first is the last index held + 1 (any when empty). Takes b. -ENOMEM: it does not. */
+int MUST_CHECK entries_add(struct entries *e, struct batch *b);
+/* The batch that holds index, and its place (for entries_at()); NULL: not in memory. */
+struct batch *entries_find(const struct entries *e, uint64_t index, size_t *ret_place);
+struct batch *entries_at(const struct entries *e, size_t place);	/* NULL past the end */
+/* Free the oldest while more than keep bytes are held and they end at or before upto. One of them may be given back for reuse in *ret_spare. */
+void entries_forget(struct entries *e, uint64_t upto, size_t keep, struct batch **ret_spare);
+/* From index on they are gone; the batch that reaches over it is shortened. */
+void entries_truncate(struct entries *e, uint64_t index);
+void entries_reset(struct entries *e);	/* all are gone */
+
 struct engine {
 	struct raft core;
 	struct fsm *fsm;
 	struct store *store;		/* NULL: in memory */
-	struct batch *head, **tail;	/* entries not yet both on disk and applied, in order */
+	struct entries entries;
 	struct batch *open, *spare;	/* this turn's proposals; an empty one */
-	size_t flight_bytes;
+	struct configs *configs;	/* the configurations of the core with their addresses: servers.c */
+	size_t flight_bytes;		/* proposed and not yet applied */
 	struct waiter *waiters;		/* a ring by index */
 	size_t wfirst, wn, wcap;
 	struct buf result;
@@ -52,10 +75,10 @@ struct engine {
 	int64_t time_base;		/* cluster time when this term of ours began, */
 	uint64_t time_base_ns;		/* and the local time then */
 	int64_t time_last;		/* of the newest entry */
+	int64_t time_heard;		/* the leader's, as its last append told */
 	bool disk_full, stopping;
 	uint64_t image_sent;		/* applied index of the changes sent to the store */
 	uint64_t dev_last;		/* in memory: entries to call persisted */
-	uint64_t servers_index;
 	struct store_stats counted;
 };
 
@@ -63,11 +86,24 @@ struct raftd;
 
 int MUST_CHECK engine_init(struct raftd *r);
 void engine_start(struct raftd *r);
-/* Send what is left to the store and stop it; then daemon_stopped(). */
+/* Hand the leadership over, send what is left to the store and stop it; then daemon_stopped(). */
 void engine_drain(struct raftd *r);
 void engine_release(struct raftd *r);
 
+/* The core must take it: a refusal is fatal. */
 void engine_step(struct raftd *r, const struct raft_event *ev);
+/* It may be refused (-RAFT_*, -EINVAL ...): nothing has changed then. */
+int MUST_CHECK engine_try(struct raftd *r, const struct raft_event *ev);
+
+/*
+ * A message of another server: w as decoded, its entries and data pointing into
+ * the input. Checks it whole (checksums, ranges, configurations) before the core sees
+ * it. -EDECODE with a sentence in ret_err: the connection is to be closed.
+ */
+int MUST_CHECK engine_message(struct raftd *r, const struct raft_wire *w, char ret_err[256]);
+/* net.c: the connection to this server was made or lost; a connection from it was reset. */
+void engine_peer(struct raftd *r, uint64_t id, bool up);
+void engine_peer_lost(struct raftd *r, uint64_t id);
 
 /* Leader, and everything of earlier terms is applied. */
 bool engine_leads(const struct raftd *r);
@@ -78,16 +114,82 @@ int64_t engine_now(const struct raftd *r);
  * applied (NULL: nobody). -RAFT_ENOTLEADER, -ELIMIT, -ENOMEM, -ENOSPC.
  */
 int MUST_CHECK engine_propose(struct raftd *r, const struct fsm_entry *e, const struct waiter *w);
-/* Of any kind: entry, or (NULL) raw bytes. */
-int MUST_CHECK engine_propose_entry(struct raftd *r, enum entry_kind kind, const struct fsm_entry *entry, struct str raw,
-    const struct waiter *w);
+/*
+ * Propose a configuration: this turn's proposals go first. -RAFT_ENOTLEADER,
+ * -RAFT_ECHANGING, -EINVAL (more than one vote changes), -ENOMEM.
+ * done (may be NULL) is called once with 0 when it is committed or a negative code when leadership ended before.
+ */
+int MUST_CHECK engine_propose_servers(struct raftd *r, const struct raft_config_entry *c, void (*done)(void *arg, int rc), void *arg);
+/* The first configuration of a new cluster, on an empty server (join.c decides). */
+int MUST_CHECK engine_bootstrap(struct raftd *r, const struct raft_config_entry *c);
+/* Hand over to this server (0: the best). -RAFT_ENOTLEADER, -EINVAL. done: 0 when another leads, -ETIMEDOUT. */
+int MUST_CHECK engine_transfer(struct raftd *r, uint64_t id, void (*done)(void *arg, int rc), void *arg);
 /* Whether a write of this stamp waits for its answer. */
 bool engine_in_flight(struct raftd *r, struct str origin, uint64_t seq);
-/* Start a read barrier; reads up to the number are served by hold_wake() when it holds. */
-int MUST_CHECK engine_read(struct raftd *r, uint64_t *ret_number);
+/* Start a read barrier, at the leader or a follower; reads up to the number are served by hold_wake() when it holds. */
+int MUST_CHECK engine_read(struct raftd *r, bool consistent, uint64_t *ret_number);
+/* Milliseconds since this server heard of the leader (0 at the leader), and whether one is known. */
+uint64_t engine_last_contact(const struct raftd *r);
+bool engine_known_leader(const struct raftd *r);
 /* Waiter i from the oldest (i < wn); take the oldest off. */
 struct waiter *engine_waiter(struct engine *e, size_t i);
 void engine_waiter_pop(struct engine *e);
+
+/* ---- install.c: snapshots to and from other servers (files of snapfile.h), without blocking the loop */
+struct install;
+int MUST_CHECK install_init(struct raftd *r);
+void install_release(struct raftd *r);
+void install_make(struct raftd *r);		/* effects.snapshot_wanted: a child writes it; then RAFT_SNAPSHOT_READY or _FAILED */
+void install_unneeded(struct raftd *r);
+void install_send(struct raftd *r, const struct raft_message *m);	/* read the chunk, then net_send() */
+void install_chunk(struct raftd *r, const struct raft_message *m, struct str data);	/* store it, then RAFT_CHUNK */
+void install_load(struct raftd *r, const struct raft_snapshot *s);	/* effects.install: in slices, then RAFT_INSTALLED or _FAILED */
+
+/* ---- child.c: long work in a child process with a copy of the state */
+enum { CHILD_ERROR_MAX = 1024 };
+/* In the child: no loop, no store, no locks. 0 or negative with a sentence. It has own `in` and `out` (inherited descriptors), which it may use. */
+typedef int child_work(void *arg, char err[CHILD_ERROR_MAX]);
+struct child;
+/* done is called once on the loop with what work returned (-ECANCELED: killed or crashed, and why). -errno. */
+int MUST_CHECK child_start(struct raftd *r, child_work *work, void *arg, void (*done)(void *done_arg, int rc, const char *err),
+    void *done_arg, struct child **ret);
+void child_kill(struct child *c);	/* done is not called any more */
+/* An unnamed file: in the store's directory, or in memory for -dev. A descriptor or -errno. */
+int child_tmpfile(struct raftd *r);
+
+/* ---- net.c: connections to the other servers of the configuration, and from them */
+struct net;
+int MUST_CHECK net_init(struct raftd *r);	/* listens on ports.server; a message logged on failure */
+void net_release(struct raftd *r);
+/* These are the servers now: connect to new ones and new addresses, let go of others. Copied. */
+void net_servers(struct raftd *r, const struct raft_config_entry *c);
+/* Bytes of a message that are not in struct raft_wire: entries by batch, or a chunk. */
+struct net_piece {
+	uint64_t first;		/* entries: index of the first one */
+	struct str bytes;	/* a batch as in raftd/store/batch.h, or the chunk */
+};
+/* False: not connected or backed up; nothing was sent. w->entries and w->data are taken from pieces. */
+bool net_send(struct raftd *r, const struct raft_wire *w, const struct net_piece *pieces, size_t n);
+/* Room for one more append with entries on the connection to this server. */
+bool net_ready(struct raftd *r, uint64_t id);
+/* The client for requests to that server; NULL: not known. */
+struct rpc_client *net_forward(struct raftd *r, uint64_t id);
+/* A connection of our own to any address: for join.c; the same greeting. */
+struct rpc_client *net_client(struct raftd *r, const char *address, const char *purpose);
+void net_info(struct raftd *r, struct info_writer *iw);
+
+/* ---- forward.c: requests that another raftd must carry out */
+int MUST_CHECK forward_init(struct raftd *r);
+void forward_release(struct raftd *r);
+/*
+ * Not ours to do: send it to the leader and answer with its answer, holding
+ * it up to rpc_hold_timeout while there is none. A request that came from another server is not
+ * sent on: it is answered 500 "Not the leader", which that server's forward.c understands.
+ */
+void forward_leader(struct raftd *r, const struct rpc_request *req);
+/* On a client node: everything goes to some server. */
+void forward_any(struct raftd *r, const struct rpc_request *req);
+void forward_cancelled(struct raftd *r, struct rpc_token t);
 
 /* ---- apply.c: committed entries into the state, their changes to the store, their results to the askers */
 void apply_init(struct raftd *r);
@@ -98,26 +200,64 @@ void apply_forget(struct raftd *r);
 /* Send the changes that wait to the store. */
 void apply_flush(struct raftd *r);
 
-/* ---- servers.c: the Raft configuration as a record */
-struct server {
-	struct str id;		/* of its data directory, 16 hexadecimal digits */
-	struct str node_id, node, address;
-	bool voter;
-};
-struct servers {
-	struct records v;	/* server */
-};
-extern const struct record rec_servers;
-/* This server alone, encoded. */
-int MUST_CHECK servers_encode_own(const struct raftd *r, struct buf *out);
-/* Ids of the voters, at most RAFT_VOTERS_MAX. -EDECODE, -ELIMIT. */
-int MUST_CHECK servers_voters(struct str encoded, uint64_t ids[RAFT_VOTERS_MAX], size_t *ret_n);
+/* ---- servers.c: Raft configurations with names and addresses, beside the core's */
+struct configs;
+struct configs *configs_new(void);
+void configs_free(struct configs *c);
+/* The configuration of this index (bytes of an ENTRY_SERVERS) follows the last one. -EDECODE with a sentence: not a configuration (ids twice, too many, no voter ...). */
+int MUST_CHECK configs_add(struct configs *c, uint64_t index, struct str bytes, char ret_err[256]);
+void configs_truncate(struct configs *c, uint64_t from);
+void configs_compact(struct configs *c, uint64_t committed);	/* keeps the newest at or before it */
+/* The one in force, NULL: none; its index. Valid until the next change. */
+const struct raft_config_entry *configs_current(const struct configs *c, uint64_t *ret_index);
+/* As the core wants it. -EDECODE with a sentence. */
+int MUST_CHECK servers_core(uint64_t index, struct str bytes, struct raft_servers *ret, char ret_err[256]);
+int MUST_CHECK servers_encode(const struct raft_config_entry *c, struct buf *out);
+const struct raft_server_info *servers_find(const struct raft_config_entry *c, uint64_t id);
+const struct raft_server_info *servers_find_node(const struct raft_config_entry *c, struct str node_id);
+int MUST_CHECK servers_parse_id(struct str s, uint64_t *ret);
+void servers_format_id(uint64_t id, char out[17]);
+/* This server, in storage that lasts. */
+struct raft_server_info servers_own(struct raftd *r);
+
+/* ---- join.c: finding the other servers, the first configuration, and belonging to it */
+int MUST_CHECK join_init(struct raftd *r);
+void join_release(struct raftd *r);
+void join_start(struct raftd *r);
+void join_handle(void *ctx, const struct rpc_request *req);	/* peer.join, peer.bootstrap */
+void join_role_changed(struct raftd *r);
+void join_config_changed(struct raftd *r);
+/* Addresses of servers to ask (client nodes: forward.c); NULL past the last. */
+const char *join_server(struct raftd *r, size_t i);
+
+/* ---- autopilot.c */
+int MUST_CHECK autopilot_init(struct raftd *r);
+void autopilot_release(struct raftd *r);
+void autopilot_lead(struct raftd *r, bool leads);
+void autopilot_config_changed(struct raftd *r);
+void autopilot_handle(void *ctx, const struct rpc_request *req);	/* autopilot.health, autopilot.state */
+/* What the leader thinks of a server, for members.c. */
+enum server_health { SERVER_UNKNOWN, SERVER_ALIVE, SERVER_FAILED };
+enum server_health autopilot_server(struct raftd *r, uint64_t id);
+
+/* ---- operator.c */
+void operator_handle(void *ctx, const struct rpc_request *req);	/* raft.* */
+
+/* ---- snapshot.c */
+int MUST_CHECK snapshot_init(struct raftd *r);
+void snapshot_release(struct raftd *r);
+void snapshot_handle(void *ctx, const struct rpc_request *req);	/* snapshot.* */
+void snapshot_role_changed(struct raftd *r);
+/* A restore is going through the log: other writes are held. */
+bool snapshot_restoring(const struct raftd *r);
+void snapshot_applied(struct raftd *r);
 
 /* ---- hold.c: requests that wait for a leader or a read barrier */
 struct held {
 	struct held *next;
 	struct rpc_token token;
 	uint64_t deadline_ms, read;	/* read: number of the barrier, 0: waits for a leader */
+	bool consistent;		/* the barrier is of that kind */
 	uint16_t op;
 	size_t len;
 	uint8_t body[];
@@ -130,9 +270,11 @@ struct hold {
 void hold_init(struct raftd *r);
 void hold_release(struct raftd *r);
 /* Keep the request; answers it itself when there is no place. */
-void hold_add(struct raftd *r, const struct rpc_request *req, uint64_t read);
-/* Barriers up to this number hold; 0: there is a leader. Serve who waited for that. */
-void hold_wake(struct raftd *r, uint64_t reads_ready);
+void hold_add(struct raftd *r, const struct rpc_request *req, uint64_t read, bool consistent);
+/* Barriers up to this number hold. Serve who waited for that. */
+void hold_wake_reads(struct raftd *r, uint64_t ready, bool consistent);
+/* There is a leader (ourselves or another): serve, or forward, who waited for one. */
+void hold_wake_leader(struct raftd *r);
 void hold_cancelled(struct raftd *r, struct rpc_token t);
 
 /* ---- propose.c */
@@ -217,14 +359,22 @@ struct raftd {
 	char address[80];		/* ip:port of ports.server */
 	uint64_t id;			/* of the data directory */
 	bool server, bootstrap, dev;
+	uint64_t expect;		/* bootstrap_expect */
+	char cluster[17];		/* "" : of none yet */
 	uint64_t hold_ms;
 	struct arena arena;		/* of the request being served */
 	struct engine engine;
 	struct hold hold;
-	struct defer barrier;		/* one for all consistent reads of this turn */
+	struct defer barrier[2];	/* [consistent]: one for all reads of this turn that need one */
 	struct watch *watch;
 	struct leader leader;
 	struct members members;
+	struct net *net;
+	struct forward *forward;
+	struct join *join;
+	struct autopilot *autopilot;
+	struct install *install;
+	struct snapshot *snapshot;
 };
 
 #endif

@@ -26,6 +26,8 @@ enum fsm_table {
 	FSM_CHECK = 6,
 	FSM_ORIGIN = 7,		/* recent results of each writing process */
 	FSM_LOCK_DELAY = 8,
+	FSM_OPAQUE = 9,		/* records of a Consul snapshot of kinds that we do not implement: kind byte, key; kept word for word */
+	FSM_AUTOPILOT = 10,	/* its configuration, 0 or 1 */
 	FSM_TABLES
 };
 
@@ -34,7 +36,31 @@ enum fsm_entry_kind {
 	FSM_ENTRY_NOOP = 0,	/* a new leader's first entry */
 	FSM_ENTRY_OP = 1,	/* a WRITE operation of ops.def */
 	FSM_ENTRY_TICK = 2,	/* the leader's housekeeping: struct fsm_tick */
+	FSM_ENTRY_RESTORE = 3,	/* a part of a state that replaces the whole: struct fsm_restore */
 };
+
+/*
+ * A restore goes through the log in parts, so that it is replicated, ordered
+ * and atomic like everything else: BEGIN, DATA, ..., END. What DATA brings is
+ * staged beside the state; END puts it in its place. A NOOP entry (a new
+ * leader's), another BEGIN, or a part that does not follow drops what is
+ * staged, the same on every server. Writes between BEGIN and END are lost
+ * with the old state: the leader holds them back.
+ *
+ * Indexes never go back: END raises the distance between indexes of the API
+ * and of the log so that the new state's index is above both the old one's
+ * and the snapshot's.
+ */
+enum fsm_restore_part { FSM_RESTORE_BEGIN = 1, FSM_RESTORE_DATA = 2, FSM_RESTORE_END = 3, FSM_RESTORE_DROP = 4 };
+
+struct fsm_restore {
+	uint64_t part;		/* enum fsm_restore_part */
+	struct str id;		/* 16 bytes: the same in all parts */
+	uint64_t number;	/* DATA: from 1; END: how many there were */
+	uint64_t index;		/* BEGIN: of the snapshot */
+	struct str records;	/* DATA: whole records, each u8 table, u32 key length, u32 value length, key, value (big-endian) */
+};
+extern const struct record rec_fsm_restore;
 
 struct fsm_tick {
 	struct strs renew;		/* sessions renewed since the last tick */
@@ -86,8 +112,18 @@ struct watch_set {
 	size_t n;
 };
 
+/* What becomes of a state that is staged beside the one in force. */
+enum fsm_stage { FSM_STAGE_BEGIN, FSM_STAGE_COMMIT, FSM_STAGE_DROP };
+
 struct fsm_sink {
 	void *ctx;
+	/*
+	 * A restore: BEGIN, then its records by staged_record, then COMMIT (all
+	 * records of the new state were told, META's and the origins' included;
+	 * `changed` is not called for what is replaced; WATCH_ALL is touched) or DROP.
+	 */
+	void (*staged)(void *ctx, enum fsm_stage what);
+	void (*staged_record)(void *ctx, enum fsm_table table, struct str key, struct str value);
 	/* A record now stands so (value.p != NULL) or is gone. Valid during the call. */
 	void (*changed)(void *ctx, enum fsm_table table, struct str key, struct str value);
 	void (*touched)(void *ctx, const struct watch_key *key);
@@ -110,7 +146,8 @@ struct fsm *fsm_new(const struct fsm_config *c);
 void fsm_free(struct fsm *f);
 
 /*
- * Apply the entry of this index (> fsm_applied()). The payload of the reply
+ * Apply the entry of this index of the log (> fsm_applied()). Indexes that the
+ * API shows are fsm_index(): the log's plus a distance that restores raise. The payload of the reply
  * is appended to `result` (untouched on an error told in ret_err). A write
  * whose stamp (origin, seq) was applied before changes nothing and gives the
  * first result again. Returns 0, or -EDECODE for an entry that cannot be
@@ -159,7 +196,16 @@ int MUST_CHECK fsm_query(const struct fsm *f, uint16_t op, const void *request, 
 int MUST_CHECK fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct mp_w *out, uint64_t *ret_index,
     struct fsm_error *ret_err);
 
-uint64_t fsm_applied(const struct fsm *f);
+/* A configuration of Raft was applied (log index as for fsm_apply()); its bytes are kept in META, opaque. -ENOMEM. */
+int MUST_CHECK fsm_apply_servers(struct fsm *f, uint64_t index, struct str bytes, const struct fsm_sink *sink);
+/* The one in force as applied, and the log index of its entry (0 and empty: none). Valid until the next change. */
+struct str fsm_servers(const struct fsm *f, uint64_t *ret_index);
+
+/* A restore is under way: BEGIN was applied and neither END nor DROP. */
+bool fsm_restoring(const struct fsm *f);
+
+uint64_t fsm_applied(const struct fsm *f);	/* index in the log */
+uint64_t fsm_index(const struct fsm *f);	/* of the same entry, as the API shows it */
 int64_t fsm_time(const struct fsm *f);		/* cluster time of the last entry, ns */
 
 /* The nearest session deadline in cluster time, INT64_MAX when none. */
