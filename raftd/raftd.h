@@ -247,6 +247,10 @@ void operator_handle(void *ctx, const struct rpc_request *req);	/* raft.* */
 int MUST_CHECK snapshot_init(struct raftd *r);
 void snapshot_release(struct raftd *r);
 void snapshot_handle(void *ctx, const struct rpc_request *req);	/* snapshot.* */
+/* A save whose read barrier holds (hold.c). */
+void snapshot_confirmed(struct raftd *r, const struct rpc_request *req);
+/* Its asker has gone: a save that is still being made ends. */
+void snapshot_cancelled(struct raftd *r, struct rpc_token t);
 void snapshot_role_changed(struct raftd *r);
 /* A restore is going through the log: other writes are held. */
 bool snapshot_restoring(const struct raftd *r);
