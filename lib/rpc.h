@@ -50,6 +50,7 @@ void frame_decode(const uint8_t in[FRAME_HEADER], struct frame *ret);
 /* Limits of one server; connections beyond RPC_CONNS_MAX wait in the backlog. */
 enum {
 	RPC_CONNS_MAX = 512,
+	RPC_TCP_CONNS_MAX = 512,	/* of these beyond are refused: see rpc_greeter */
 	RPC_REQUESTS_MAX = 65536,	/* open in one client */
 	RPC_OUT_HIGH = 4 * 1024 * 1024,	/* queued output above which a connection is not read */
 	RPC_REPLY_MAX = 1024 * 1024 * 1024, /* largest reply body */
@@ -74,6 +75,7 @@ struct rpc_request {
 	uid_t uid;		/* of the peer (SO_PEERCRED) */
 	pid_t pid;
 	void *peer;		/* TCP: what the greeting was accepted as, else NULL */
+	const char *from;	/* for the log: "pid=12" or "peer=1.2.3.4:5"; NULL in a request that was kept */
 };
 
 /*
@@ -116,18 +118,22 @@ struct rpc_greeter {
 	void *(*hello)(void *ctx, const struct rpc_request *req, struct buf *reply, char ret_err[256]);
 	/* A connection that was accepted has gone; reset: by its end, not by us. */
 	void (*closed)(void *ctx, void *peer, bool reset);
-	size_t conns_max;	/* beyond: refused at once */
+	size_t conns_max;	/* at most RPC_TCP_CONNS_MAX; beyond: refused at once */
+	size_t conns_per_host;	/* the same for those of one address */
 	uint32_t hello_ms;	/* connections that have not greeted by then are closed */
 };
 
 /* Serve TCP connections of fd, which the server owns from now on. g is copied. -errno. */
 int MUST_CHECK rpc_server_listen_tcp(struct rpc_server *s, int fd, const struct rpc_greeter *g);
 
-/* Close the connection of this peer pointer, if there is one; `closed` is called. */
+/* Close the connection of this peer pointer, if there is one, at the end of the turn; `closed` is called. */
 void rpc_server_close_peer(struct rpc_server *s, void *peer);
 
+/* Close TCP's listeners and connections now; `closed` is called for each that had greeted. */
+void rpc_server_close_tcp(struct rpc_server *s);
+
 /*
- * Serve the listening socket fd (Unix or TCP), which the server owns from
+ * Serve the listening Unix socket fd, which the server owns from
  * now on. NULL without memory. The config is copied, its arrays are not.
  */
 struct rpc_server *rpc_server_new(struct loop *l, int fd, const struct rpc_server_config *c);
@@ -158,6 +164,10 @@ void rpc_event_end(struct rpc_server *s, struct rpc_token t, bool ok);
 
 /* A whole encoded body as the reply. */
 void rpc_reply_bytes(struct rpc_server *s, struct rpc_token t, const void *body, size_t len);
+
+struct rpc_answer;
+/* What another daemon answered, an error (-EPROTO) too, as it came. */
+void rpc_reply_answer(struct rpc_server *s, struct rpc_token t, const struct rpc_answer *a);
 
 /* An Error record; text is shown to the client word for word. */
 void rpc_reply_error(struct rpc_server *s, struct rpc_token t, int code, const char *fmt, ...) PRINTF(4, 5);
@@ -217,6 +227,7 @@ struct rpc_client *rpc_client_new(struct loop *l, int rundir_fd, const char *nam
  */
 struct rpc_greeting {
 	void *arg;
+	const char *from;	/* the local IP to connect from; NULL: the system's choice. Copied. */
 	int (*greet)(void *arg, struct buf *body);	/* append the body of peer.hello: options, then PeerHello */
 	/* a->rc 0: the reply's body; negative: refused (rpc_error_decode) or lost. Negative: close, try again later. */
 	int (*greeted)(void *arg, const struct rpc_answer *a);
