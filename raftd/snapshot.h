@@ -24,7 +24,7 @@ enum {
 };
 #define SNAPSHOT_BYTES_MAX ((uint64_t)8 * 1024 * MiB)	/* of an uploaded archive, and of what it holds on disk */
 
-enum snap_kind {
+enum snap_use {
 	SNAP_SAVED,	/* an archive of our state: made by a child, then read by its asker */
 	SNAP_UPLOAD,	/* an archive that is to be restored */
 };
@@ -32,7 +32,7 @@ enum snap_kind {
 struct snap_file {
 	struct snap_file *next;
 	struct raftd *r;
-	enum snap_kind kind;
+	enum snap_use use;
 	uint8_t id[16];
 	int fd;
 	uint64_t size, touched_ms;
@@ -41,7 +41,7 @@ struct snap_file {
 	bool restoring;
 	struct child *child;		/* still makes it */
 	struct rpc_token token;		/* who waits for that */
-	struct archive_meta meta;
+	struct snap_meta meta;
 };
 
 struct restore;
@@ -51,6 +51,7 @@ struct snapshot {
 	uv_timer_t tidy;		/* runs while there are files, or something is owed */
 	uv_timer_t pump;		/* more of a restore may be proposed in the next turn */
 	struct restore *restore;	/* one at a time */
+	unsigned open_handles;		/* while the timers are being closed */
 	bool owe_drop;			/* a restore ended half-way and the log could not yet be told */
 };
 
@@ -64,6 +65,8 @@ void snap_tidy_start(struct raftd *r);
 void restore_start(struct raftd *r, struct snap_file *f, struct rpc_token t);
 /* Leadership was lost, or the end is near: no more of it. */
 void restore_abandon(struct raftd *r);
+/* Its BEGIN is in the log. */
+bool restore_begun(const struct restore *x);
 /* Entries were applied. */
 void restore_applied(struct raftd *r);
 /* The next part. */
