@@ -32,13 +32,15 @@ enum {
 
 /* ---- engine.c: drives the core, writes what it wants written, applies what it committed */
 
+/* A write of this server's that waits for its entry to be applied. */
 struct waiter {
-	uint64_t index;
-	struct rpc_token token;		/* conn 0: nobody asks */
+	uint64_t index, term;
+	struct rpc_token token;		/* conn 0: nobody asks any more */
 	uint64_t at_ns;
 	uint8_t origin[16];		/* the write's stamp */
-	uint64_t seq;
+	uint64_t seq;			/* 0: it has none */
 	uint16_t op;
+	bool forwarded;			/* by another server, which sends again by itself */
 };
 
 /* ---- entries.c: the newest part of the log in memory, as batches in order */
@@ -53,11 +55,24 @@ int MUST_CHECK entries_add(struct entries *e, struct batch *b);
 /* The batch that holds index, and its place (for entries_at()); NULL: not in memory. */
 struct batch *entries_find(const struct entries *e, uint64_t index, size_t *ret_place);
 struct batch *entries_at(const struct entries *e, size_t place);	/* NULL past the end */
+/* The data of this entry, of kind ENTRY_STATE; absent when it is not in memory or of another kind or term. */
+struct str entries_data(const struct entries *e, uint64_t index, uint64_t term);
 /* Free the oldest while more than keep bytes are held and they end at or before upto. One of them may be given back for reuse in *ret_spare. */
 void entries_forget(struct entries *e, uint64_t upto, size_t keep, struct batch **ret_spare);
-/* From index on they are gone; the batch that reaches over it is shortened. */
-void entries_truncate(struct entries *e, uint64_t index);
-void entries_reset(struct entries *e);	/* all are gone */
+/*
+ * From index on they are gone; the batch that reaches over it is shortened.
+ * Returns those that are gone whole, a list by next: the store may still be
+ * reading them.
+ */
+struct batch *entries_truncate(struct entries *e, uint64_t index);
+
+/* One follower's appends: what the log in memory no longer has is read from disk. */
+struct feed {
+	uint64_t id;
+	uint64_t reading;		/* number of the read that is under way, 0: none */
+	struct raft_message m;		/* the append that waits for it */
+	struct batch *list;		/* read, by next */
+};
 
 struct engine {
 	struct raft core;
@@ -65,18 +80,38 @@ struct engine {
 	struct store *store;		/* NULL: in memory */
 	struct entries entries;
 	struct batch *open, *spare;	/* this turn's proposals; an empty one */
+	struct batch *cut, **cut_tail;	/* truncated, and perhaps still read by the store */
+	uint64_t cut_epoch;		/* they are free when this is durable */
 	struct configs *configs;	/* the configurations of the core with their addresses: servers.c */
-	size_t flight_bytes;		/* proposed and not yet applied */
+	size_t flight_bytes;		/* proposed or accepted, and not yet applied */
 	struct waiter *waiters;		/* a ring by index */
 	size_t wfirst, wn, wcap;
 	struct buf result;
+	struct buf scratch;		/* a request, put together again */
 	struct defer propose, persisted, drained;
-	uv_timer_t wake, image;
+	uv_timer_t wake, image, expire, drain;
+	uint64_t wake_ms;		/* when the core wants its timer; `wake` may go off before */
+	struct raft_message *box;	/* messages of the core that have not been sent yet, */
+	size_t nbox, box_cap;		/* since a step may come from within a step */
+	bool sending;
+	struct feed feeds[RAFT_SERVERS_MAX];
+	size_t nfeeds;
+	uint64_t reads;			/* of the log's, numbered */
+	struct net_piece *pieces;	/* of the append being put together */
+	struct buf part;		/* its first, when it begins within a batch */
+	struct raft_run *runs;		/* of the append being checked */
+	size_t runs_cap;
+	struct raft_servers *found;	/* the configurations in it, or in the log at a start */
+	size_t nfound, found_cap;
+	struct { uint64_t index, term; void (*done)(void *arg, int rc); void *arg; } change;
+	struct { uint64_t until_ms; void (*done)(void *arg, int rc); void *arg; } transfer;
 	int64_t time_base;		/* cluster time when this term of ours began, */
 	uint64_t time_base_ns;		/* and the local time then */
 	int64_t time_last;		/* of the newest entry */
 	int64_t time_heard;		/* the leader's, as its last append told */
 	bool disk_full, stopping;
+	bool staging;			/* a staged image is being written: no changes of the one in force */
+	bool barrier_again[2];		/* [consistent]: too many were under way */
 	uint64_t image_sent;		/* applied index of the changes sent to the store */
 	uint64_t dev_last;		/* in memory: entries to call persisted */
 	struct store_stats counted;
@@ -131,9 +166,46 @@ int MUST_CHECK engine_read(struct raftd *r, bool consistent, uint64_t *ret_numbe
 /* Milliseconds since this server heard of the leader (0 at the leader), and whether one is known. */
 uint64_t engine_last_contact(const struct raftd *r);
 bool engine_known_leader(const struct raftd *r);
-/* Waiter i from the oldest (i < wn); take the oldest off. */
-struct waiter *engine_waiter(struct engine *e, size_t i);
-void engine_waiter_pop(struct engine *e);
+/* A cluster id of a configuration: remember it, on disk too, when it is the first. */
+void engine_cluster(struct raftd *r);
+/* What the core knows of configurations has changed: tell those who follow them. */
+void engine_config_changed(struct raftd *r);
+/* What stood in the log is replaced by a state (install.c): the new machine stands at this snapshot. */
+void engine_replaced(struct raftd *r, struct fsm *fsm, const struct raft_snapshot *s);
+
+/* ---- start.c: what recovery finds, and the core that begins with it */
+int MUST_CHECK start_engine(struct raftd *r, const struct store_events *events);
+
+/* ---- waiters.c: writes that wait for their entries */
+int MUST_CHECK waiters_add(struct engine *e, const struct waiter *w);
+/* An entry was applied: answer who waits for it. */
+void waiters_applied(struct raftd *r, uint64_t index, uint64_t term, struct str payload, const struct fsm_error *err);
+/* Entries from index on are about to leave the log: those who wait for them are sent to the leader that there is now. */
+void waiters_cut(struct raftd *r, uint64_t index);
+/* The proposals in b, from index on, never reached the log: likewise. */
+void waiters_unproposed(struct raftd *r, const struct batch *b, uint64_t index);
+/* A state replaced the log up to index: what became of the entries is not known here. */
+void waiters_passed(struct raftd *r, uint64_t index);
+/* All are told why they will not hear more: the outcome is unknown. */
+void waiters_fail(struct raftd *r, const char *why);
+/* Those that wait without being decided since before this: the outcome is unknown. Whether any is left. */
+bool waiters_expire(struct raftd *r, uint64_t before_ns);
+
+/* ---- send.c: the core's messages on their way out */
+void send_messages(struct raftd *r, const struct raft_effects *fx);
+/* store_events.read */
+void send_read(void *ctx, uint64_t number, struct batch *list);
+void send_release(struct raftd *r);
+
+/* ---- receive.c: appends, checked whole, and made batches again */
+/* Sets runs and configs of ev. -EDECODE with a sentence. */
+int MUST_CHECK receive_check(struct raftd *r, const struct raft_wire *w, struct raft_event *ev, char ret_err[256]);
+/* Entries first..first + n - 1 of it, each batch given to add (which takes it). */
+void receive_entries(struct raftd *r, const struct raft_wire *w, uint64_t first, uint64_t n, void (*add)(struct raftd *r, struct batch *b));
+/* One more configuration into e->found. -EDECODE with a sentence. */
+int MUST_CHECK receive_config(struct raftd *r, uint64_t index, struct str bytes, char ret_err[256]);
+/* An empty batch. */
+struct batch *engine_batch(struct engine *e);
 
 /* ---- install.c: snapshots to and from other servers (files of snapfile.h), without blocking the loop */
 struct install;
@@ -215,8 +287,18 @@ int MUST_CHECK servers_core(uint64_t index, struct str bytes, struct raft_server
 int MUST_CHECK servers_encode(const struct raft_config_entry *c, struct buf *out);
 const struct raft_server_info *servers_find(const struct raft_config_entry *c, uint64_t id);
 const struct raft_server_info *servers_find_node(const struct raft_config_entry *c, struct str node_id);
+const struct raft_server_info *servers_find_address(const struct raft_config_entry *c, struct str address);
+/* 16 hexadecimal digits, not all 0. -EDECODE. */
 int MUST_CHECK servers_parse_id(struct str s, uint64_t *ret);
 void servers_format_id(uint64_t id, char out[17]);
+/* "1.2.3.4:8300", "[::1]:8300". -EDECODE. */
+enum { SERVER_IP_MAX = 64 };
+int MUST_CHECK servers_parse_address(struct str s, char ip[SERVER_IP_MAX], uint16_t *ret_port);
+/* What one server tells of itself; a configuration about to be proposed. -EDECODE with a sentence. */
+int MUST_CHECK servers_check_one(const struct raft_server_info *s, char ret_err[256]);
+int MUST_CHECK servers_check(const struct raft_config_entry *c, char ret_err[256]);
+/* Recovery: these bytes stand in the place of every configuration up to this index. -ENOMEM, -ELIMIT. */
+int MUST_CHECK servers_replace(uint64_t upto, struct str bytes);
 /* This server, in storage that lasts. */
 struct raft_server_info servers_own(struct raftd *r);
 
