@@ -49,7 +49,14 @@ enum fsm_entry_kind {
  *
  * Indexes never go back: END raises the distance between indexes of the API
  * and of the log so that the new state's index is above both the old one's
- * and the snapshot's.
+ * and the snapshot's (and every index in it).
+ *
+ * The new state keeps the results of writing processes, the Raft configuration
+ * and cluster time; sessions get their full TTL again; no key is under a lock delay.
+ *
+ * What is staged is not in fsm_dump(): while fsm_restoring(), no image and no
+ * snapshot of this state may be taken for that of its fsm_applied(). The image
+ * stays behind BEGIN (fsm_flush() is not called), so that a restart applies all parts again.
  */
 enum fsm_restore_part { FSM_RESTORE_BEGIN = 1, FSM_RESTORE_DATA = 2, FSM_RESTORE_END = 3, FSM_RESTORE_DROP = 4 };
 
@@ -58,7 +65,11 @@ struct fsm_restore {
 	struct str id;		/* 16 bytes: the same in all parts */
 	uint64_t number;	/* DATA: from 1; END: how many there were */
 	uint64_t index;		/* BEGIN: of the snapshot */
-	struct str records;	/* DATA: whole records, each u8 table, u32 key length, u32 value length, key, value (big-endian) */
+	/*
+	 * DATA: whole records, each u8 table, u32 key length, u32 value length, key, value (big-endian), as
+	 * archive_load() tells them. Of META only the tables' and the services' indexes are taken; origins and lock delays are passed over.
+	 */
+	struct str records;
 };
 extern const struct record rec_fsm_restore;
 
@@ -115,18 +126,20 @@ struct watch_set {
 /* What becomes of a state that is staged beside the one in force. */
 enum fsm_stage { FSM_STAGE_BEGIN, FSM_STAGE_COMMIT, FSM_STAGE_DROP };
 
+/* Any member may be NULL. What is told is valid during the call. */
 struct fsm_sink {
 	void *ctx;
+	/* A record now stands so (value.p != NULL) or is gone. */
+	void (*changed)(void *ctx, enum fsm_table table, struct str key, struct str value);
+	void (*touched)(void *ctx, const struct watch_key *key);
 	/*
-	 * A restore: BEGIN, then its records by staged_record, then COMMIT (all
-	 * records of the new state were told, META's and the origins' included;
-	 * `changed` is not called for what is replaced; WATCH_ALL is touched) or DROP.
+	 * A restore: BEGIN, then its records by staged_record (one key may be
+	 * told again: the last value stands), then COMMIT (all records of the new
+	 * state were told, META's and the origins' included; `changed` is not
+	 * called for what is replaced; WATCH_ALL is touched after it) or DROP.
 	 */
 	void (*staged)(void *ctx, enum fsm_stage what);
 	void (*staged_record)(void *ctx, enum fsm_table table, struct str key, struct str value);
-	/* A record now stands so (value.p != NULL) or is gone. Valid during the call. */
-	void (*changed)(void *ctx, enum fsm_table table, struct str key, struct str value);
-	void (*touched)(void *ctx, const struct watch_key *key);
 };
 
 /* An error that the asker is told. */
@@ -201,7 +214,7 @@ int MUST_CHECK fsm_apply_servers(struct fsm *f, uint64_t index, struct str bytes
 /* The one in force as applied, and the log index of its entry (0 and empty: none). Valid until the next change. */
 struct str fsm_servers(const struct fsm *f, uint64_t *ret_index);
 
-/* A restore is under way: BEGIN was applied and neither END nor DROP. */
+/* A restore is under way: BEGIN was applied, and nothing yet that ends it. */
 bool fsm_restoring(const struct fsm *f);
 
 uint64_t fsm_applied(const struct fsm *f);	/* index in the log */
@@ -217,12 +230,29 @@ uint64_t fsm_tombstones(const struct fsm *f, uint64_t *ret_n);
 
 /* ---- the image */
 
-/* One record from the image, in any order of tables, keys ascending within one (that is fast). -EDECODE, -ENOMEM. */
+/*
+ * One record from the image, in any order of tables, keys ascending within
+ * one (that is fast). A record of the same key takes the place of one loaded
+ * before. -EDECODE, -ENOMEM.
+ */
 int MUST_CHECK fsm_load(struct fsm *f, enum fsm_table table, struct str key, struct str value);
 /* All is loaded: build what is derived. -EDECODE when the parts do not fit together. */
 int MUST_CHECK fsm_loaded(struct fsm *f);
 /* Every record of the state, as fsm_sink.changed gets them, META's included. -ENOMEM. */
 int MUST_CHECK fsm_dump(const struct fsm *f, const struct fsm_sink *sink);
+
+/*
+ * Every record of a table whose key starts with prefix, in the order of keys
+ * (of FSM_META the services' indexes, "service.NAME", alone; FSM_ORIGIN has
+ * none). A negative result of `each` ends it and is returned. `each` may walk
+ * other tables, but then its own value is gone.
+ */
+int MUST_CHECK fsm_walk(const struct fsm *f, enum fsm_table table, struct str prefix,
+    int (*each)(void *ctx, struct str key, struct str value), void *ctx);
+/* The index of a table, numbered from 0, under the name that Consul has for it. False when there is no such number. */
+bool fsm_table_index(const struct fsm *f, size_t i, const char **ret_name, uint64_t *ret_index);
+/* Set it while loading. False when no table has this name. */
+bool fsm_set_table_index(struct fsm *f, struct str name, uint64_t index);
 
 /* Counts and bytes for `info` and metrics. */
 struct fsm_stats {

@@ -116,7 +116,7 @@ apply_without(size_t i, long n)
 {
 	struct world *w = prepared();
 	struct image changes;
-	struct fsm_sink sink = { &changes, NULL, NULL };
+	struct fsm_sink sink = { .ctx = &changes };
 	struct buf request = BUF_INIT(1 << 20), result = BUF_INIT(1 << 20), options = BUF_INIT(4096);
 	struct query_options o = { .origin = STR("0123456789abcdef"), .seq = 1, .floor = 1 };
 	struct mp_w m = mp_w_init(&options);
