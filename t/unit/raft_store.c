@@ -33,7 +33,10 @@ static struct world {
 	char root[64], dir[96];
 	uv_timer_t guard;
 	struct durable durable;
-	uint64_t base;
+	uint64_t epoch, base, staged;
+	unsigned reads;			/* answers, */
+	uint64_t read_arg;		/* and the newest */
+	struct batch *read;
 	bool stopped, failed, full, full_seen, timed_out;
 	/* what loading gave */
 	size_t records, entries;
@@ -42,11 +45,27 @@ static struct world {
 } w;
 
 static void
-on_durable(void *ctx, const struct durable *d, uint64_t index_term)
+on_durable(void *ctx, const struct durable *d, uint64_t epoch)
 {
 	(void)ctx;
-	(void)index_term;
 	w.durable = *d;
+	w.epoch = epoch;
+}
+
+static void
+on_read(void *ctx, uint64_t arg, struct batch *list)
+{
+	(void)ctx;
+	w.reads++;
+	w.read_arg = arg;
+	w.read = list;
+}
+
+static void
+on_staged(void *ctx, uint64_t applied)
+{
+	(void)ctx;
+	w.staged = applied;
 }
 
 static void
@@ -79,7 +98,7 @@ on_stopped(void *ctx)
 	w.stopped = true;
 }
 
-static const struct store_events events = { on_durable, on_compacted, on_space, on_failed, on_stopped };
+static const struct store_events events = { on_durable, on_read, on_staged, on_compacted, on_space, on_failed, on_stopped };
 
 static void
 on_guard(uv_timer_t *t)
@@ -387,7 +406,7 @@ everything_comes_back(void **state)
 	must_load();
 	assert_int_equal(store_run(w.store), 0);
 	store_state(w.store, 1, 77);
-	assert_int_equal(store_servers(w.store, 2, STR("who votes")), 0);
+	store_cluster(w.store, 4711);
 	append(1, 1, 1);
 	append(2, 5, 1);
 	store_state(w.store, 2, 78);
@@ -410,8 +429,7 @@ everything_comes_back(void **state)
 	assert_int_equal(st->applied, 6);
 	assert_int_equal(st->nruns, 2);
 	assert_int_equal(st->runs[1].first, 7);
-	assert_int_equal(st->servers_index, 2);
-	assert_true(str_eqs((struct str){ (char *)st->servers.data, st->servers.len }, "who votes"));
+	assert_true(st->cluster == 4711);
 	must_load();
 	assert_int_equal(w.records, 3);
 	sum = crc32c(0, "a", 1) + (uint64_t)crc32c(0, "4", 1) + crc32c(0, "b", 1) + crc32c(0, "3", 1) +
@@ -659,7 +677,7 @@ damaged_marks_are_noticed(void **state)
 
 	/* The database is gone, the promise is not. */
 	copy_dir(w.dir, copy);
-	(void)snprintf(path, sizeof(path), "rm -f %s/raft.db %s/image-1.db %s/log.*", copy, copy, copy);
+	(void)snprintf(path, sizeof(path), "rm -f %s/*.db %s/log.*", copy, copy);
 	assert_int_equal(system(path), 0);
 	assert_true(try_open(copy, 0, 10, err) < 0);
 	assert_non_null(strstr(err, "had been promised"));
@@ -769,7 +787,7 @@ a_lost_image_is_not_taken_for_an_empty_one(void **state)
 static void
 a_wrong_bit_is_noticed_or_harmless(void **state)
 {
-	static const char *const files[] = { "raft.db", "image-1.db", "log.0000000001", "durable", "id" };
+	static const char *const files[] = { "entries-1.db", "image-1.db", "log.0000000001", "durable", "id", "raft.db" };
 	char live[128], copy[128], path[512], err[DATADIR_ERROR_MAX], key[32];
 	unsigned noticed = 0, seed = (unsigned)getpid();
 	struct stat st;
@@ -793,7 +811,7 @@ a_wrong_bit_is_noticed_or_harmless(void **state)
 	copy_dir(w.dir, live);
 	shut();
 	for (int i = 0; i < 60; i++) {
-		const char *file = files[i % 5 < 3 ? i % 5 : random() % 5];
+		const char *file = files[i % 5 < 3 ? i % 5 : random() % 6];
 		long at;
 		int rc;
 
