@@ -38,6 +38,8 @@ void mp_w_double(struct mp_w *w, double v);
 void mp_w_str(struct mp_w *w, struct str s);
 void mp_w_cstr(struct mp_w *w, const char *s);
 void mp_w_bin(struct mp_w *w, struct str s);
+/* The header of a bin of this length, whose bytes follow by mp_w_raw(). */
+void mp_w_bin_head(struct mp_w *w, size_t len);
 void mp_w_array(struct mp_w *w, uint32_t n);
 void mp_w_map(struct mp_w *w, uint32_t n);
 /* Bytes that are msgpack already. */

@@ -146,6 +146,23 @@ field_written(const struct field *f, const void *obj, enum record_mode mode)
 	return (f->flags & FF_OMITEMPTY) == 0 || !field_empty(f, obj);
 }
 
+uint32_t
+record_encode_members(const struct record *rec, const void *obj, enum record_mode mode, struct mp_w *w)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < rec->nfields; i++) {
+		const struct field *f = &rec->fields[i];
+
+		if (!field_written(f, obj, mode))
+			continue;
+		mp_w_cstr(w, f->name);
+		encode_value(f, obj, mode, w);
+		n++;
+	}
+	return n;
+}
+
 void
 record_encode(const struct record *rec, const void *obj, enum record_mode mode, struct mp_w *w)
 {
@@ -158,14 +175,7 @@ record_encode(const struct record *rec, const void *obj, enum record_mode mode, 
 	for (size_t i = 0; i < rec->nfields; i++)
 		n += field_written(&rec->fields[i], obj, mode);
 	mp_w_map(w, n);
-	for (size_t i = 0; i < rec->nfields; i++) {
-		const struct field *f = &rec->fields[i];
-
-		if (!field_written(f, obj, mode))
-			continue;
-		mp_w_cstr(w, f->name);
-		encode_value(f, obj, mode, w);
-	}
+	(void)record_encode_members(rec, obj, mode, w);
 }
 
 /* ---- msgpack in */

@@ -103,6 +103,13 @@ enum { RECORD_ELEMS_MAX = 1 << 20 };	/* elements of one list or map */
 void record_encode(const struct record *rec, const void *obj, enum record_mode mode, struct mp_w *w);
 
 /*
+ * Append its members without the map's header, and return how many they
+ * are: for a writer that adds large members from several pieces (FF_OMITEMPTY
+ * ones, left empty in obj).
+ */
+uint32_t record_encode_members(const struct record *rec, const void *obj, enum record_mode mode, struct mp_w *w);
+
+/*
  * Read one map (nil: all zero) into obj, which is zeroed first. Lists and
  * maps come from the arena. -EDECODE for a malformed value or a field of the
  * wrong type, -ENOMEM or -ELIMIT from the arena.

@@ -59,12 +59,8 @@ struct batch *entries_at(const struct entries *e, size_t place);	/* NULL past th
 struct str entries_data(const struct entries *e, uint64_t index, uint64_t term);
 /* Free the oldest while more than keep bytes are held and they end at or before upto. One of them may be given back for reuse in *ret_spare. */
 void entries_forget(struct entries *e, uint64_t upto, size_t keep, struct batch **ret_spare);
-/*
- * From index on they are gone; the batch that reaches over it is shortened.
- * Returns those that are gone whole, a list by next: the store may still be
- * reading them.
- */
-struct batch *entries_truncate(struct entries *e, uint64_t index);
+/* From index on they are gone; the batch that reaches over it is shortened. */
+void entries_truncate(struct entries *e, uint64_t index);
 
 /* One follower's appends: what the log in memory no longer has is read from disk. */
 struct feed {
@@ -80,8 +76,7 @@ struct engine {
 	struct store *store;		/* NULL: in memory */
 	struct entries entries;
 	struct batch *open, *spare;	/* this turn's proposals; an empty one */
-	struct batch *cut, **cut_tail;	/* truncated, and perhaps still read by the store */
-	uint64_t cut_epoch;		/* they are free when this is durable */
+	uint64_t open_first;		/* the place of its first entry, if nothing comes between */
 	struct configs *configs;	/* the configurations of the core with their addresses: servers.c */
 	size_t flight_bytes;		/* proposed or accepted, and not yet applied */
 	struct waiter *waiters;		/* a ring by index */
@@ -110,10 +105,10 @@ struct engine {
 	int64_t time_last;		/* of the newest entry */
 	int64_t time_heard;		/* the leader's, as its last append told */
 	bool disk_full, stopping;
-	bool staging;			/* a staged image is being written: no changes of the one in force */
+	bool installing;		/* a state from another server: nothing is applied meanwhile */
 	bool barrier_again[2];		/* [consistent]: too many were under way */
 	uint64_t image_sent;		/* applied index of the changes sent to the store */
-	uint64_t dev_last;		/* in memory: entries to call persisted */
+	uint64_t drain_ms;		/* SIGTERM: no answers are waited for after */
 	struct store_stats counted;
 };
 
@@ -215,6 +210,7 @@ void install_make(struct raftd *r);		/* effects.snapshot_wanted: a child writes 
 void install_unneeded(struct raftd *r);
 void install_send(struct raftd *r, const struct raft_message *m);	/* read the chunk, then net_send() */
 void install_chunk(struct raftd *r, const struct raft_message *m, struct str data);	/* store it, then RAFT_CHUNK */
+void install_staged(void *ctx, uint64_t applied);	/* store_events.staged */
 void install_load(struct raftd *r, const struct raft_snapshot *s);	/* effects.install: in slices, then RAFT_INSTALLED or _FAILED */
 
 /* ---- child.c: long work in a child process with a copy of the state */
@@ -231,7 +227,17 @@ int child_tmpfile(struct raftd *r);
 
 /* ---- net.c: connections to the other servers of the configuration, and from them */
 struct net;
-int MUST_CHECK net_init(struct raftd *r);	/* listens on ports.server; a message logged on failure */
+enum { NET_CONNS_MAX = RPC_TCP_CONNS_MAX, NET_HELLO_MS = 5000, NET_CONNECT_MS = 2000, NET_READY_BYTES = 1024 * 1024 };
+/* rpc_request.peer of a connection over TCP. */
+struct net_peer {
+	struct net_peer *next, **link;
+	struct net *net;
+	uint64_t id;			/* 0: a client node */
+	bool raft;			/* carries messages of the core, else requests */
+	char from[80], node[64];
+};
+int MUST_CHECK net_init(struct raftd *r);	/* a message logged on failure */
+int MUST_CHECK net_listen(struct raftd *r);	/* on ports.server, when everything else is ready; a message logged on failure */
 void net_release(struct raftd *r);
 /* These are the servers now: connect to new ones and new addresses, let go of others. Copied. */
 void net_servers(struct raftd *r, const struct raft_config_entry *c);
@@ -246,8 +252,9 @@ bool net_send(struct raftd *r, const struct raft_wire *w, const struct net_piece
 bool net_ready(struct raftd *r, uint64_t id);
 /* The client for requests to that server; NULL: not known. */
 struct rpc_client *net_forward(struct raftd *r, uint64_t id);
-/* A connection of our own to any address: for join.c; the same greeting. */
+/* A connection of our own to any "ip:port", for join.c and client nodes; the same greeting. NULL: not such an address, or no memory. */
 struct rpc_client *net_client(struct raftd *r, const char *address, const char *purpose);
+void net_handle(void *ctx, const struct rpc_request *req);	/* peer.raft */
 void net_info(struct raftd *r, struct info_writer *iw);
 
 /* ---- forward.c: requests that another raftd must carry out */
@@ -262,6 +269,10 @@ void forward_leader(struct raftd *r, const struct rpc_request *req);
 /* On a client node: everything goes to some server. */
 void forward_any(struct raftd *r, const struct rpc_request *req);
 void forward_cancelled(struct raftd *r, struct rpc_token t);
+/* Another server leads: what may be repeated and was sent elsewhere is sent to it. */
+void forward_moved(struct raftd *r);
+/* Whether a request that waits for a leader could be sent to one now. */
+bool forward_possible(struct raftd *r);
 
 /* ---- apply.c: committed entries into the state, their changes to the store, their results to the askers */
 void apply_init(struct raftd *r);
@@ -321,6 +332,8 @@ void autopilot_handle(void *ctx, const struct rpc_request *req);	/* autopilot.he
 /* What the leader thinks of a server, for members.c. */
 enum server_health { SERVER_UNKNOWN, SERVER_ALIVE, SERVER_FAILED };
 enum server_health autopilot_server(struct raftd *r, uint64_t id);
+/* Leader: whether the voters that would be left without this server hold a quorum. */
+bool autopilot_may_remove(struct raftd *r, uint64_t id);
 
 /* ---- operator.c */
 void operator_handle(void *ctx, const struct rpc_request *req);	/* raft.* */
@@ -339,29 +352,54 @@ bool snapshot_restoring(const struct raftd *r);
 void snapshot_applied(struct raftd *r);
 
 /* ---- hold.c: requests that wait for a leader or a read barrier */
+enum { TOKENS_HASH = 4096, HOLD_TICK_MS = 100 };
+/* Where a request stands in a table of TOKENS_HASH chains. */
+static inline size_t
+token_hash(struct rpc_token t)
+{
+	return (size_t)((t.conn * 0x9e3779b97f4a7c15u ^ t.id * 0x9e3779b1u) >> 7) % TOKENS_HASH;
+}
+
 struct held {
-	struct held *next;
+	struct held *next, **link;	/* in its queue; link: what points at it */
+	struct held *chain;		/* in the table by token */
 	struct rpc_token token;
+	void *peer;			/* as in rpc_request */
 	uint64_t deadline_ms, read;	/* read: number of the barrier, 0: waits for a leader */
 	bool consistent;		/* the barrier is of that kind */
-	uint16_t op;
+	bool sent;			/* it was forwarded before, and may have been carried out */
 	size_t len;
 	uint8_t body[];
 };
+struct held_queue {
+	struct held *head, **tail;	/* in the order of coming, which for reads is that of their numbers */
+	size_t n;
+};
 struct hold {
-	struct held *head, **tail;
+	struct held_queue leader, reads[2];	/* [consistent] */
+	struct held *by_token[TOKENS_HASH];
 	size_t n, bytes;
+	uint64_t serving_until;		/* deadline of the held request that is being served: it keeps it. 0: none is */
+	bool serving_sent;
 	uv_timer_t timer;
 };
 void hold_init(struct raftd *r);
 void hold_release(struct raftd *r);
-/* Keep the request; answers it itself when there is no place. */
+/* Keep the request for up to hold_ms since it first came; answers it itself when there is no place or no time left. */
 void hold_add(struct raftd *r, const struct rpc_request *req, uint64_t read, bool consistent);
+/* The same for one that waits for a leader and first came hold_ms before until_ms. */
+void hold_again(struct raftd *r, const struct rpc_request *req, uint64_t until_ms, bool sent);
+/* When the request that is being served must have been answered, or may at least no longer be held. */
+uint64_t hold_deadline(const struct raftd *r);
 /* Barriers up to this number hold. Serve who waited for that. */
 void hold_wake_reads(struct raftd *r, uint64_t ready, bool consistent);
-/* There is a leader (ourselves or another): serve, or forward, who waited for one. */
+/* There is a leader (ourselves or another): serve, or forward, who waited for one, and who was forwarded to another one. */
 void hold_wake_leader(struct raftd *r);
 void hold_cancelled(struct raftd *r, struct rpc_token t);
+
+/* ---- main.c */
+/* Hand the request to the handler of its operation; on a client node, on to a server. */
+void raftd_serve(struct raftd *r, const struct rpc_request *req);
 
 /* ---- propose.c */
 void propose_handle(void *ctx, const struct rpc_request *req);
@@ -423,6 +461,8 @@ int MUST_CHECK members_init(struct raftd *r);
 void members_release(struct raftd *r);
 void members_start(struct raftd *r);
 void members_stop(struct raftd *r);
+/* The servers of the configuration, or what is thought of their health, changed. */
+void members_changed(struct raftd *r);
 
 /* ---- status.c */
 void status_handle(void *ctx, const struct rpc_request *req);
@@ -435,6 +475,8 @@ void count_applied(uint64_t op, uint64_t ns);	/* in the state machine */
 void count_answered(uint64_t op, uint64_t ns);	/* since the request came */
 void count_synced(const struct store_stats *before, const struct store_stats *now);
 void count_role(enum raft_role role);
+void count_sent(uint64_t entries);
+void count_message(const struct raft_message *m, uint64_t now_ms);	/* received */
 void count_query(size_t parked);
 void count_sessions(uint64_t n);
 
