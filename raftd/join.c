@@ -292,7 +292,7 @@ ask(struct join *j, struct target *t, uint64_t now)
 	if (t->call != 0 || t->next_ms > now)
 		return;
 	if (t->client == NULL)
-		t->client = net_client(j->r, t->address, "forward");
+		t->client = net_client(j->r, t->address, "join");
 	own.voter = join_empty(j->r) && j->r->expect > 1;
 	if (t->client != NULL)
 		t->call = rpc_call_record(t->client, OP_PEER_JOIN, NULL, &own, 0, JOIN_CALL_MS, on_joined, t);
