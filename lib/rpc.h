@@ -126,6 +126,9 @@ struct rpc_greeter {
 /* Serve TCP connections of fd, which the server owns from now on. g is copied. -errno. */
 int MUST_CHECK rpc_server_listen_tcp(struct rpc_server *s, int fd, const struct rpc_greeter *g);
 
+/* Another conns_per_host, for connections that come from now on. */
+void rpc_server_limit_host(struct rpc_server *s, size_t conns_per_host);
+
 /* Close the connection of this peer pointer, if there is one, at the end of the turn; `closed` is called. */
 void rpc_server_close_peer(struct rpc_server *s, void *peer);
 

@@ -454,6 +454,13 @@ rpc_server_listen_tcp(struct rpc_server *s, int fd, const struct rpc_greeter *g)
 }
 
 void
+rpc_server_limit_host(struct rpc_server *s, size_t conns_per_host)
+{
+	for (size_t i = 0; i < s->nlisteners; i++)
+		s->listeners[i].greeter.conns_per_host = conns_per_host;
+}
+
+void
 rpc_server_close_peer(struct rpc_server *s, void *peer)
 {
 	for (size_t i = 0; i < s->slots; i++)

@@ -206,6 +206,7 @@ reload(struct daemon *d, struct json_object *next, struct buf *msg)
 
 	if (r->engine.store != NULL)
 		store_set_trailing(r->engine.store, (uint64_t)cfg_int(next, "raft_trailing_logs", 10240));
+	net_reload(r, next);
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
 		if (strcmp(cfg_str(d->config, fixed[i], ""), cfg_str(next, fixed[i], "")) != 0) {
 			int rc = buf_addf(msg, "%s%s", msg->len > 0 ? ", " : "", fixed[i]);

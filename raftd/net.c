@@ -642,13 +642,27 @@ net_init(struct raftd *r)
 	return 0;
 }
 
+static size_t
+host_limit(struct json_object *config)
+{
+	int64_t n = cfg_int(config, "limits.rpc_max_conns_per_client", 100);
+
+	return n > 0 && n < NET_CONNS_MAX ? (size_t)n : NET_CONNS_MAX;
+}
+
+void
+net_reload(struct raftd *r, struct json_object *next)
+{
+	rpc_server_limit_host(r->d->rpc, host_limit(next));
+}
+
 int
 net_listen(struct raftd *r)
 {
 	struct json_object *c = r->d->config;
-	int64_t port = cfg_int(c, "ports.server", 0), per_host = cfg_int(c, "limits.rpc_max_conns_per_client", 100);
+	int64_t port = cfg_int(c, "ports.server", 0);
 	const struct rpc_greeter g = { .ctx = r->net, .hello = on_hello, .closed = on_closed, .conns_max = NET_CONNS_MAX,
-		.conns_per_host = per_host > 0 ? (size_t)per_host : NET_CONNS_MAX, .hello_ms = NET_HELLO_MS };
+		.conns_per_host = host_limit(c), .hello_ms = NET_HELLO_MS };
 	int fd, rc;
 
 	if (port <= 0)

@@ -170,6 +170,7 @@ void engine_replaced(struct raftd *r, struct fsm *fsm, const struct raft_snapsho
 
 /* ---- start.c: what recovery finds, and the core that begins with it */
 int MUST_CHECK start_engine(struct raftd *r, const struct store_events *events);
+struct fsm_config start_fsm_config(struct raftd *r);	/* of this server's states */
 
 /* ---- waiters.c: writes that wait for their entries */
 int MUST_CHECK waiters_add(struct engine *e, const struct waiter *w);
@@ -188,6 +189,8 @@ bool waiters_expire(struct raftd *r, uint64_t before_ns);
 
 /* ---- send.c: the core's messages on their way out */
 void send_messages(struct raftd *r, const struct raft_effects *fx);
+/* A chunk that install_send() was asked for. */
+void send_chunk(struct raftd *r, const struct raft_message *m, struct str chunk);
 /* store_events.read */
 void send_read(void *ctx, uint64_t number, struct batch *list);
 void send_release(struct raftd *r);
@@ -238,6 +241,7 @@ struct net_peer {
 };
 int MUST_CHECK net_init(struct raftd *r);	/* a message logged on failure */
 int MUST_CHECK net_listen(struct raftd *r);	/* on ports.server, when everything else is ready; a message logged on failure */
+void net_reload(struct raftd *r, struct json_object *next);
 void net_release(struct raftd *r);
 /* These are the servers now: connect to new ones and new addresses, let go of others. Copied. */
 void net_servers(struct raftd *r, const struct raft_config_entry *c);
@@ -476,7 +480,7 @@ void count_answered(uint64_t op, uint64_t ns);	/* since the request came */
 void count_synced(const struct store_stats *before, const struct store_stats *now);
 void count_role(enum raft_role role);
 void count_sent(uint64_t entries);
-void count_message(const struct raft_message *m, uint64_t now_ms);	/* received */
+void count_message(const struct raft *core, const struct raft_message *m, uint64_t now_ms);	/* received */
 void count_query(size_t parked);
 void count_sessions(uint64_t n);
 

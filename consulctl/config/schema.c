@@ -163,7 +163,7 @@ const struct config_key config_keys[] = {
 	IGNORED("limits.rpc_client_timeout", DURATION, "60s"),
 	IGNORED("limits.rpc_rate", FLOAT, "-1"),
 	IGNORED("limits.rpc_max_burst", INT, "1000"),
-	IGNORED("limits.rpc_max_conns_per_client", INT, "100"),
+	RELOAD("limits.rpc_max_conns_per_client", INT, R, "100"),
 	USED("limits.kv_max_value_size", INT, R | H, "524288"),
 	USED("limits.txn_max_req_len", INT, R | H, "524288"),
 	IGNORED("limits.request_limits.mode", STR, "disabled"),
