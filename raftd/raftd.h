@@ -23,7 +23,8 @@ enum {
 	PARKED_BYTES_MAX = 256 * 1024 * 1024,	/* of their requests */
 	WAKES_MAX = 1024,			/* of them that run again in one turn */
 	IMAGE_LAG_MS = 1000,			/* applied changes reach the store within */
-	TICK_MS = 500,				/* renewals reach the log within */
+	RENEW_MS = 50,				/* renewals are gathered for, and so reach the log within */
+	TIME_KEEP_MS = 5000,			/* while sessions have deadlines cluster time reaches the disk within */
 	REAP_MS = 30 * 1000,			/* how often tombstones are looked at */
 	REAP_AFTER_MS = 15 * 60 * 1000,
 	RECONCILE_MS = 60 * 1000,
@@ -161,6 +162,8 @@ int MUST_CHECK engine_read(struct raftd *r, bool consistent, uint64_t *ret_numbe
 /* Milliseconds since this server heard of the leader (0 at the leader), and whether one is known. */
 uint64_t engine_last_contact(const struct raftd *r);
 bool engine_known_leader(const struct raftd *r);
+/* Tell the store what of the log other servers still want. */
+void engine_keep(struct raftd *r);
 /* A cluster id of a configuration: remember it, on disk too, when it is the first. */
 void engine_cluster(struct raftd *r);
 /* What the core knows of configurations has changed: tell those who follow them. */
@@ -211,6 +214,7 @@ int MUST_CHECK install_init(struct raftd *r);
 void install_release(struct raftd *r);
 void install_make(struct raftd *r);		/* effects.snapshot_wanted: a child writes it; then RAFT_SNAPSHOT_READY or _FAILED */
 void install_unneeded(struct raftd *r);
+uint64_t install_keep(const struct raftd *r);	/* the log behind this index is needed with it; UINT64_MAX: none */
 void install_send(struct raftd *r, const struct raft_message *m);	/* read the chunk, then net_send() */
 void install_chunk(struct raftd *r, const struct raft_message *m, struct str data);	/* store it, then RAFT_CHUNK */
 void install_staged(void *ctx, uint64_t applied);	/* store_events.staged */
@@ -436,12 +440,22 @@ void watch_cancelled(struct raftd *r, struct rpc_token t);
 size_t watch_count(const struct raftd *r);
 
 /* ---- leader.c: what only a leader does */
+struct renewal {
+	struct str id;			/* of the session, in the arena of its batch */
+	struct rpc_token token;
+	void *peer;
+};
+/* Renewals that go into one entry, and are answered when it is applied. */
+struct renewals {
+	struct arena arena;
+	struct renewal *v;
+	size_t n, cap;
+	int64_t time;			/* cluster time of the entry, 0: not proposed yet */
+};
 struct leader {
 	uv_timer_t tick, reap;
 	bool active;
-	struct arena renewals;
-	struct str *renew;		/* session ids to push out with the next tick, in the arena */
-	size_t nrenew, renew_cap;
+	struct renewals renewals[2];	/* [0] is being gathered, [1] is on its way */
 	struct { uint64_t index, at_ms; } seen[REAP_AFTER_MS / REAP_MS + 2];	/* for tombstones */
 	size_t nseen;
 };

@@ -13,6 +13,7 @@
 
 #include <stdint.h>
 
+#include "lib/errs.h"
 #include "lib/str.h"
 
 struct snapfile_writer;
