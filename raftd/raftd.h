@@ -466,13 +466,14 @@ void leader_ready(struct raftd *r);		/* the no-op entry is applied */
 void leader_applied(struct raftd *r);		/* entries were applied: look at the deadlines again */
 void leader_renew(void *ctx, const struct rpc_request *req);	/* session.renew */
 
-/* ---- members.c: gossip's members into the catalog */
+/* ---- members.c: members, of gossip and of the configuration, into the catalog */
 struct members {
 	struct rpc_client *gossip;
 	uint32_t call;
 	uint64_t index;
 	uv_timer_t timer;
 	struct buf last;		/* the newest list, encoded */
+	struct defer look;
 	bool active;
 };
 int MUST_CHECK members_init(struct raftd *r);
