@@ -47,7 +47,8 @@
 enum {
 	RAFT_SERVERS_MAX = 32,		/* voters and non-voters */
 	RAFT_RUNS_MAX = 65536,		/* terms that one log may span */
-	RAFT_CONFIGS_MAX = 256,		/* configurations not yet known to be committed */
+	RAFT_CONFIGS_MAX = 256,		/* configurations in one message: a caller's bound, not the core's */
+	RAFT_CONFIGS_KEPT = 2,		/* the one in force, and the one before, see member.c */
 	RAFT_READ_ROUNDS_MAX = 64,	/* read barriers under way, of ourselves and of followers */
 	RAFT_INFLIGHT_MAX = 64,		/* appends with entries to one server without an answer */
 	RAFT_MESSAGES_MAX = 4 * RAFT_SERVERS_MAX,	/* from one step */
@@ -100,11 +101,15 @@ uint64_t trail_term(const struct raft_trail *t, uint64_t index);
 uint64_t trail_run_first(const struct raft_trail *t, uint64_t index);
 /* The last index of this term, 0 when there is none. */
 uint64_t trail_last_of(const struct raft_trail *t, uint64_t term);
+/* Memory for n more runs, so that trail_extend() cannot fail. -ENOMEM; -ELIMIT beyond RAFT_RUNS_MAX. */
+int MUST_CHECK trail_reserve(struct raft_trail *t, size_t n);
+/* Entries up to `last` follow, all of this term. Room for a run is reserved. */
+void trail_extend(struct raft_trail *t, uint64_t last, uint64_t term);
 /* Entries up to index are gone; its term stays known. */
 void trail_compact(struct raft_trail *t, uint64_t index);
 /* Entries from index on (> base) are gone. */
 void trail_truncate(struct raft_trail *t, uint64_t index);
-/* All are gone: the log begins behind index, which is of this term. */
+/* All are gone: the log begins behind index, which is of this term. Room for a run is reserved. */
 void trail_reset(struct raft_trail *t, uint64_t index, uint64_t term);
 
 /* ---- messages between servers: msg.h of the shell puts them on the wire */
@@ -135,7 +140,7 @@ struct raft_snapshot {
 struct raft_message {
 	enum raft_message_type type;
 	uint64_t from, to;
-	uint64_t term;		/* of the sender; PREVOTE: the one it would begin, and its reply repeats it */
+	uint64_t term;		/* of the sender; PREVOTE: the one it would begin, and a reply that grants it repeats it */
 	/* PREVOTE, VOTE: the candidate's last entry. APPEND: the entry in front of `first`. */
 	uint64_t prev_index, prev_term;
 	bool transfer;		/* VOTE: the leader of term - 1 has handed over, and given back its promises */
@@ -146,11 +151,15 @@ struct raft_message {
 	 */
 	uint64_t first, last;
 	uint64_t commit;	/* APPEND */
-	uint64_t round;		/* APPEND: counts up within a term; its reply repeats the newest one seen */
-	uint64_t sent_ms;	/* APPEND: the leader's clock; the reply repeats that of the same message */
 	/*
-	 * APPEND_REPLY, ok: all entries up to here are those of the leader and on disk.
-	 * Not ok: the prev_index that was refused, then where to go on (thesis 5.3,
+	 * APPEND: round counts up within a term, sent_ms is the leader's clock; a
+	 * reply repeats the newest of both that were seen. round 0: only tells the
+	 * commit index, and wants no reply.
+	 */
+	uint64_t round, sent_ms;
+	/*
+	 * APPEND_REPLY, ok: all entries up to `match` are those of the leader and on
+	 * disk, all up to hint_index are those of the leader and have arrived. Not ok: the prev_index that was refused, then where to go on (thesis 5.3,
 	 * fast back-up): hint_term is the term that stands there instead, 0 when the
 	 * log is shorter, and hint_index its first index, or the log's last.
 	 */
@@ -182,15 +191,16 @@ struct raft_progress {
 	uint64_t match;		/* the highest index known to be on its disk */
 	uint64_t next;		/* the first entry to send */
 	bool sending;		/* the caller has an append for it and has not said RAFT_SENT */
-	bool probing;		/* RAFT_PROBE: an answer is awaited until retry_ms */
+	bool waiting;		/* nothing more goes to it until it answers, or retry_ms */
 	uint64_t retry_ms;
 	uint64_t round;		/* newest round it has answered */
 	uint64_t acked_ms;	/* when (our clock) the newest append that it acknowledged was sent: its promise counts from there */
-	uint64_t heard_ms;	/* when it was last heard of in this term, 0: never */
+	uint64_t heard_ms;	/* when it was last heard of in this term; at first, since when it is counted with */
 	uint64_t commit_sent;	/* the newest commit index it was told */
 	struct { uint64_t last, bytes; } inflight[RAFT_INFLIGHT_MAX];	/* a ring */
 	size_t in_first, in_n;
 	uint64_t in_bytes;
+	uint64_t check_index, check_ms;	/* 0: none. An answer to what was sent since tells whether entries up to there have got lost */
 	uint64_t snapshot_id, snapshot_offset;	/* RAFT_SNAPSHOT: what it has of which */
 };
 
@@ -204,8 +214,9 @@ size_t peers_voters(const struct raft_peers *ps);
 enum raft_vote peers_outcome(const struct raft_peers *ps);	/* of the election */
 uint64_t peers_match(const struct raft_peers *ps);		/* on a majority of disks */
 uint64_t peers_round(const struct raft_peers *ps);		/* answered by a majority */
-uint64_t peers_acked_ms(const struct raft_peers *ps);		/* a majority's promises count from here */
-uint64_t peers_heard_ms(const struct raft_peers *ps);		/* a majority was heard of since */
+/* A majority's promises count from here; it was heard of since. `self` counts as now. */
+uint64_t peers_acked_ms(const struct raft_peers *ps, uint64_t self, uint64_t now_ms);
+uint64_t peers_heard_ms(const struct raft_peers *ps, uint64_t self, uint64_t now_ms);
 
 /* ---- the machine */
 
@@ -214,7 +225,7 @@ struct raft_read {
 	uint64_t from;		/* who asks: ourselves or a follower */
 	uint64_t upto;		/* highest number of a read in it, in the asker's counting */
 	bool consistent;
-	uint64_t round;		/* leader: when answered by a majority */
+	uint64_t round;		/* leader: when answered by a majority; 0: the lease will do */
 	uint64_t index;		/* must be applied before they are answered; follower: 0 until the leader has said it */
 	uint64_t asked_ms;	/* follower: when the leader was asked, to ask again */
 };
@@ -225,7 +236,7 @@ struct raft_config {
 	uint32_t heartbeat_ms;
 	uint32_t lease_ms;		/* of a promise; less than election_ms */
 	uint64_t inflight_bytes;	/* of entries on their way to one server */
-	uint64_t seed;			/* of the election timeouts */
+	uint64_t seed;			/* random: another one at each start, or an old reply could be taken for a new one */
 };
 
 /* What recovery found. All is copied. */
@@ -242,45 +253,55 @@ struct raft_start {
 
 struct raft {
 	struct raft_config config;
+	uint64_t now_ms;		/* of the newest event */
+	uint64_t wake_ms;		/* as told last */
+	uint64_t late_ms;		/* when we last found that we had slept over a timer: input may have piled up meanwhile */
 	enum raft_role role;
 	bool prevote;			/* as a follower: asking for pre-votes */
 	uint64_t term, vote;
 	uint64_t leader;		/* id, 0: unknown */
 	uint64_t heard_ms;		/* follower: when the leader was last heard of */
-	bool leader_lost;		/* somebody saw it die: no need to wait for a timeout */
+	uint64_t hint_until;		/* somebody saw it die: until then elections are tried in short order */
 	bool state_durable;		/* term and vote are on disk as above */
 	bool standing_transfer;		/* candidate: told to stand by the leader before */
 	uint64_t promised_ms;		/* no vote before this moment */
 	struct raft_trail trail;
 	uint64_t epoch;			/* counts truncations and installed snapshots: tells stale RAFT_PERSISTED */
 	uint64_t persisted, commit, applied;
-	struct raft_servers *configs;	/* ascending; the last is in force, the first is committed (or the only one) */
-	size_t nconfigs, configs_cap;
+	struct raft_servers configs[RAFT_CONFIGS_KEPT];	/* ascending; the last is in force, one before it is committed */
+	size_t nconfigs;
 	/* follower: towards the leader of this term */
 	uint64_t verified;		/* our log is the leader's up to here */
-	uint64_t ack_round, ack_sent_ms;	/* newest append seen, */
-	bool ack_now;			/* one without entries, to be answered as soon as the term is durable */
+	uint64_t ack_round, ack_sent_ms;	/* newest append seen */
+	bool ack_now;			/* to be answered as soon as the term is durable, whatever is on disk */
 	uint64_t acked_match;		/* the newest match told */
-	struct { uint64_t to, term; bool pending; } vote_reply;	/* granted, waits for the disk */
+	struct { uint64_t prev, index, term; bool due; } refusal;	/* of an append, waits for the term to be durable */
+	struct { uint64_t to; bool pending, ok; } vote_reply;	/* of this term, waits for the disk */
 	struct raft_snapshot incoming;	/* id 0: none */
 	uint64_t incoming_offset;
+	bool storing;			/* the caller has a chunk of it */
+	bool snapshot_ack;		/* a reply is due as soon as the term is durable */
 	bool installing;
 	/* leader */
 	uint64_t term_start;		/* its no-op entry */
 	struct raft_peers peers;
 	uint64_t round;			/* newest round sent */
+	bool round_due;			/* a read waits for the next one */
 	uint64_t heartbeat_at;
-	uint64_t stall_ms;		/* since when the oldest entry waits for our disk, RAFT_NEVER: none does */
+	/* Any role: entries up to stall_index wait for our disk since stall_ms; RAFT_NEVER: none do. */
+	uint64_t stall_ms, stall_index;
 	uint64_t transfer_to, transfer_until;	/* 0: not handing over */
+	bool transfer_told;		/* since the last heartbeat */
 	bool lease_waived;		/* for the rest of this term */
 	struct raft_snapshot outgoing;	/* that the caller has ready, id 0: none */
 	bool snapshot_asked;
+	uint64_t snapshot_at;		/* not asked for again before */
 	struct raft_read reads[RAFT_READ_ROUNDS_MAX];
 	size_t nreads;
 	uint64_t read_seq;		/* numbers given to reads of ours */
 	uint64_t election_at;		/* RAFT_NEVER: none planned */
 	uint64_t random;
-	struct raft_message out[RAFT_MESSAGES_MAX];
+	struct raft_message out[RAFT_MESSAGES_MAX + 1];	/* the last takes what has no room, and is not sent */
 	size_t nout;
 };
 
@@ -291,7 +312,7 @@ enum raft_event_type {
 	RAFT_PERSISTED,		/* all effects handed out up to this epoch's `index`, and term and vote, are on disk */
 	RAFT_APPLIED,		/* entries up to index are in the state */
 	RAFT_READ,		/* a read barrier, numbered by the answer in effects; also at a follower */
-	RAFT_COMPACTED,		/* entries up to index are no longer kept */
+	RAFT_COMPACTED,		/* entries up to index are no longer kept; see raft_keep() */
 	RAFT_MESSAGE,		/* `message` has arrived, from a server of this cluster */
 	RAFT_SENT,		/* what became of an append with entries for `peer`: sent up to `index`, `bytes` of them.
 				   index < first: not sent, since they are gone or the connection is backed up */
@@ -375,6 +396,13 @@ const struct raft_servers *raft_servers(const struct raft *r);
 
 /* Leader: what it knows of a server; else, and of a stranger, NULL. */
 const struct raft_progress *raft_progress(const struct raft *r, uint64_t id);
+
+/*
+ * Leader: a follower that is alive still wants the entries behind this index,
+ * from the log or after the snapshot that it is being sent; UINT64_MAX: nobody
+ * does. A caller that has room for them does not compact them yet.
+ */
+uint64_t raft_keep(const struct raft *r);
 
 const char *raft_role_name(enum raft_role role);
 const char *raft_message_name(enum raft_message_type type);
