@@ -4,7 +4,6 @@
  * other servers, and what it wants to be woken for becomes a timer.
  */
 #include <inttypes.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +25,7 @@ enum {
 /* Where entries come from that the core wants appended. */
 struct source {
 	struct batch *proposed;
-	bool config;			/* which is a configuration */
+	uint64_t cluster;		/* not 0: it is a configuration of this cluster */
 	const struct raft_wire *wire;
 };
 
@@ -144,12 +143,34 @@ truncate_log(struct raftd *r, uint64_t from)
 		e->flight_bytes += entries_at(&e->entries, i)->bytes.len;
 }
 
+/*
+ * A directory belongs to one cluster for ever: that of the first message that
+ * it acts on, or of its first configuration. It is on disk before anything
+ * that follows is answered.
+ */
+static void
+join_cluster(struct raftd *r, uint64_t cluster)
+{
+	struct engine *e = &r->engine;
+
+	if (r->cluster[0] != 0 || cluster == 0)
+		return;
+	servers_format_id(cluster, r->cluster);
+	log_info(SUB, "this server belongs to a cluster now: cluster=%s", r->cluster);
+	if (e->store != NULL) {
+		store_cluster(e->store, cluster);
+		store_state(e->store, e->core.term, e->core.vote);
+	}
+}
+
 static void
 to_disk(struct raftd *r, const struct raft_effects *fx, const struct source *src)
 {
 	struct engine *e = &r->engine;
 	struct batch *b = src->proposed;
 
+	if (fx->hard_state || fx->append_n > 0)
+		join_cluster(r, src->cluster);
 	if (fx->hard_state && e->store != NULL)
 		store_state(e->store, e->core.term, e->core.vote);
 	else if (fx->hard_state)
@@ -165,7 +186,7 @@ to_disk(struct raftd *r, const struct raft_effects *fx, const struct source *src
 		return;
 	}
 	batch_seal(b, fx->append_first, trail_term(&e->core.trail, fx->append_first));
-	if (src->config)
+	if (src->cluster != 0)
 		note_entries(r, b);
 	append(r, b);
 }
@@ -205,24 +226,13 @@ engine_keep(struct raftd *r)
 }
 
 void
-engine_cluster(struct raftd *r)
-{
-	const struct raft_config_entry *c = configs_current(r->engine.configs, NULL);
-	uint64_t id;
-
-	if (c == NULL || r->cluster[0] != 0 || servers_parse_id(c->cluster, &id) < 0)
-		return;
-	servers_format_id(id, r->cluster);
-	if (r->engine.store != NULL)
-		store_cluster(r->engine.store, id);
-}
-
-void
 engine_config_changed(struct raftd *r)
 {
 	const struct raft_config_entry *c = configs_current(r->engine.configs, NULL);
+	uint64_t cluster;
 
-	engine_cluster(r);
+	if (c != NULL && servers_parse_id(c->cluster, &cluster) == 0)
+		join_cluster(r, cluster);
 	if (c != NULL)
 		net_servers(r, c);
 	join_config_changed(r);
@@ -371,18 +381,23 @@ message_of(const struct raft_wire *w, struct raft_message *ret)
 }
 
 int
-engine_message(struct raftd *r, const struct raft_wire *w, char ret_err[256])
+engine_message(struct raftd *r, const struct raft_wire *w, uint64_t cluster, char ret_err[256])
 {
 	struct engine *e = &r->engine;
 	struct raft_message m;
 	struct raft_event ev = { .type = RAFT_MESSAGE, .now_ms = clock_ms(), .message = &m };
-	const struct source src = { .wire = w };
+	const struct source src = { .cluster = cluster, .wire = w };
 	struct raft_effects fx;
 	bool led = e->core.role == RAFT_LEADER;
-	int rc = 0;
+	uint64_t own = 0;
+	int rc = r->cluster[0] != 0 ? servers_parse_id(str_from(r->cluster), &own) : 0;
 
 	if (e->stopping)
 		return 0;
+	if (cluster == 0 || (own != 0 && own != cluster)) {
+		(void)snprintf(ret_err, 256, "a message of the core from a server of %s", cluster == 0 ? "no cluster" : "another cluster");
+		return -EDECODE;
+	}
 	if (w->type == 0 || w->type >= RAFT_MSG_TYPES || w->to != r->id || w->data.len > CHUNK_BYTES) {
 		(void)snprintf(ret_err, 256, "a message that is not for this server, or of no known kind");
 		return -EDECODE;
@@ -514,7 +529,7 @@ engine_propose(struct raftd *r, const struct fsm_entry *entry, const struct wait
 
 /* A batch with this configuration alone. */
 static int
-config_batch(struct raftd *r, const struct raft_config_entry *c, struct batch **ret, struct raft_servers *ret_core)
+config_batch(struct raftd *r, const struct raft_config_entry *c, struct source *ret, struct raft_servers *ret_core)
 {
 	struct batch *b = engine_batch(&r->engine);
 	struct str bytes;
@@ -534,10 +549,12 @@ config_batch(struct raftd *r, const struct raft_config_entry *c, struct batch **
 		if (rc < 0)
 			log_warn(SUB, "a configuration cannot be: %s", err);
 	}
+	if (rc == 0)
+		rc = servers_parse_id(c->cluster, &ret->cluster);
 	if (rc < 0)
 		batch_free(b);
 	else
-		*ret = b;
+		ret->proposed = b;
 	return rc == -EDECODE ? -EINVAL : rc;
 }
 
@@ -547,12 +564,12 @@ engine_propose_servers(struct raftd *r, const struct raft_config_entry *c, void 
 	struct raft_servers servers;
 	struct raft_event ev = { .type = RAFT_PROPOSE, .now_ms = clock_ms(), .count = 1, .config = &servers };
 	struct engine *e = &r->engine;
-	struct source src = { .config = true };
+	struct source src = { .proposed = NULL };
 	struct raft_effects fx;
 	int rc = may_propose(e);
 
 	if (rc == 0)
-		rc = config_batch(r, c, &src.proposed, &servers);
+		rc = config_batch(r, c, &src, &servers);
 	if (rc < 0)
 		return rc;
 	propose_now(r);
@@ -574,9 +591,9 @@ engine_bootstrap(struct raftd *r, const struct raft_config_entry *c)
 {
 	struct raft_servers servers;
 	const struct raft_event ev = { .type = RAFT_BOOTSTRAP, .now_ms = clock_ms(), .config = &servers };
-	struct source src = { .config = true };
+	struct source src = { .proposed = NULL };
 	struct raft_effects fx;
-	int rc = config_batch(r, c, &src.proposed, &servers);
+	int rc = config_batch(r, c, &src, &servers);
 
 	if (rc < 0)
 		return rc;
@@ -782,24 +799,6 @@ engine_init(struct raftd *r)
 	return start_engine(r, &events);
 }
 
-/* In memory there is no cluster but our own. */
-static void
-bootstrap_alone(struct raftd *r)
-{
-	struct raft_server_info own = servers_own(r);
-	char cluster[17];
-	const struct raft_config_entry c = { str_from(cluster), { &own, 1 } };
-	uint64_t id;
-	int rc;
-
-	randombytes_buf(&id, sizeof(id));
-	servers_format_id(id | 1, cluster);
-	own.voter = true;
-	rc = engine_bootstrap(r, &c);
-	if (rc < 0)
-		log_fatal(SUB, "cannot begin a cluster of this server alone: %s", err_text(rc));
-}
-
 void
 engine_start(struct raftd *r)
 {
@@ -808,8 +807,6 @@ engine_start(struct raftd *r)
 	log_info(SUB, "entering follower state: follower=\"Node at %s [Follower]\" leader=", r->address);
 	if (raft_servers(core) != NULL)
 		engine_config_changed(r);
-	else if (r->dev)
-		bootstrap_alone(r);
 	else if (!r->bootstrap)
 		log_warn(SUB, "no known peers, aborting election");
 	plan_wake(r, core->election_at);

@@ -470,7 +470,7 @@ net_handle(void *ctx, const struct rpc_request *req)
 		rc = -EDECODE;
 	}
 	if (rc == 0)
-		rc = engine_message(r, &w, err);
+		rc = engine_message(r, &w, p->cluster, err);
 	if (rc < 0)
 		rpc_bad_request(r->d->rpc, req, err);
 }
@@ -501,6 +501,10 @@ parse_hello(struct net *n, const struct peer_hello *h, struct net_peer *p, char 
 	if (p->id == r->id) {
 		(void)snprintf(err, 256, "The server at %.*s has the id %.*s of the one at %s: its data directory is a copy", SHOWN(h->address),
 		    SHOWN(h->id), r->address);
+		return -EPROTO;
+	}
+	if (h->cluster.len > 0 && servers_parse_id(h->cluster, &p->cluster) < 0) {
+		(void)snprintf(err, 256, "Malformed cluster id: \"%.*s\"", SHOWN(h->cluster));
 		return -EPROTO;
 	}
 	(void)snprintf(p->node, sizeof(p->node), "%.*s", SHOWN(h->node));

@@ -127,11 +127,11 @@ void engine_step(struct raftd *r, const struct raft_event *ev);
 int MUST_CHECK engine_try(struct raftd *r, const struct raft_event *ev);
 
 /*
- * A message of another server: w as decoded, its entries and data pointing into
+ * A message of another server, of this cluster: w as decoded, its entries and data pointing into
  * the input. Checks it whole (checksums, ranges, configurations) before the core sees
  * it. -EDECODE with a sentence in ret_err: the connection is to be closed.
  */
-int MUST_CHECK engine_message(struct raftd *r, const struct raft_wire *w, char ret_err[256]);
+int MUST_CHECK engine_message(struct raftd *r, const struct raft_wire *w, uint64_t cluster, char ret_err[256]);
 /* net.c: the connection to this server was made or lost; a connection from it was reset. */
 void engine_peer(struct raftd *r, uint64_t id, bool up);
 void engine_peer_lost(struct raftd *r, uint64_t id);
@@ -164,8 +164,6 @@ uint64_t engine_last_contact(const struct raftd *r);
 bool engine_known_leader(const struct raftd *r);
 /* Tell the store what of the log other servers still want. */
 void engine_keep(struct raftd *r);
-/* A cluster id of a configuration: remember it, on disk too, when it is the first. */
-void engine_cluster(struct raftd *r);
 /* What the core knows of configurations has changed: tell those who follow them. */
 void engine_config_changed(struct raftd *r);
 /* What stood in the log is replaced by a state (install.c): the new machine stands at this snapshot. */
@@ -240,6 +238,7 @@ struct net_peer {
 	struct net_peer *next, **link;
 	struct net *net;
 	uint64_t id;			/* 0: a client node */
+	uint64_t cluster;		/* 0: of none when it greeted */
 	bool raft;			/* carries messages of the core, else requests */
 	char from[80], node[64];
 };
