@@ -367,6 +367,36 @@ engine_step(struct raftd *r, const struct raft_event *ev)
 		log_fatal(SUB, "the consensus core refused an event: type=%d error=\"%s\"", (int)ev->type, err_text(rc));
 }
 
+/* ---- a state from another server */
+
+void
+engine_replaced(struct raftd *r, struct fsm *fsm, const struct raft_snapshot *s)
+{
+	const struct watch_key all = { .kind = WATCH_ALL };
+	struct raft_servers servers = { .index = 0 };
+	struct raft_event ev = { .type = RAFT_INSTALLED, .now_ms = clock_ms(), .snapshot = *s, .config = &servers };
+	struct engine *e = &r->engine;
+	uint64_t index;
+	struct str bytes = fsm_servers(fsm, &index);
+	char err[256];
+
+	waiters_passed(r, s->index);
+	entries_truncate(&e->entries, 0);
+	e->flight_bytes = 0;
+	fsm_free(e->fsm);
+	e->fsm = fsm;
+	if (fsm_time(fsm) > e->time_last)
+		e->time_last = fsm_time(fsm);
+	e->image_sent = s->index;
+	configs_truncate(e->configs, 0);
+	/* Checked before the state was taken. */
+	if (configs_add(e->configs, index, bytes, err) < 0 || servers_core(index, bytes, &servers, err) < 0)
+		log_fatal(SUB, "cannot take the configuration of a snapshot: %s", err);
+	watch_touched(r, &all);
+	engine_step(r, &ev);
+	engine_config_changed(r);
+}
+
 /* ---- other servers */
 
 static void
