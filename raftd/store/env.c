@@ -307,7 +307,10 @@ env_remove_others(const struct env *e, const struct datadir *d, const char *stag
 {
 	int rc = datadir_remove_others(d, "image-", e->image_file, staged);
 
-	return rc < 0 ? rc : datadir_remove_others(d, "entries-", e->log_file, "");
+	if (rc == 0)
+		rc = datadir_remove_others(d, "entries-", e->log_file, "");
+	/* Berkeley DB's names for files that it is about to make. */
+	return rc < 0 ? rc : datadir_remove_others(d, "__db.", "", "");
 }
 
 enum { META_NUMBERS_MAX = 4 };

@@ -141,10 +141,11 @@ has_image(struct store *s)
 	return s->writing != NULL;
 }
 
+/* What was asked behind a cut is read behind it. */
 static bool
 has_read(struct store *s)
 {
-	if (s->reading == NULL && s->reads != NULL) {
+	if (s->reading == NULL && s->reads != NULL && s->cut == CUT_NONE && s->resets == 0) {
 		s->reading = s->reads;
 		s->reads = s->reading->next;
 		s->reading->next = NULL;
