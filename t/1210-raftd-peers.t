@@ -1,0 +1,231 @@
+#!/usr/bin/perl
+# Hostile peers on the port for other servers: each loses its connection, and the server says why and goes on.
+use strict;
+use warnings;
+use lib "$ENV{SRCDIR}/t/lib";
+use Frame;
+use IO::Socket::IP;
+use JSON::PP ();
+use Test::More;
+
+my $seed = $ENV{TEST_SEED} // int rand 2**31;
+note "TEST_SEED=$seed";
+srand $seed;
+
+my $probe = IO::Socket::IP->new(Listen => 1, LocalHost => '127.0.0.1', LocalPort => 0);
+my $port = $probe->sockport;
+close $probe;
+my $dir = File::Temp->newdir(TMPDIR => 1);
+my $d = Frame::Daemon->new('raftd', { node_name => 'n1', datacenter => 'dc1', server => JSON::PP::true, bootstrap_expect => 1,
+	node_id => '11111111-2222-3333-4444-555555555555', data_dir => "$dir", bind_addr => '127.0.0.1', advertise_addr => '127.0.0.1',
+	ports => { server => $port }, log_level => 'INFO', limits => { rpc_max_conns_per_client => 20 } });
+my %op = %Frame::OP;
+my $stranger = '00000000000000aa';
+
+sub connect_peer { return Frame::Tcp->new('127.0.0.1', $port) }
+sub header { pack 'NCCnN', @_ }
+sub frame { my ($kind, $op, $id, $body) = @_; return header(length $body, $kind, 0, $op{$op}, $id) . $body }
+sub body { my ($record) = @_; return "\x80" . Frame::pack_value($record) }
+
+# The server lives, and serves: ours is the only way to know.
+my $n = 0;
+sub alive
+{
+	my ($what) = @_;
+	my ($meta, $r) = $d->ask('kv.apply', { Op => 'set', DirEnt => { Key => 'alive', Value => 'n' . ++$n } });
+
+	($meta, $r) = $d->ask('kv.get', { Key => 'alive' });
+	is($r->[0]{Value}, "n$n", "$what: the server goes on");
+}
+ok($d->wait_log(qr/cluster leadership acquired/), 'one server leads itself');
+alive('at first');
+
+# ---- before the greeting
+my %early = (
+	'plain text' => "GET / HTTP/1.1\r\n\r\n",
+	'zeros' => "\0" x 64,
+	'ones' => "\xff" x 64,
+	'a read' => frame(1, 'kv.get', 1, body({ Key => 'alive' })),
+	'a write' => frame(1, 'kv.apply', 1, body({ Op => 'set', DirEnt => { Key => 'a', Value => 'x' } })),
+	'a message of the core' => frame(6, 'peer.raft', 0, body({ Type => 3, Term => 99 })),
+	'a join' => frame(1, 'peer.join', 1, body({ ID => $stranger })),
+	'a greeting as a post' => frame(6, 'peer.hello', 0, body({ Protocol => 1 })),
+	'a greeting without an id' => frame(1, 'peer.hello', 0, body({ Protocol => 1 })),
+	'a greeting of a megabyte' => header(1 << 20, 1, 0, $op{'peer.hello'}, 1),
+	'an answer' => frame(2, 'peer.hello', 1, body({})),
+);
+for my $what (sort keys %early) {
+	my $c = connect_peer();
+
+	$c->raw($early{$what});
+	my $got = $c->drain;
+	ok(defined $got && $got eq '', "$what before a greeting: closed without an answer");
+}
+ok($d->wait_log(qr/closing connection: peer=127\.0\.0\.1:\d+ error="something else than peer\.hello first"/), 'the log says so');
+alive('without greetings');
+my $whole = frame(1, 'peer.hello', 1, body({ Protocol => 1, Purpose => 'raft', Datacenter => 'dc1', ID => $stranger,
+	Address => '127.0.0.9:9' }));
+for my $len (1, 5, 11, 12, 13, length($whole) - 1) {
+	my $c = connect_peer();
+
+	$c->raw(substr $whole, 0, $len);
+	shutdown $c->{sock}, 1;
+	is($c->drain, '', "cut off after $len bytes: closed");
+}
+{
+	my $c = connect_peer();
+
+	is($c->drain(10), '', 'who says nothing is closed');
+	ok($d->wait_log(qr/no peer\.hello in time/), 'the log says so');
+}
+
+# ---- greetings that are refused
+my $c = connect_peer();
+my ($own) = $c->hello(ID => $stranger, Purpose => 'join', Address => '127.0.0.9:9');
+like($own->{ID}, qr/^[0-9a-f]{16}$/, 'a greeting is answered with one');
+like($own->{Cluster}, qr/^[0-9a-f]{16}$/, 'of a cluster');
+my @refused = (
+	[ { Protocol => 9 }, qr/^This server speaks protocol 1, not 9$/ ],
+	[ { Datacenter => 'dc2' }, qr/^This server is of datacenter dc1, not dc2$/ ],
+	[ { Cluster => '0123456789abcdef' }, qr/^This server belongs to cluster \Q$own->{Cluster}\E, not to 0123456789abcdef$/ ],
+	[ { ID => $own->{ID}, Address => '127.0.0.9:9' }, qr/its data directory is a copy/ ],
+	[ { ID => $own->{ID}, Address => "127.0.0.1:$port", NodeID => '11111111-2222-3333-4444-555555555555' }, qr/^This is the server itself$/ ],
+	[ { ID => 'zz' }, qr/^Malformed server id: "zz"$/ ],
+	[ { ID => '' }, qr/^Malformed server id: ""$/ ],
+	[ { ID => '0' x 16 }, qr/^Malformed server id/ ],
+	[ { Purpose => 'mischief' }, qr/^Unknown purpose of a connection: mischief$/ ],
+	[ { Address => 'nowhere' }, qr/^Not an address to answer at: "nowhere"$/ ],
+	[ { Datacenter => 'x' x 3000 }, qr/^This server is of datacenter dc1, not x{64}$/ ],
+);
+for (@refused) {
+	my ($h, $re) = @$_;
+	my $p = connect_peer();
+	my ($ok, $e) = $p->hello(ID => $stranger, Address => '127.0.0.9:9', %$h);
+
+	ok(!defined $ok && $e->{Code} == 403, "refused: " . join ', ', map { substr "$_=$h->{$_}", 0, 40 } sort keys %$h);
+	like($e->{Text}, $re, 'in one sentence');
+	is($p->drain, '', 'and closed');
+}
+ok($d->wait_log(qr/refusing connection: peer=127\.0\.0\.1:\d+ error="This server is of datacenter dc1, not dc2"/), 'the log says it');
+alive('after refusals');
+
+# ---- greeted, and then
+my $rid = 10;
+my @later = (
+	[ 'a second greeting', 'forward', sub { frame(1, 'peer.hello', 2, body({ Protocol => 1 })) } ],
+	[ 'daemon.info', 'forward', sub { frame(1, 'daemon.info', 2, "\x80") } ],
+	[ 'daemon.reload', 'forward', sub { frame(1, 'daemon.reload', 2, "\x80") } ],
+	[ 'daemon.log', 'forward', sub { frame(1, 'daemon.log', 2, body({})) } ],
+	[ 'gossip.leave', 'forward', sub { frame(1, 'gossip.leave', 2, "\x80") } ],
+	[ 'agent.reload', 'forward', sub { frame(1, 'agent.reload', 2, "\x80") } ],
+	[ 'a write as a post', 'forward', sub { frame(6, 'kv.apply', 0, body({ Op => 'set', DirEnt => { Key => 'a', Value => 'x' } })) } ],
+	[ 'credit', 'forward', sub { frame(5, 'kv.get', 2, "\x01") } ],
+	[ 'a message of the core among requests', 'forward', sub { frame(6, 'peer.raft', 0, body({ Type => 3, From => 0xaa })) } ],
+	[ 'a message of the core that wants an answer', 'raft', sub { frame(1, 'peer.raft', 3, body({ Type => 3, From => 0xaa })) } ],
+	[ 'a post with an id', 'raft', sub { frame(6, 'peer.raft', 3, body({ Type => 3 })) } ],
+	[ 'a request twice', 'forward', sub { frame(1, 'kv.get', 7, "\x81\xa8MinIndex\xcf" . pack('Q>', 1 << 40) . Frame::pack_value({ Key => 'zz' })) x 2 } ],
+	[ 'a body above its limit', 'forward', sub { header(65537, 1, 0, $op{'kv.get'}, 2) } ],
+	[ 'two gigabytes', 'raft', sub { header(1 << 31, 6, 0, $op{'peer.raft'}, 0) } ],
+	[ 'nonsense for a read', 'forward', sub { frame(1, 'kv.get', 2, "\xc1" x 9) } ],
+);
+my $ours = hex $own->{ID};
+for (@later) {
+	my ($what, $purpose, $bytes) = @$_;
+	my $p = connect_peer();
+	my ($ok, $e) = $p->hello(ID => $stranger, Purpose => $purpose, Address => '127.0.0.9:9');
+
+	ok($ok, "greeted, then $what") or diag $e->{Text};
+	$p->raw($bytes->());
+	is($p->drain, '', 'closed without an answer');
+}
+alive('after what is not for peers');
+
+# ---- messages of the core that are none
+my $max = '4611686018427387904';
+my %wire = (
+	'from somebody else' => { Type => 3, From => 0xbb, To => $ours, Term => 5 },
+	'to somebody else' => { Type => 3, From => 0xaa, To => 77, Term => 5 },
+	'of no type' => { Type => 0, From => 0xaa, To => $ours, Term => 1 },
+	'of an unknown type' => { Type => 200, From => 0xaa, To => $ours, Term => 1 },
+	'with entries that are none' => { Type => 5, From => 0xaa, To => $ours, Term => 1, First => 2, Last => 3, PrevIndex => 1,
+		PrevTerm => 1, Entries => 'garbage' },
+	'with a batch that is none' => { Type => 5, From => 0xaa, To => $ours, Term => 1, First => 2, Last => 2, PrevIndex => 1, PrevTerm => 1,
+		Entries => pack('Q>N', 2, 40) . 'x' x 40 },
+	'with a length beyond its end' => { Type => 5, From => 0xaa, To => $ours, Term => 1, First => 2, Last => 2, PrevIndex => 1,
+		PrevTerm => 1, Entries => pack('Q>N', 2, 0xffffffff) . 'x' x 40 },
+	'with fewer entries than it says' => { Type => 5, From => 0xaa, To => $ours, Term => 1, First => 2, Last => 900, PrevIndex => 1,
+		PrevTerm => 1 },
+	'with a term beyond all' => { Type => 1, From => 0xaa, To => $ours, Term => $max + 0 },
+	'with an index beyond all' => { Type => 3, From => 0xaa, To => $ours, Term => 1, PrevIndex => $max + 0 },
+	'with a text for a number' => { Type => 'x', From => 0xaa, To => $ours },
+);
+for my $what (sort keys %wire) {
+	my $p = connect_peer();
+	my ($ok) = $p->hello(ID => $stranger, Address => '127.0.0.9:9');
+
+	$p->post('peer.raft', $wire{$what});
+	is($p->drain, '', "a message $what: closed");
+}
+ok($d->wait_log(qr/malformed request: op=peer\.raft peer=127\.0\.0\.1:\d+ error="a message from 00000000000000bb to/), 'the log says which');
+alive('after malformed messages');
+
+# ---- anything at all: every message type with random members, bytes of good ones changed, the same again and again
+my @members = qw(Term PrevIndex PrevTerm First Last Commit Round SentMS Match HintIndex HintTerm SnapId SnapIndex SnapTerm SnapSize Offset Read ReadIndex);
+sub number { my @v = (0, 1, 2, 3, int(rand 100), 1 << 32, (1 << 62) - 1); return $v[rand @v] }
+my $p;
+sub send_random
+{
+	my ($bytes) = @_;
+
+	if (!$p) {
+		$p = connect_peer();
+		$p->hello(ID => $stranger, Address => '127.0.0.9:9') or die 'greeting';
+	}
+	undef $p if !$p->raw($bytes) || IO::Select->new($p->{sock})->can_read(0);
+}
+for (1 .. 1500) {
+	my %m = (Type => 1 + int(rand 11), From => 0xaa, To => $ours);
+
+	$m{$_} = number() for grep { rand() < 0.4 } @members;
+	$m{OK} = JSON::PP::true if rand() < 0.3;
+	$m{Data} = 'x' x int(rand 100) if rand() < 0.2;
+	my $f = frame(6, 'peer.raft', 0, body(\%m));
+	substr $f, 12 + int(rand(length($f) - 12)), 1, chr(int rand 256) if rand() < 0.3;
+	send_random($f) for 1 .. 1 + (rand() < 0.1 ? 5 : 0);
+}
+undef $p;
+alive('after random messages');
+
+# ---- memory and places
+sub rss
+{
+	open my $f, '<', "/proc/$d->{pid}/status" or die;
+	return (map { /^VmRSS:\s+(\d+)/ ? $1 : () } <$f>)[0];
+}
+{
+	my $before = rss();
+	my @many = map { my $x = connect_peer(); $x->hello(ID => sprintf('%016x', 0x1000 + $_), Purpose => 'forward'); $x } 1 .. 15;
+
+	$_->raw(header(700 << 20, 1, 0, $op{'kv.apply'}, 2) . 'x' x 1000) for @many;
+	alive('fifteen promises of 700 MiB');
+	cmp_ok(rss() - $before, '<', 64 * 1024, 'cost no memory');
+}
+{
+	my @many = map { IO::Socket::IP->new(PeerHost => '127.0.0.1', PeerPort => $port) } 1 .. 60;
+
+	ok($d->wait_log(qr/refusing connection: peer=\S+ error="there are \d+ connections already, 20 from this host"/),
+		'one host has so many connections');
+	alive('with more');
+}
+ok($d->wait_log(qr/more lines of this kind are left out/), 'the log is not filled');
+my ($meta, $info);
+for (1 .. 100) {
+	($meta, $info) = $d->ask('daemon.info');
+	last if $info->{raftd}{connections} < 3;
+	select undef, undef, undef, 0.1;
+}
+cmp_ok($info->{raftd}{connections}, '<', 3, 'connections were given back');
+unlike($d->log, qr/AddressSanitizer|runtime error|assert/i, 'nothing broke');
+is($d->stop, 0, 'it ends in order');
+
+done_testing;
