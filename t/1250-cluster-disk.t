@@ -92,7 +92,7 @@ $c->wait_equal;
 	my ($f) = $c->followers;
 	my @rest = grep { $_ != $f } $c->nodes;
 	$f->stop;
-	my ($log) = sort { -s $b <=> -s $a } glob "$f->{data_dir}/raftd/raft.db";
+	my ($log) = sort { -s $b <=> -s $a } glob "$f->{data_dir}/raftd/entries-*.db";
 	ok $log, 'there is a log';
 	open my $file, '+<', $log or die "$log: $!";
 	binmode $file;
