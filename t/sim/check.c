@@ -35,14 +35,20 @@ leads(struct world *w, uint64_t id, uint64_t term)
 	t->leader = id;
 }
 
-/* A leader, by this very step perhaps, creates an entry. */
+static bool
+led(const struct node *n, uint64_t term)
+{
+	return (n->core.role == RAFT_LEADER && n->core.term == term) || (n->seen_role == RAFT_LEADER && n->seen_term == term);
+}
+
+/* A leader creates an entry; with this very step it may have become one, or be none any more. */
 void
 check_created(struct world *w, struct node *n, uint64_t index, uint64_t term)
 {
 	struct term *t = term_of(w, term);
 
 	leads(w, n->dir->id, term);
-	if (n->core.role != RAFT_LEADER || n->core.term != term)
+	if (!led(n, term))
 		world_fail(w, "election safety", "%s creates entry %llu of term %llu, which it does not lead",
 		    trace_name(w, n->dir->id), (unsigned long long)index, (unsigned long long)term);
 	if (index <= t->last)

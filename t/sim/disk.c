@@ -115,6 +115,8 @@ carry_out(struct world *w, struct dir *d, const struct disk_op *o)
 static void
 carry_out_first(struct world *w, struct dir *d, size_t n)
 {
+	if (n == 0)
+		return;
 	for (size_t i = 0; i < n; i++)
 		carry_out(w, d, &d->q[i]);
 	memmove(d->q, d->q + n, (d->qn - n) * sizeof(*d->q));
@@ -128,7 +130,7 @@ tell(struct world *w, struct node *n, struct snap *installed)
 	uint32_t gen = n->gen;
 
 	if (installed != NULL) {
-		snapshot_installed(w, n, installed);
+		image_installed(w, n, installed);
 		return;
 	}
 	n->told_persisted = d->log.last;

@@ -330,11 +330,11 @@ carry_out(struct world *w, struct node *n, const struct packet *from, const stru
 	if (fx->snapshot_unneeded)
 		n->outgoing = NULL;
 	if (fx->snapshot_wanted)
-		snapshot_make(w, n);
+		image_make(w, n);
 	if (fx->chunk)
-		snapshot_chunk(w, n, from);
+		image_chunk(w, n, from);
 	if (fx->install)
-		snapshot_install(w, n);
+		image_install(w, n);
 	for (size_t i = 0; i < fx->nmessages; i++) {
 		send_message(w, n, &fx->messages[i]);
 		if (crash_point(w, n))

@@ -302,13 +302,13 @@ node_event(struct world *w, struct node *n, const struct event *e)
 		node_read_disk(w, n, e->p);
 		break;
 	case EV_CHUNK:
-		snapshot_stored(w, n, e);
+		image_stored(w, n, e);
 		break;
 	case EV_LOAD:
-		snapshot_loaded(w, n);
+		image_loaded(w, n);
 		break;
 	case EV_SNAPSHOT:
-		snapshot_made(w, n, e->p);
+		image_made(w, n, e->p);
 		break;
 	case EV_IMAGE:
 		disk_image(w, n);

@@ -325,14 +325,14 @@ void node_request(struct world *w, struct node *n, const struct packet *k);
 void node_read_disk(struct world *w, struct node *n, struct packet *k);
 void node_sent(struct world *w, struct node *n, const struct event *e);
 
-/* ---- snapshot.c: transfers */
-void snapshot_make(struct world *w, struct node *n);
-void snapshot_made(struct world *w, struct node *n, const struct snap *s);
-void snapshot_chunk(struct world *w, struct node *n, const struct packet *k);
-void snapshot_stored(struct world *w, struct node *n, const struct event *e);
-void snapshot_install(struct world *w, struct node *n);
-void snapshot_loaded(struct world *w, struct node *n);
-void snapshot_installed(struct world *w, struct node *n, struct snap *s);
+/* ---- images.c: transfers */
+void image_make(struct world *w, struct node *n);
+void image_made(struct world *w, struct node *n, const struct snap *s);
+void image_chunk(struct world *w, struct node *n, const struct packet *k);
+void image_stored(struct world *w, struct node *n, const struct event *e);
+void image_install(struct world *w, struct node *n);
+void image_loaded(struct world *w, struct node *n);
+void image_installed(struct world *w, struct node *n, struct snap *s);
 
 /* ---- net.c */
 struct packet *net_packet(struct world *w, enum packet_kind kind);

@@ -1,5 +1,5 @@
 /*
- * snapshot.c - snapshots between servers: made, sent in chunks, stored, installed.
+ * images.c - snapshots between servers: made, sent in chunks, stored, installed.
  *
  * A snapshot holds the state of the moment when making it began, and is
  * ready later. At the receiver each chunk takes time to store, the file may
@@ -8,7 +8,7 @@
 #include "t/sim/world.h"
 
 void
-snapshot_make(struct world *w, struct node *n)
+image_make(struct world *w, struct node *n)
 {
 	struct snap *s = world_snap(w);
 
@@ -20,7 +20,7 @@ snapshot_make(struct world *w, struct node *n)
 }
 
 void
-snapshot_made(struct world *w, struct node *n, const struct snap *s)
+image_made(struct world *w, struct node *n, const struct snap *s)
 {
 	struct raft_event ev = { .type = RAFT_SNAPSHOT_READY };
 
@@ -37,7 +37,7 @@ snapshot_made(struct world *w, struct node *n, const struct snap *s)
 
 /* The chunk is written where the message says; what that makes complete shows in `have`. */
 void
-snapshot_chunk(struct world *w, struct node *n, const struct packet *k)
+image_chunk(struct world *w, struct node *n, const struct packet *k)
 {
 	if (n->incoming != k->snap) {
 		n->incoming = k->snap;
@@ -52,7 +52,7 @@ snapshot_chunk(struct world *w, struct node *n, const struct packet *k)
 }
 
 void
-snapshot_stored(struct world *w, struct node *n, const struct event *e)
+image_stored(struct world *w, struct node *n, const struct event *e)
 {
 	struct raft_event ev = { .type = RAFT_CHUNK, .index = e->a };
 
@@ -67,7 +67,7 @@ snapshot_stored(struct world *w, struct node *n, const struct event *e)
 }
 
 void
-snapshot_install(struct world *w, struct node *n)
+image_install(struct world *w, struct node *n)
 {
 	if (n->incoming == NULL || n->incoming_have != n->incoming->s.size)
 		world_fail(w, "chunks in order", "%s installs a snapshot of which it has %llu bytes", trace_name(w, n->dir->id),
@@ -78,7 +78,7 @@ snapshot_install(struct world *w, struct node *n)
 }
 
 void
-snapshot_loaded(struct world *w, struct node *n)
+image_loaded(struct world *w, struct node *n)
 {
 	struct raft_event ev = { .type = RAFT_INSTALL_FAILED, .snapshot = n->incoming->s };
 
@@ -94,7 +94,7 @@ snapshot_loaded(struct world *w, struct node *n)
 }
 
 void
-snapshot_installed(struct world *w, struct node *n, struct snap *s)
+image_installed(struct world *w, struct node *n, struct snap *s)
 {
 	struct raft_event ev = { .type = RAFT_INSTALLED, .snapshot = s->s, .config = &s->state.config };
 
