@@ -82,8 +82,8 @@ raft_init(struct raft *r, const struct raft_config *c, const struct raft_start *
 		return -EINVAL;
 	/* Reads of this life are not numbered like those of an earlier one, to which answers may still be on their way. */
 	r->read_seq = election_random(r, RAFT_NUMBER_MAX / 2);
-	/* What we promised in an earlier life is not known. */
-	if (!always_alone(r))
+	/* What we promised in an earlier life is not known; without a term there was none. */
+	if (s->term > 0 && !always_alone(r))
 		r->promised_ms = now_ms + c->lease_ms + 1;
 	follow_reset(r);
 	election_plan(r);
