@@ -29,8 +29,9 @@
  *
  * Membership changes are of one server at a time (thesis 4.1 with the
  * correction of 2015): a leader takes one only when an entry of its own term
- * is committed and the configuration before is. A configuration is in force
- * from the moment it stands in the log, and no longer when it is cut off.
+ * is committed and the configuration before is, and when a majority of the new
+ * voters is alive, as far as it knows. A configuration is in force from the
+ * moment it stands in the log, and no longer when it is cut off.
  *
  * Invariants: applied <= min(commit, persisted) <= last. A server's own vote
  * towards commit is for what it has persisted.
@@ -388,7 +389,11 @@ void raft_release(struct raft *r);
  */
 int MUST_CHECK raft_step(struct raft *r, const struct raft_event *ev, struct raft_effects *ret);
 
-/* Leader, all of earlier terms applied, and a majority's promises hold at now. */
+/*
+ * Reads may be answered from the state as it is: leader, all that is
+ * committed is applied, and a majority's promises hold at now. When not, a
+ * barrier (RAFT_READ) says when; it needs no round if only applying is late.
+ */
 bool raft_lease_valid(const struct raft *r, uint64_t now_ms);
 
 /* The configuration in force, NULL: never bootstrapped. */

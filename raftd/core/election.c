@@ -23,19 +23,19 @@ hinted(const struct raft *r)
 
 /*
  * When to stand: one to one and a half election timeouts from now; at once
- * when nobody else could be the leader; never for a server that has no vote;
- * and not while somebody relies on our promise.
+ * when nobody else could be the leader; never for a server that has no vote
+ * (see member_may_lead()); and not while somebody relies on our promise.
  */
 void
 election_plan(struct raft *r)
 {
 	uint64_t wait = r->config.election_ms + election_random(r, r->config.election_ms / 2 + 1);
 
-	if (!member_voter(r, r->config.id)) {
+	if (!member_may_lead(r)) {
 		r->election_at = RAFT_NEVER;
 		return;
 	}
-	if (peers_voters(&r->peers) == 1)
+	if (peers_voters(&r->peers) == 1 && member_voter(r, r->config.id))
 		wait = 0;
 	r->election_at = max_u64(r->now_ms + wait, r->promised_ms);
 }
@@ -80,7 +80,6 @@ election_follow(struct raft *r, uint64_t term, struct raft_effects *fx)
 		r->leader = 0;
 		r->transfer_to = 0;
 		r->round_due = false;
-		r->snapshot_asked = false;
 		follow_reset(r);
 		read_as_follower(r);
 	}
@@ -145,8 +144,18 @@ start_prevote(struct raft *r, struct raft_effects *fx)
 static bool
 may_stand(struct raft *r)
 {
-	return r->state_durable && !r->installing && !disk_stalled(r, r->config.election_ms / 4) &&
+	return member_may_lead(r) && r->state_durable && !r->installing && !disk_stalled(r, r->config.election_ms / 4) &&
 	    r->term + 1 < RAFT_NUMBER_MAX && r->trail.last + 1 < RAFT_NUMBER_MAX && trail_reserve(&r->trail, 1) == 0;
+}
+
+/* Nor does it hold others up. */
+static void
+stand_later(struct raft *r)
+{
+	r->prevote = false;
+	plan_again(r);
+	if (!member_may_lead(r))
+		r->election_at = RAFT_NEVER;
 }
 
 void
@@ -155,12 +164,12 @@ election_timer(struct raft *r, struct raft_effects *fx)
 	if (r->role == RAFT_LEADER || r->now_ms < r->election_at)
 		return;
 	/* We slept: what the leader said meanwhile may still lie in our sockets. */
-	if (r->late_ms == r->now_ms && peers_voters(&r->peers) > 1)
+	if (r->late_ms == r->now_ms)
 		r->election_at = r->now_ms + r->config.heartbeat_ms / 2 + 1;
 	else if (r->now_ms >= r->promised_ms && may_stand(r))
 		start_prevote(r, fx);
 	else
-		plan_again(r);
+		stand_later(r);
 }
 
 static void
@@ -219,7 +228,7 @@ election_leader_lost(struct raft *r, uint64_t peer)
 		return;
 	r->leader = 0;
 	r->hint_until = r->now_ms + r->config.election_ms;
-	if (member_voter(r, r->config.id))
+	if (member_may_lead(r))
 		r->election_at = max_u64(r->now_ms, r->promised_ms) + HINT_FIRST + election_random(r, HINT_FIRST_SPREAD);
 }
 
@@ -227,6 +236,6 @@ election_leader_lost(struct raft *r, uint64_t peer)
 void
 election_handover(struct raft *r, const struct raft_message *m, struct raft_effects *fx)
 {
-	if (r->role == RAFT_FOLLOWER && m->term == r->term && m->from == r->leader && member_voter(r, r->config.id) && may_stand(r))
+	if (r->role == RAFT_FOLLOWER && m->term == r->term && m->from == r->leader && may_stand(r))
 		become_candidate(r, true, fx);
 }

@@ -32,11 +32,12 @@ int MUST_CHECK member_check(const struct raft_servers *s);
 /* -EINVAL: the second is not at most one vote away from the first (NULL: any is). */
 int MUST_CHECK member_follows(const struct raft_servers *a, const struct raft_servers *b);
 /* May this be the next configuration? -EINVAL, -RAFT_ECHANGING. */
-int MUST_CHECK member_propose(const struct raft *r, const struct raft_servers *s);
+int MUST_CHECK member_propose(struct raft *r, const struct raft_servers *s);
 void member_push(struct raft *r, const struct raft_servers *s, uint64_t index, struct raft_effects *fx);
 void member_cut(struct raft *r, uint64_t from, struct raft_effects *fx);
 void member_reset(struct raft *r, const struct raft_servers *s, struct raft_effects *fx);
 bool member_voter(const struct raft *r, uint64_t id);
+bool member_may_lead(const struct raft *r);
 
 /* election.c */
 uint64_t election_random(struct raft *r, uint64_t n);

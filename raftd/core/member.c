@@ -59,8 +59,23 @@ member_follows(const struct raft_servers *a, const struct raft_servers *b)
 	return a == NULL || lost_votes(a, b) + lost_votes(b, a) <= 1 ? 0 : -EINVAL;
 }
 
+/* A majority of these voters is alive, so that they can go on. Of a server that is new we do not know: it may. */
+static bool
+can_go_on(struct raft *r, const struct raft_servers *s)
+{
+	size_t voters = 0, alive = 0;
+
+	for (size_t i = 0; i < s->n; i++) {
+		const struct raft_progress *p = peers_find(&r->peers, s->v[i].id);
+
+		voters += s->v[i].voter;
+		alive += s->v[i].voter && (p == NULL || p->id == r->config.id || r->now_ms < p->heard_ms + r->config.election_ms);
+	}
+	return alive > voters / 2;
+}
+
 int
-member_propose(const struct raft *r, const struct raft_servers *s)
+member_propose(struct raft *r, const struct raft_servers *s)
 {
 	const struct raft_servers *now = raft_servers(r);
 
@@ -68,16 +83,35 @@ member_propose(const struct raft *r, const struct raft_servers *s)
 		return -EINVAL;
 	if (r->commit < r->term_start || (now != NULL && now->index > r->commit))
 		return -RAFT_ECHANGING;
-	return 0;
+	return can_go_on(r, s) ? 0 : -RAFT_ECHANGING;
+}
+
+static bool
+has_vote(const struct raft_servers *s, uint64_t id)
+{
+	const struct raft_server *v = s != NULL ? find(s, id) : NULL;
+
+	return v != NULL && v->voter;
 }
 
 bool
 member_voter(const struct raft *r, uint64_t id)
 {
-	const struct raft_servers *s = raft_servers(r);
-	const struct raft_server *v = s != NULL ? find(s, id) : NULL;
+	return has_vote(raft_servers(r), id);
+}
 
-	return v != NULL && v->voter;
+/*
+ * A server that has lost its vote may still be needed to lead until that is
+ * committed: it can be the only one that has the configuration (thesis, 4.2.2).
+ */
+bool
+member_may_lead(const struct raft *r)
+{
+	const struct raft_servers *s = raft_servers(r);
+
+	if (member_voter(r, r->config.id))
+		return true;
+	return r->nconfigs > 1 && s->index > r->commit && has_vote(&r->configs[r->nconfigs - 2], r->config.id);
 }
 
 /* The table of peers follows the configuration in force. What is known of those that stay is kept. */
@@ -101,7 +135,7 @@ refit(struct raft *r, struct raft_effects *fx)
 		p->voter = s->v[i].voter;
 	}
 	fx->config_changed = true;
-	if (r->role != RAFT_LEADER && (r->election_at == RAFT_NEVER || !member_voter(r, r->config.id)))
+	if (r->role != RAFT_LEADER && (r->election_at == RAFT_NEVER || !member_may_lead(r)))
 		election_plan(r);
 }
 

@@ -18,12 +18,19 @@
  * has voters that know better: the one before is committed). Those majorities
  * share a voter, since they are at most one vote apart, and it has promised.
  */
+static bool
+promised(const struct raft *r, uint64_t now_ms)
+{
+	if (r->role != RAFT_LEADER || r->lease_waived || r->commit < r->term_start)
+		return false;
+	return now_ms < peers_acked_ms(&r->peers, r->config.id, now_ms) + (uint64_t)r->config.lease_ms * 9 / 10;
+}
+
+/* What is committed may be ahead of our own state: a follower may have shown it to somebody. */
 bool
 raft_lease_valid(const struct raft *r, uint64_t now_ms)
 {
-	if (r->role != RAFT_LEADER || r->lease_waived || r->applied < r->term_start)
-		return false;
-	return now_ms < peers_acked_ms(&r->peers, r->config.id, now_ms) + (uint64_t)r->config.lease_ms * 9 / 10;
+	return r->applied >= r->commit && promised(r, now_ms);
 }
 
 /*
@@ -56,7 +63,7 @@ enter(struct raft *r, struct raft_read *q)
 {
 	q->index = max_u64(r->commit, r->term_start);
 	q->round = 0;
-	if (!q->consistent && raft_lease_valid(r, r->now_ms))
+	if (!q->consistent && promised(r, r->now_ms))
 		return;
 	/* All reads of a step share the round, which begins when the step ends. */
 	q->round = r->round + 1;

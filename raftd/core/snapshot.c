@@ -116,9 +116,11 @@ skip(struct raft *r, const struct raft_snapshot *s)
 {
 	r->verified = max_u64(r->verified, s->index);
 	r->commit = max_u64(r->commit, s->index);
+	r->ack_now = true;
+	if (r->incoming.id == 0 || !have(r, &r->incoming))
+		return;
 	r->incoming = (struct raft_snapshot){ 0 };
 	r->storing = false;
-	r->ack_now = true;
 }
 
 static bool
@@ -162,6 +164,8 @@ snapshot_chunk(struct raft *r, const struct raft_message *m, struct raft_effects
 int
 snapshot_stored(struct raft *r, const struct raft_event *ev, struct raft_effects *fx)
 {
+	const struct raft_snapshot stored = r->incoming;
+
 	if (r->incoming.id == 0 || ev->snapshot.id != r->incoming.id || !r->storing)
 		return 0;
 	if (ev->index > r->incoming.size)
@@ -173,7 +177,7 @@ snapshot_stored(struct raft *r, const struct raft_event *ev, struct raft_effects
 		return 0;
 	/* Entries may have come meanwhile. */
 	if (have(r, &r->incoming))
-		skip(r, &r->incoming);
+		skip(r, &stored);
 	else
 		r->installing = fx->install = true;
 	return 0;
