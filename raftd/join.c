@@ -110,19 +110,21 @@ admit(struct raftd *r, const struct raft_config_entry *c, const struct raft_serv
 	return rc == -RAFT_ECHANGING ? 0 : rc;
 }
 
-/* Our own address may be another one since the last start. */
+/* Our own address may be another one since the last start; and what a recovery has put in place is to stand in the log. */
 static void
 tell_own_change(struct raftd *r)
 {
-	const struct raft_config_entry *c = configs_current(r->engine.configs, NULL);
+	uint64_t index;
+	const struct raft_config_entry *c = configs_current(r->engine.configs, &index);
 	const struct raft_server_info *known = servers_find(c, r->id);
 	struct raft_server_info own = servers_own(r);
 
-	if (known == NULL || same_info(known, &own))
+	if (known == NULL || (same_info(known, &own) && !servers_replaced(index)))
 		return;
 	own.voter = known->voter;
 	if (propose_change(r, c, NULL, &own) == 0)
-		log_info(SUB, "a server has changed: node=%s address=%s", r->node_name, r->address);
+		log_info(SUB, "%s: node=%s address=%s", servers_replaced(index) ? "writing the recovered configuration into the log" :
+		    "a server has changed", r->node_name, r->address);
 }
 
 /* ---- answering who asks */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "raftd/raftd.h"
+#include "raftd/recover.h"
 
 /* Who serves what, on a server; a client node sends everything on to one. */
 static rpc_handler *const handlers[] = {
@@ -115,7 +116,7 @@ static int
 init_server(struct raftd *r)
 {
 	static int (*const parts[])(struct raftd *) = { watch_init, members_init, install_init, autopilot_init, snapshot_init,
-		engine_init };
+		recover_init, engine_init };
 
 	leader_init(r);
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
@@ -232,6 +233,8 @@ static struct daemon_spec spec = {
 int
 main(int argc, char **argv)
 {
+	if (argc > 1 && strcmp(argv[1], "recover") == 0)
+		return recover_main(argc - 1, argv + 1);
 	spec.nroutes = make_routes();
 	return daemon_main(argc, argv, &spec);
 }

@@ -317,6 +317,7 @@ int MUST_CHECK servers_check_one(const struct raft_server_info *s, char ret_err[
 int MUST_CHECK servers_check(const struct raft_config_entry *c, char ret_err[256]);
 /* Recovery: these bytes stand in the place of every configuration up to this index. -ENOMEM, -ELIMIT. */
 int MUST_CHECK servers_replace(uint64_t upto, struct str bytes);
+bool servers_replaced(uint64_t index);	/* whether the configuration of this index is one of those */
 /* This server, in storage that lasts. */
 struct raft_server_info servers_own(struct raftd *r);
 

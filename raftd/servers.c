@@ -203,6 +203,12 @@ servers_replace(uint64_t upto, struct str bytes)
 	return rc;
 }
 
+bool
+servers_replaced(uint64_t index)
+{
+	return index <= replaced.upto;
+}
+
 /* ---- the list */
 
 static void
