@@ -10,6 +10,9 @@ disk_persisted(struct raft *r, const struct raft_event *ev, struct raft_effects 
 	if (!r->state_durable && ev->term == r->term && ev->vote == r->vote) {
 		r->state_durable = true;
 		election_durable(r, fx);
+		/* Whoever is alone has only waited for this. */
+		if (r->role == RAFT_FOLLOWER && r->election_at != RAFT_NEVER && peers_voters(&r->peers) == 1)
+			election_plan(r);
 	}
 }
 
