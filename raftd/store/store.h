@@ -40,7 +40,8 @@ struct store_events {
 	/*
 	 * The answer to store_read(): a list by `next` of whole batches as they
 	 * stand in the log, the caller's from now on; the first holds the index
-	 * that was asked for. NULL: they are no longer there.
+	 * that was asked for. NULL: it is no longer there. What was cut off
+	 * since it was asked for is not in it. In the order of the questions.
 	 */
 	void (*read)(void *ctx, uint64_t arg, struct batch *list);
 	/* store_stage_commit() is done: the new image is in force on disk. */
@@ -103,14 +104,17 @@ void store_state(struct store *s, uint64_t term, uint64_t vote);
 /* The cluster that this directory belongs to from now on: on disk with the state that is queued next. */
 void store_cluster(struct store *s, uint64_t cluster);
 
-/* Put entries on disk. b stays the caller's, unchanged until it is durable. */
+/*
+ * Put entries on disk. b stays the caller's, unchanged until it is durable but
+ * for batch_cut() after store_truncate(); batch_free() may come at any time.
+ */
 void store_append(struct store *s, struct batch *b);
 
 /*
  * Cut the log off in front of `from` (above what was ever sent to the image),
  * in order with what is appended before and after. A batch that reaches over
  * it is shortened on disk; in memory that is the caller's to do, after the
- * call (the bytes of its entries in front of `from` stay where they are).
+ * call: batch_cut(). One that is cut off whole may be freed then.
  */
 void store_truncate(struct store *s, uint64_t from);
 
@@ -129,11 +133,15 @@ void store_keep(struct store *s, uint64_t index);
  * begin, any number of records, then commit or drop. Changes of the image in
  * force must not be sent in between. Written without a sync in slices between
  * other work; `staged` bytes count in store_changed_bytes() and image lag.
+ * Quickest when the records come in the order of tables and keys.
  * commit, in one synced transaction: the new image, which stands at `applied`,
  * is in force and the old one goes. log_term not 0: all entries are deleted
  * too, and the log begins behind `applied`, which is of that term (an
  * installed snapshot; counts as a truncation in the epoch). A start in
- * between finds the old image and what the log holds.
+ * between finds the old image and what the log holds. From the call on,
+ * changes are of the new image, and with log_term entries of the new log; term
+ * and vote do not wait for it. events->staged comes before the durable of its
+ * epoch. Only one is being staged: begin drops what was not committed.
  */
 void store_stage_begin(struct store *s);
 int MUST_CHECK store_stage(struct store *s, unsigned table, struct str key, struct str value);
