@@ -274,7 +274,7 @@ deadline(const struct raft *r, uint64_t since_ms)
 	return max_u64(since_ms + r->config.election_ms, r->late_ms + r->config.heartbeat_ms);
 }
 
-/* Check-quorum, and a disk that hangs: RAFT_NEVER when neither can depose us. */
+/* Check-quorum, and a disk that hangs, which deposes nobody who is alone: RAFT_NEVER when neither can depose us. */
 static uint64_t
 deposed_at(const struct raft *r)
 {
@@ -282,7 +282,7 @@ deposed_at(const struct raft *r)
 
 	if (heard != RAFT_NEVER)
 		at = deadline(r, heard);
-	if (r->stall_ms != RAFT_NEVER)
+	if (r->stall_ms != RAFT_NEVER && peers_voters(&r->peers) > 1)
 		at = min_u64(at, deadline(r, r->stall_ms));
 	return at;
 }
