@@ -388,14 +388,15 @@ image_load(struct env *e, const struct store_loader *ld, char ret_err[DATADIR_ER
 {
 	struct reader rd = { .mutex = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER };
 	pthread_t thread;
-	int loaded = 0;
+	int loaded = 0, begun = reader_init(&rd, e);
 
-	rd.rc = reader_init(&rd, e);
-	if (rd.rc == 0)
-		rd.rc = pthread_create(&thread, NULL, read_image, &rd);
-	if (rd.rc == 0) {
+	if (begun == 0)
+		begun = pthread_create(&thread, NULL, read_image, &rd);
+	if (begun == 0) {
 		loaded = build(&rd, ld);
 		(void)pthread_join(thread, NULL);
+	} else {
+		rd.rc = begun;
 	}
 	for (size_t i = 0; i < LOAD_BUFFERS; i++)
 		free(rd.bulk[i].data);
