@@ -104,6 +104,9 @@ read_answered(struct raft *r, const struct raft_message *m)
 {
 	if (m->from != r->leader || m->term != r->term || r->role != RAFT_FOLLOWER)
 		return;
+	/* Never given by us in this life. */
+	if (m->read > r->read_seq)
+		return;
 	for (size_t i = 0; i < r->nreads; i++) {
 		struct raft_read *q = &r->reads[i];
 
