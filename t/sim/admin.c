@@ -56,11 +56,12 @@ admin_wipe(struct world *w)
 {
 	struct node *n = &w->node[below(w, w->nodes)];
 
-	if (w->ndirs == DIRS_MAX || !may_wipe(w, n->dir))
+	if (w->ndirs == DIRS_MAX || n->dir->log.last == 0 || !may_wipe(w, n->dir))
 		return;
 	if (n->up)
 		node_crash(w, n);
 	TRACE(w, "%s is wiped", trace_name(w, n->dir->id));
+	w->tally.wipes++;
 	n->dir->wiped = true;
 	n->dir = world_mkdir(w, n);
 }

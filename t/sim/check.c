@@ -9,9 +9,20 @@
  *
  * Ours: a message that promises leaves when its promise is on disk
  * (check_send); what a leader commits is on a majority of disks; nothing is
- * applied that is not on the own disk; no two leases hold at one moment.
+ * applied that is not on the own disk; no two leases hold at one moment; a
+ * leader whose disk hangs, or whom no majority answers, does not stay.
  */
 #include "t/sim/world.h"
+
+static size_t
+voters(const struct raft_servers *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; c != NULL && i < c->n; i++)
+		n += c->v[i].voter;
+	return n;
+}
 
 static struct term *
 term_of(struct world *w, uint64_t term)
@@ -83,15 +94,13 @@ static void
 on_majority(struct world *w, struct node *n, uint64_t index, uint32_t uid)
 {
 	const struct raft_servers *c = raft_servers(&n->core);
-	size_t voters = 0, have = 0;
+	size_t have = 0;
 
-	for (size_t i = 0; c != NULL && i < c->n; i++) {
-		voters += c->v[i].voter;
+	for (size_t i = 0; c != NULL && i < c->n; i++)
 		have += c->v[i].voter && on_disk(world_dir(w, c->v[i].id), index, uid);
-	}
-	if (2 * have <= voters)
+	if (2 * have <= voters(c))
 		world_fail(w, "commitment", "%s commits entry %llu, which is on %zu of %zu disks", trace_name(w, n->dir->id),
-		    (unsigned long long)index, have, voters);
+		    (unsigned long long)index, have, voters(c));
 }
 
 static void
@@ -109,6 +118,10 @@ committed(struct world *w, struct node *n, uint64_t index)
 	if (index <= w->ncommitted)
 		return;
 	w->ncommitted = index;
+	/* Its leader is the first to know. */
+	w->committed_in = world_grow(w->committed_in, &w->committed_incap, index + 1, sizeof(*w->committed_in));
+	w->committed_in[index] = n->core.term;
+	w->tally.commits++;
 	if (w->entries[uid].kind == ENTRY_CONFIG)
 		w->settled = w->configs[w->entries[uid].arg];
 }
@@ -128,13 +141,20 @@ check_commit(struct world *w, struct node *n)
 		on_majority(w, n, upto, n->log.v[upto]);
 }
 
-/* By log matching the newest committed entry stands for all in front of it. */
+/*
+ * It has all that was committed in earlier terms (late votes may elect it
+ * when a newer leader is at work already). By log matching the newest of
+ * these entries stands for all in front of it.
+ */
 static void
 elected(struct world *w, struct node *n)
 {
 	uint64_t newest = w->ncommitted;
-	bool has = n->log.last >= newest;
+	bool has;
 
+	while (newest > 0 && w->committed_in[newest] >= n->core.term)
+		newest--;
+	has = n->log.last >= newest;
 	if (has && newest >= n->log.base)
 		has = n->log.v[newest] == w->committed[newest];
 	else if (has)
@@ -143,6 +163,8 @@ elected(struct world *w, struct node *n)
 		world_fail(w, "leader completeness", "%s leads term %llu with a log up to %llu that lacks committed entry %llu of term %llu",
 		    trace_name(w, n->dir->id), (unsigned long long)n->core.term, (unsigned long long)n->log.last,
 		    (unsigned long long)newest, (unsigned long long)w->entries[w->committed[newest]].term);
+	w->tally.elections++;
+	n->lead_since = w->now;
 	TRACE(w, "%s leads term %llu", trace_name(w, n->dir->id), (unsigned long long)n->core.term);
 }
 
@@ -177,6 +199,57 @@ check_lease(struct world *w, struct node *n)
 	}
 }
 
+/* ---- leaders that are of no use */
+
+/* Three election timeouts, which its own clock may count a little longer; suspended, it cannot know. */
+static bool
+long_ago(const struct world *w, const struct node *n, uint64_t when)
+{
+	if (when < n->pause_until)
+		when = n->pause_until;
+	return w->now > when + (3 * w->timing.election_ms + w->timing.heartbeat_ms) * MS;
+}
+
+/* Where there is another one that could lead. */
+static void
+check_disk(struct world *w, struct node *n)
+{
+	const struct dir *d = n->dir;
+
+	for (size_t i = 0; i < d->qn && voters(raft_servers(&n->core)) > 1; i++) {
+		if (d->q[i].kind != DISK_APPEND)
+			continue;
+		if (long_ago(w, n, d->q[i].at) && long_ago(w, n, n->lead_since))
+			world_fail(w, "a leader whose disk hangs steps down", "%s waits since %.3f s", trace_name(w, d->id),
+			    (double)d->q[i].at / 1e6);
+		return;
+	}
+}
+
+static void
+check_quorum(struct world *w, struct node *n)
+{
+	const struct raft_servers *c = raft_servers(&n->core);
+	size_t near = 0;
+
+	if (!long_ago(w, n, n->lead_since) || !long_ago(w, n, n->config_since))
+		return;
+	for (size_t i = 0; c != NULL && i < c->n; i++) {
+		const struct dir *d = world_dir(w, c->v[i].id);
+
+		near += c->v[i].voter && (d == n->dir || !long_ago(w, n, n->heard[d->number]));
+	}
+	if (2 * near <= voters(c))
+		world_fail(w, "a leader that no majority answers steps down", "%s hears %zu of %zu", trace_name(w, n->dir->id),
+		    near, voters(c));
+}
+
+void
+check_heard(struct world *w, struct node *n, const struct packet *k)
+{
+	n->heard[world_dir(w, k->m.from)->number] = w->now;
+}
+
 /* ---- steps */
 
 void
@@ -201,6 +274,8 @@ check_step(struct world *w, struct node *n, const struct raft_effects *fx)
 		    trace_name(w, n->dir->id), (unsigned long long)fx->commit, (unsigned long long)n->fx_commit,
 		    (unsigned long long)n->told_persisted);
 	n->fx_commit = fx->commit;
+	if (fx->config_changed)
+		n->config_since = w->now;
 	check_commit(w, n);
 	if (n->core.role != RAFT_LEADER)
 		return;
@@ -208,6 +283,8 @@ check_step(struct world *w, struct node *n, const struct raft_effects *fx)
 	if (n->seen_role != RAFT_LEADER || n->seen_term != n->core.term)
 		elected(w, n);
 	check_lease(w, n);
+	check_disk(w, n);
+	check_quorum(w, n);
 }
 
 /* ---- promises */

@@ -61,7 +61,8 @@ client_ask(struct world *w, unsigned client, enum op_kind kind, unsigned key)
 {
 	struct client *c = &w->clients[client];
 
-	if (w->nops + 1 >= OPS_MAX)
+	/* The last few are for the end. */
+	if (w->nops + 1 >= (w->calm ? OPS_MAX : OPS_MAX - 2 * CLIENTS_MAX))
 		return;
 	c->op = ++w->nops;
 	c->tries = 0;
@@ -84,8 +85,10 @@ client_wake(struct world *w, unsigned client, uint32_t gen)
 		ask(w, client);
 		return;
 	}
-	if (c->op != 0)
+	if (c->op != 0) {
 		TRACE(w, "client %u gives up #%u", client, c->op);
+		w->tally.unknown++;
+	}
 	c->op = 0;
 	if (!w->calm)
 		client_ask(w, client, kinds[below(w, sizeof(kinds) / sizeof(kinds[0]))], (unsigned)below(w, KEYS));
@@ -114,7 +117,7 @@ client_reply(struct world *w, const struct packet *k)
 	TRACE(w, "client %u ends #%u: %s %u", o->client, k->op, k->ok ? "done" : "failed", k->seen);
 	c->op = 0;
 	if (!w->calm)
-		wake_in(w, o->client, around(w, 15 * MS));
+		wake_in(w, o->client, around(w, w->think_us));
 }
 
 static struct linear_op

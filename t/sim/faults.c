@@ -9,27 +9,27 @@
 
 static const struct profile profiles[] = {
 	{ .name = "calm", .loss = 1, .delay_us = 500, .slow_ms = 50, .slow = 1, .fault_ms = 4000, .crash = 1, .transfer = 4,
-	  .member = 2, .clock = 1, .sync_us = 800, .trailing = 200, .image_ms = 300 },
-	{ .name = "lossy", .loss = 150, .dup = 100, .slow = 100, .slow_ms = 800, .delay_us = 3000, .fault_ms = 1500, .crash = 2,
-	  .point = 2, .transfer = 2, .hint = 2, .cut = 1, .member = 1, .clock = 1, .sync_us = 1000, .trailing = 50, .image_ms = 200,
+	  .member = 2, .clock = 1, .sync_us = 800, .trailing = 100, .image_ms = 300 },
+	{ .name = "lossy", .loss = 150, .dup = 100, .slow = 100, .slow_ms = 800, .delay_us = 3000, .fault_ms = 700, .crash = 2,
+	  .point = 2, .transfer = 2, .hint = 2, .cut = 1, .member = 1, .clock = 1, .sync_us = 1000, .trailing = 20, .image_ms = 200,
 	  .damage = 20, .uncached = 100 },
-	{ .name = "partitions", .loss = 5, .dup = 5, .slow = 5, .slow_ms = 300, .delay_us = 1000, .fault_ms = 500, .cut = 20,
-	  .crash = 1, .transfer = 2, .hint = 2, .pause = 2, .clock = 1, .sync_us = 1000, .trailing = 30, .image_ms = 150,
+	{ .name = "partitions", .loss = 5, .dup = 5, .slow = 5, .slow_ms = 300, .delay_us = 1000, .fault_ms = 350, .cut = 20,
+	  .crash = 1, .transfer = 2, .hint = 2, .pause = 2, .clock = 1, .sync_us = 1000, .trailing = 15, .image_ms = 150,
 	  .damage = 20, .uncached = 100 },
 	{ .name = "crashes", .loss = 5, .dup = 5, .slow = 5, .slow_ms = 200, .delay_us = 1000, .fault_ms = 250, .crash = 10,
-	  .point = 20, .cut = 1, .hint = 2, .clock = 1, .sync_us = 3000, .trailing = 30, .image_ms = 100, .damage = 20,
+	  .point = 20, .cut = 1, .hint = 2, .clock = 1, .sync_us = 3000, .trailing = 15, .image_ms = 100, .damage = 20,
 	  .uncached = 100, .apply_lag = 50 },
 	{ .name = "slow disks", .loss = 5, .slow = 10, .slow_ms = 300, .delay_us = 1000, .fault_ms = 700, .stall = 20, .crash = 5,
-	  .point = 5, .cut = 2, .transfer = 2, .clock = 1, .sync_us = 15000, .trailing = 30, .image_ms = 400, .damage = 20,
+	  .point = 5, .cut = 2, .transfer = 2, .clock = 1, .sync_us = 15000, .trailing = 20, .image_ms = 400, .damage = 20,
 	  .uncached = 300, .apply_lag = 200 },
 	{ .name = "membership", .loss = 10, .dup = 5, .slow = 10, .slow_ms = 300, .delay_us = 1500, .fault_ms = 400, .member = 30,
-	  .wipe = 3, .crash = 4, .point = 4, .cut = 5, .transfer = 3, .hint = 1, .clock = 1, .sync_us = 2000, .trailing = 60,
+	  .wipe = 3, .crash = 4, .point = 4, .cut = 5, .transfer = 3, .hint = 1, .clock = 1, .sync_us = 2000, .trailing = 20,
 	  .image_ms = 150, .damage = 20, .uncached = 50 },
-	{ .name = "snapshots", .loss = 30, .dup = 20, .slow = 30, .slow_ms = 300, .delay_us = 1000, .fault_ms = 500, .crash = 5,
+	{ .name = "snapshots", .loss = 30, .dup = 20, .slow = 30, .slow_ms = 300, .delay_us = 1000, .fault_ms = 350, .crash = 5,
 	  .point = 5, .cut = 8, .wipe = 3, .member = 4, .transfer = 1, .clock = 1, .sync_us = 1500, .trailing = 2, .image_ms = 30,
 	  .damage = 150, .uncached = 500, .apply_lag = 50 },
 	{ .name = "clocks", .loss = 5, .dup = 5, .slow = 20, .slow_ms = 300, .delay_us = 1000, .fault_ms = 400, .pause = 15,
-	  .cut = 10, .clock = 15, .transfer = 6, .hint = 6, .crash = 4, .sync_us = 800, .trailing = 60, .image_ms = 200 },
+	  .cut = 10, .clock = 15, .transfer = 6, .hint = 6, .crash = 4, .sync_us = 800, .trailing = 30, .image_ms = 200 },
 	{ .name = "everything", .loss = 40, .dup = 30, .slow = 40, .slow_ms = 500, .delay_us = 2000, .fault_ms = 250, .crash = 5,
 	  .point = 10, .pause = 4, .stall = 4, .cut = 8, .transfer = 4, .member = 8, .wipe = 2, .hint = 4, .clock = 4,
 	  .sync_us = 4000, .trailing = 10, .image_ms = 60, .damage = 60, .uncached = 200, .apply_lag = 100 },
@@ -40,7 +40,7 @@ enum { PROFILES = sizeof(profiles) / sizeof(profiles[0]) };
 static unsigned
 scaled(struct world *w, unsigned x)
 {
-	return (unsigned)(x * between(w, 50, 200) / 100);
+	return (unsigned)(x * between(w, 30, 170) / 100);
 }
 
 static void
@@ -76,6 +76,7 @@ faults_draw(struct world *w)
 	w->p.trailing = scaled(w, w->p.trailing);
 	w->p.image_ms = scaled(w, w->p.image_ms) + 1;
 	w->fifo = chance(w, 500);
+	w->think_us = between(w, 2, 80) * MS;
 	draw_timing(w);
 	draw_servers(w);
 	TRACE(w, "profile %s: %u servers, %zu voters, %u clients, election %u ms, heartbeat %u ms, lease %u ms, %s",
@@ -203,7 +204,8 @@ transfer(struct world *w, struct node *n)
 		return;
 	if (chance(w, 500) && to != n)
 		ev.peer = to->dir->id;
-	(void)node_try(w, n, &ev, NULL);
+	if (node_try(w, n, &ev, NULL) == 0)
+		w->tally.transfers++;
 }
 
 static void
@@ -277,7 +279,6 @@ faults_stop(struct world *w)
 
 		n->crash_in = 0;
 		n->dir->stall_until = 0;
-		n->pause_until = 0;
 		if (!n->up)
 			world_post(w, w->now, EV_RESTART, n, 0, 0, 0, NULL);
 		for (unsigned k = 0; k < w->nodes; k++)

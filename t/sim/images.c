@@ -104,6 +104,7 @@ image_installed(struct world *w, struct node *n, struct snap *s)
 	n->installing = false;
 	n->incoming = NULL;
 	n->incoming_have = 0;
+	w->tally.installs++;
 	n->state = s->state;
 	n->commit = n->image_queued = s->s.index;
 	n->told_persisted = s->s.index;

@@ -366,17 +366,33 @@ witnesses(const struct linear_op *o, uint64_t value)
 	return (o->saw && o->seen == value) || (o->kind == LINEAR_CAS && o->ok && o->expect == value);
 }
 
+static int
+by_number(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* A register whose values are written once each, and never taken away. */
 static bool
 is_plain(const struct linear_op *ops, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		if (!writes(&ops[i]) && ops[i].kind != LINEAR_GET)
-			return false;
-		for (size_t k = 0; writes(&ops[i]) && k < i; k++)
-			if (writes(&ops[k]) && ops[k].value == ops[i].value)
-				return false;
+	uint64_t *values = calloc(n + 1, sizeof(*values));
+	size_t m = 0;
+	bool plain = values != NULL;
+
+	for (size_t i = 0; plain && i < n; i++) {
+		if (writes(&ops[i]))
+			values[m++] = ops[i].value;
+		plain = writes(&ops[i]) || ops[i].kind == LINEAR_GET;
 	}
-	return true;
+	if (plain)
+		qsort(values, m, sizeof(*values), by_number);
+	for (size_t i = 0; plain && i < m; i++)
+		plain = values[i] != 0 && (i == 0 || values[i] != values[i - 1]);
+	free(values);
+	return plain;
 }
 
 /* When an unknown write had surely happened, as far as is known by now. */

@@ -33,6 +33,8 @@ node_start(struct world *w, struct node *n)
 	n->incoming_have = 0;
 	n->applying = n->installing = false;
 	n->crash_in = 0;
+	n->lead_since = n->config_since = 0;
+	memset(n->heard, 0, sizeof(n->heard));
 	disk_found(w, n->dir, &s);
 	c.id = n->dir->id;
 	c.seed = rnd(w);
@@ -50,6 +52,7 @@ void
 node_crash(struct world *w, struct node *n)
 {
 	TRACE(w, "%s crashes", trace_name(w, n->dir->id));
+	w->tally.crashes++;
 	n->up = false;
 	n->gen++;
 	n->pause_until = 0;
@@ -92,6 +95,7 @@ truncate_log(struct world *w, struct node *n, uint64_t from)
 		    trace_name(w, n->dir->id), (unsigned long long)from, (unsigned long long)n->state.applied,
 		    (unsigned long long)n->log.last);
 	n->log.last = from - 1;
+	w->tally.truncations++;
 	drop_waiters(n, w, from);
 }
 
@@ -111,6 +115,7 @@ create_entry(struct world *w, struct node *n, uint64_t index, const struct raft_
 	if (ev->type == RAFT_BOOTSTRAP || (ev->type == RAFT_PROPOSE && ev->config != NULL)) {
 		if (w->nconfigs == CONFIGS_MAX)
 			world_fail(w, "limits of the simulator", "too many configurations");
+		w->tally.configs++;
 		w->configs[w->nconfigs] = *ev->config;
 		w->configs[w->nconfigs++].index = index;
 		if (ev->type == RAFT_BOOTSTRAP)
@@ -396,6 +401,7 @@ node_message(struct world *w, struct node *n, struct packet *k)
 	}
 	ev.runs = w->runs;
 	ev.configs = w->found;
+	check_heard(w, n, k);
 	node_step(w, n, &ev, k);
 }
 
@@ -479,6 +485,7 @@ read_request(struct world *w, struct node *n, const struct packet *k, bool consi
 	struct raft_event ev = { .type = RAFT_READ, .consistent = consistent };
 
 	if (!consistent && chance(w, 700) && raft_lease_valid(&n->core, clock_local_ms(w, n))) {
+		w->tally.lease_reads++;
 		answer_read(w, n, &p);
 		return;
 	}
@@ -489,6 +496,7 @@ read_request(struct world *w, struct node *n, const struct packet *k, bool consi
 	/* Its number comes with the step, and perhaps at once the answer. */
 	p.number = UINT64_MAX;
 	n->waiters[n->nwaiters++] = p;
+	w->tally.barrier_reads++;
 	node_step(w, n, &ev, NULL);
 }
 

@@ -112,6 +112,18 @@ parse(int argc, char **argv)
 	return o;
 }
 
+static void
+summary(const struct tally *t, uint64_t seeds, double hours, uint64_t steps, uint64_t ops)
+{
+#define U(x) ((unsigned long long)(x))
+	printf("clean: %llu seeds, %.2f simulated hours, %llu steps\n", U(seeds), hours, U(steps));
+	printf("elections %llu, commits %llu, truncations %llu, configurations %llu, snapshots installed %llu, transfers %llu\n",
+	    U(t->elections), U(t->commits), U(t->truncations), U(t->configs), U(t->installs), U(t->transfers));
+	printf("crashes %llu, wipes %llu, operations %llu (given up: %llu), reads by lease %llu, by barrier %llu\n",
+	    U(t->crashes), U(t->wipes), U(ops), U(t->unknown), U(t->lease_reads), U(t->barrier_reads));
+#undef U
+}
+
 int
 main(int argc, char **argv)
 {
@@ -133,8 +145,7 @@ main(int argc, char **argv)
 	if (failed != 0)
 		printf("%s", replay);
 	else
-		printf("clean: %llu seeds, %.2f simulated hours, %llu steps, %llu operations\n", (unsigned long long)o.count,
-		    (double)simulated / 3600e6, (unsigned long long)steps, (unsigned long long)ops);
+		summary(&world.tally, o.count, (double)simulated / 3600e6, steps, ops);
 	world_release(&world);
 	return failed;
 }

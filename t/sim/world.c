@@ -159,7 +159,7 @@ world_mkdir(struct world *w, struct node *n)
 		abort();
 	w->dirs[w->ndirs++] = d;
 	*d = (struct dir){ .id = (rnd(w) << 8 | w->ndirs) & RAFT_NUMBER_MAX, .node = n->slot, .log = d->log, .q = d->q,
-		.qcap = d->qcap };
+		.qcap = d->qcap, .number = (unsigned)w->ndirs - 1 };
 	log_reset(&d->log, 0, 0);
 	return d;
 }
@@ -433,5 +433,6 @@ world_release(struct world *w)
 	free(w->entries);
 	free(w->committed);
 	free(w->hashes);
+	free(w->committed_in);
 	free(w->terms);
 }

@@ -32,10 +32,10 @@
 
 enum {
 	NODES_MAX = 7,
-	DIRS_MAX = 64,			/* data directories, the wiped ones included */
+	DIRS_MAX = 128,			/* data directories, the wiped ones included */
 	CLIENTS_MAX = 8,
 	KEYS = 5,
-	OPS_MAX = 8192,			/* of clients, in one seed */
+	OPS_MAX = 16384,		/* of clients, in one seed */
 	PACKET_ENTRIES_MAX = 64,
 	WAITERS_MAX = 256,		/* requests that wait in one server */
 	CHUNK_BYTES = 1000,		/* of a snapshot */
@@ -93,7 +93,7 @@ struct disk_op {
 /* A data directory. What is outside of the queue is on disk. */
 struct dir {
 	uint64_t id;
-	unsigned node;
+	unsigned node, number;
 	bool wiped;
 	uint64_t term, vote;
 	struct log log;
@@ -186,6 +186,8 @@ struct node {
 	uint64_t seen_commit, fx_commit;
 	enum raft_role seen_role;
 	uint64_t seen_term;
+	uint64_t lead_since, config_since;	/* true time */
+	uint64_t heard[DIRS_MAX];	/* when a message came from that server */
 };
 
 /* ---- what may go wrong, and how often: permille, or mean milliseconds between two */
@@ -213,6 +215,12 @@ struct event {
 	uint32_t gen;			/* of the node's process */
 	uint64_t a, b, c;
 	void *p;
+};
+
+/* What a seed has been through: tells whether the faults reach the code that they are for. */
+struct tally {
+	uint64_t elections, commits, truncations, configs, installs, crashes, wipes, transfers;
+	uint64_t lease_reads, barrier_reads, unknown;
 };
 
 struct term {
@@ -255,8 +263,9 @@ struct world {
 	size_t runscap;
 	uint32_t *committed;		/* uid by index */
 	uint64_t *hashes;		/* of the state, by index; 0: nobody has applied it */
+	uint64_t *committed_in;		/* term of the leader that did it, by index */
 	uint64_t ncommitted;		/* highest index */
-	size_t committedcap, hashescap;
+	size_t committedcap, hashescap, committed_incap;
 	struct raft_servers settled;	/* the newest configuration known to be committed */
 	struct term *terms;
 	size_t termscap;
@@ -265,6 +274,8 @@ struct world {
 	unsigned nclients;
 	struct op ops[OPS_MAX];
 	uint32_t nops;
+	struct tally tally;		/* over all seeds */
+	uint64_t think_us;		/* of clients between operations */
 	/* the end */
 	unsigned final;
 	uint64_t final_since;
@@ -368,6 +379,7 @@ void final_step(struct world *w);
 /* ---- check.c */
 void check_created(struct world *w, struct node *n, uint64_t index, uint64_t term);
 void check_appended(struct world *w, struct node *n, uint64_t index, uint32_t uid);
+void check_heard(struct world *w, struct node *n, const struct packet *k);
 void check_before(struct world *w, struct node *n);
 void check_step(struct world *w, struct node *n, const struct raft_effects *fx);
 void check_send(struct world *w, struct node *n, const struct raft_message *m);
