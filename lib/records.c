@@ -130,6 +130,7 @@ static const struct field f_node_service[] = {
 	FIELD(node_service, enable_tag_override, "EnableTagOverride", F_BOOL, 0),
 	FIELD(node_service, proxy, "Proxy", F_RAW, E),
 	FIELD(node_service, connect, "Connect", F_RAW, E),
+	FIELD(node_service, sidecar, "LocallyRegisteredAsSidecar", F_BOOL, E | I),
 	FIELD(node_service, create_index, "CreateIndex", F_UINT, 0),
 	FIELD(node_service, modify_index, "ModifyIndex", F_UINT, 0),
 };
@@ -174,6 +175,7 @@ static const struct field f_check_definition[] = {
 	FIELD(check_definition, http, "HTTP", F_STR, E),
 	FIELD(check_definition, tls_server_name, "TLSServerName", F_STR, E),
 	FIELD(check_definition, tls_skip_verify, "TLSSkipVerify", F_BOOL, E),
+	FIELD(check_definition, disable_redirects, "DisableRedirects", F_BOOL, E),
 	FIELD_SUB(check_definition, header, "Header", F_RECMAP, E, rec_strs_value),
 	FIELD(check_definition, method, "Method", F_STR, E),
 	FIELD(check_definition, body, "Body", F_STR, E),

@@ -121,6 +121,7 @@ struct node_service {
 	struct weights weights;
 	bool enable_tag_override;
 	struct str proxy, connect;		/* msgpack as given; never looked into */
+	bool sidecar;				/* in snapshots only: LocallyRegisteredAsSidecar */
 	uint64_t create_index, modify_index;
 };
 
@@ -146,7 +147,7 @@ struct check_definition {
 	uint64_t output_max_size;
 	int64_t timeout, deregister_critical_service_after;
 	struct str http, tls_server_name;
-	bool tls_skip_verify;
+	bool tls_skip_verify, disable_redirects;
 	struct recmap header;			/* strs_value: lists of strings */
 	struct str method, body, tcp, h2ping;
 	struct strs script_args;

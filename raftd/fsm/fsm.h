@@ -244,8 +244,8 @@ int MUST_CHECK fsm_dump(const struct fsm *f, const struct fsm_sink *sink);
 /*
  * Every record of a table whose key starts with prefix, in the order of keys
  * (of FSM_META the services' indexes, "service.NAME", alone; FSM_ORIGIN has
- * none). A negative result of `each` ends it and is returned. `each` may walk
- * other tables, but then its own value is gone.
+ * none). A result of `each` other than 0 ends it and is returned. `each` may
+ * walk other tables, but then its own value is gone.
  */
 int MUST_CHECK fsm_walk(const struct fsm *f, enum fsm_table table, struct str prefix,
     int (*each)(void *ctx, struct str key, struct str value), void *ctx);
