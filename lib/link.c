@@ -174,21 +174,32 @@ read_in(struct link *k)
 	}
 }
 
+/* Why the kernel gave the socket up; 0: it did not. */
+static int
+socket_error(const struct link *k)
+{
+	int err = 0;
+	socklen_t len = sizeof(err);
+
+	return getsockopt(k->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 ? -errno : -err;
+}
+
 static void
 on_poll(uv_poll_t *p, int status, int events)
 {
 	struct link *k = p->data;
+	int rc;
 
+	/* libuv says EBADF for every error of a socket. */
 	if (status < 0) {
-		fail(k, status);
+		rc = socket_error(k);
+		fail(k, rc < 0 ? rc : -ECLOSED);
 		return;
 	}
 	if (k->connecting && (events & UV_WRITABLE) != 0) {
-		int err = 0;
-		socklen_t len = sizeof(err);
-
-		if (getsockopt(k->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 || err != 0) {
-			fail(k, err != 0 ? -err : -ECLOSED);
+		rc = socket_error(k);
+		if (rc < 0) {
+			fail(k, rc);
 			return;
 		}
 		k->connecting = false;

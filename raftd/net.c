@@ -43,6 +43,7 @@ struct server {
 	char ip[INET6_ADDRSTRLEN], address[SOCK_ADDR_TEXT_MAX];
 	uint16_t port;
 	bool configured;		/* in our configuration; else it has a connection to us */
+	char cluster[17];		/* as its own greeting said; "": it has not */
 	bool moved;			/* to a new address: the core is told that the old connection has gone */
 	struct line raft, forward;
 };
@@ -54,7 +55,7 @@ struct net {
 	struct line any[PURPOSES];	/* of net_client() */
 	struct net_peer *peers;		/* who greeted us */
 	struct defer moved;
-	struct log_limit refused;
+	struct log_limit refused, strangers;
 	bool listening;
 };
 
@@ -121,6 +122,9 @@ greet(void *arg, struct buf *body)
 	char id[17];
 
 	own_hello(l->net->r, purposes[l->purpose], id, &h);
+	/* Of no cluster yet: we answer one that is about to make us part of its own. */
+	if (h.cluster.len == 0 && l->server != NULL)
+		h.cluster = str_from(l->server->cluster);
 	return op_request_encode(OP_PEER_HELLO, NULL, &h, body);
 }
 
@@ -158,17 +162,20 @@ check_answer(const struct line *l, const struct rpc_answer *a, char err[256])
 static void
 say(struct line *l, int rc, const char *text)
 {
-	const char *to = l->server != NULL ? l->server->address : "a server";
+	const char *to = l->server != NULL ? l->server->address : "a server", *note = "";
 	uint64_t now = clock_ms();
 
 	if (rc == l->said && now < l->said_ms + SAID_AGAIN_MS)
 		return;
+	/* Of those who came by themselves there may be any number. */
+	if ((l->server == NULL || !l->server->configured) && !log_allowed(&l->net->strangers, now, &note))
+		return;
 	l->said = rc;
 	l->said_ms = now;
 	if (rc == 0)
-		log_info(SUB, "connected: to=%s for=%s", to, purposes[l->purpose]);
+		log_info(SUB, "connected: to=%s for=%s%s", to, purposes[l->purpose], note);
 	else
-		log_warn(SUB, "cannot talk to a server: to=%s for=%s error=\"%s\"", to, purposes[l->purpose], text);
+		log_warn(SUB, "cannot talk to a server: to=%s for=%s error=\"%s\"%s", to, purposes[l->purpose], text, note);
 }
 
 static int
@@ -527,10 +534,14 @@ answer_line(struct net *n, const struct peer_hello *h, const struct net_peer *p,
 		(void)snprintf(err, 256, "This server has too many peers that are not in its configuration");
 		return -ELIMIT;
 	}
-	if (keep(n, p->id, h->address) == NULL) {
+	s = keep(n, p->id, h->address);
+	if (s == NULL) {
 		(void)snprintf(err, 256, "Not an address to answer at: \"%.*s\"", SHOWN(h->address));
 		return -EINVAL;
 	}
+	s->cluster[0] = 0;
+	if (p->cluster != 0)
+		servers_format_id(p->cluster, s->cluster);
 	return 0;
 }
 
