@@ -285,7 +285,8 @@ snapshot_body(struct request *r, const char *data, size_t len)
 	if (buf_add(&t->buf, data, len) < 0)
 		return false;
 	hand_on(t);
-	if (r->state == REQ_BODY && r->call != 0 && t->buf.len >= PIECE) {
+	/* The library hands on the chunks that it has even when the first of them suspended the connection. */
+	if (r->state == REQ_BODY && r->call != 0 && t->buf.len >= PIECE && !r->suspended) {
 		MHD_suspend_connection(r->mhd);
 		r->suspended = true;
 	}
