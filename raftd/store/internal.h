@@ -270,6 +270,9 @@ void thread_tell(struct store *s);
 void thread_failed(struct store *s, const char *what, const char *why);
 /* Begin the way to a checkpoint when at least `bytes` of log were written since the last one. */
 bool thread_begin_sweep(struct store *s, uint64_t bytes);
+/* New entries are refused while less than the reserve is left; a fifth more ends it. */
+void thread_check_space(struct store *s);
+/* Entries that were accepted may use the reserve, but for a part that Berkeley DB itself may need. */
 bool thread_room_for(struct store *s, size_t bytes);
 
 /* stagework.c: what the thread does for another image. With the mutex held: is there something to do now? */

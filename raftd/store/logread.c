@@ -7,8 +7,8 @@
 #include "raftd/store/internal.h"
 
 enum {
-	READ_SLICE = 512,		/* records read at a time, */
-	READ_SLICE_BYTES = 256 * 1024,	/* or so much of them */
+	READ_SLICE = 128,		/* records read at a time, */
+	READ_SLICE_BYTES = 64 * 1024,	/* or so much of them */
 };
 
 static int

@@ -11,7 +11,7 @@
 #include "raftd/store/internal.h"
 
 enum {
-	STAGE_SLICE = 512,		/* records written at a time */
+	STAGE_SLICE = 128,		/* records written at a time */
 	STAGE_STEP = 10,		/* of a hundred pages */
 	STAGE_RETRY_NS = 200000000,	/* when there is no room on the disk */
 };
@@ -59,6 +59,7 @@ begin_chunk(struct store *s, bool *ret_room)
 	struct changes *c = s->stage_writing;
 	int rc = 0;
 
+	thread_check_space(s);
 	*ret_room = thread_room_for(s, c->bytes.len);
 	if (!*ret_room) {
 		s->stage_at = thread_now() + STAGE_RETRY_NS;

@@ -260,9 +260,8 @@ space_left(struct store *s)
 	return s->space > s->space_used ? s->space - s->space_used : 0;
 }
 
-/* New entries are refused while less than the reserve is left; a fifth more ends it. */
-static void
-check_space(struct store *s)
+void
+thread_check_space(struct store *s)
 {
 	uint64_t space = space_left(s), min = s->config.space_min;
 
@@ -275,7 +274,6 @@ check_space(struct store *s)
 	}
 }
 
-/* Entries that were accepted may use the reserve, but for a part that Berkeley DB itself may need. */
 bool
 thread_room_for(struct store *s, size_t bytes)
 {
@@ -332,7 +330,7 @@ write_entries(struct store *s, const struct work *w)
 	uint64_t bad = 0;
 	int rc;
 
-	check_space(s);
+	thread_check_space(s);
 	if (!wait_for_room(s, w->bytes))
 		return false;
 	s->space_used += 3 * (uint64_t)w->bytes;
@@ -515,7 +513,7 @@ do_image(struct store *s)
 	int rc = 0;
 
 	if (s->job.txn == NULL) {
-		check_space(s);
+		thread_check_space(s);
 		if (!wait_for_room(s, s->writing->bytes.len))
 			return false;
 		s->space_used += 3 * (uint64_t)s->writing->bytes.len;
@@ -594,7 +592,7 @@ do_work(struct store *s, struct work *w)
 		s->rest_at = 0;
 		return thread_begin_sweep(s, REST_BYTES);
 	case WORK_SPACE:
-		check_space(s);
+		thread_check_space(s);
 		return true;
 	case WORK_STOP:
 		do_stop(s);
@@ -612,7 +610,7 @@ store_thread(void *arg)
 	struct work w = { 0 };
 	bool go = true;
 
-	check_space(s);
+	thread_check_space(s);
 	/* Recovery ended with a checkpoint. */
 	plan_compaction(s);
 	while (go) {
