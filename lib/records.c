@@ -124,7 +124,7 @@ static const struct field f_node_service[] = {
 	FIELD(node_service, address, "Address", F_STR, 0),
 	FIELD_SUB(node_service, tagged_addresses, "TaggedAddresses", F_RECMAP, E, rec_service_address),
 	FIELD(node_service, meta, "Meta", F_STRMAP, N),
-	FIELD(node_service, port, "Port", F_INT, 0),
+	FIELD(node_service, port, "Port", F_INT, E),
 	FIELD(node_service, socket_path, "SocketPath", F_STR, E),
 	FIELD_SUB(node_service, weights, "Weights", F_RECORD, 0, rec_weights),
 	FIELD(node_service, enable_tag_override, "EnableTagOverride", F_BOOL, 0),

@@ -82,7 +82,7 @@ tar_number(const uint8_t *p, size_t n, uint64_t *ret)
 		i++;
 	for (; i < n && p[i] >= '0' && p[i] <= '7'; i++)
 		v = v << 3 | (uint64_t)(p[i] - '0');
-	if (i < n && !is_zero(p + i, n - i) && p[i] != ' ')
+	if (i < n && p[i] != 0 && p[i] != ' ')
 		return false;
 	*ret = v;
 	return true;
