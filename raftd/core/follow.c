@@ -64,6 +64,13 @@ first_new(const struct raft_trail *t, const struct raft_event *ev)
 	return ev->message->last + 1;
 }
 
+/* Up to here nothing can differ: it is committed, or this very leader's. If it does, something is broken. */
+static uint64_t
+settled(const struct raft *r, const struct raft_message *m)
+{
+	return m->term == r->term ? max_u64(r->commit, r->verified) : r->commit;
+}
+
 /* Is the entry in front of the message's ours as well? */
 static int
 plan_prev(const struct raft *r, const struct raft_message *m, struct plan *pl)
@@ -74,8 +81,7 @@ plan_prev(const struct raft *r, const struct raft_message *m, struct plan *pl)
 		pl->refused = true;
 		pl->hint_index = r->trail.last;
 	} else if (m->prev_index >= r->trail.base && term != m->prev_term) {
-		/* What is committed is the same everywhere, or something is broken. */
-		if (m->prev_index <= r->commit)
+		if (m->prev_index <= settled(r, m))
 			return -EINVAL;
 		pl->refused = true;
 		pl->hint_term = term;
@@ -109,7 +115,7 @@ plan_append(struct raft *r, const struct raft_event *ev, struct plan *pl)
 		return 0;
 	if (pl->from <= r->trail.last)
 		pl->cut = pl->from;
-	if (pl->cut != 0 && pl->cut <= r->commit)
+	if (pl->cut != 0 && pl->cut <= settled(r, m))
 		return -EINVAL;
 	/* The older of two configurations is committed: member.c. */
 	if (pl->cut != 0 && r->nconfigs == RAFT_CONFIGS_KEPT && r->configs[0].index >= pl->cut)
