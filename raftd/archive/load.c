@@ -539,7 +539,9 @@ on_record(void *ctx, unsigned kind, struct str value, uint64_t offset, char ret_
 	l->why = ret_err;
 	arena_reset(&l->arena);
 	rc = load_record(l, kind, value);
-	return rc == -EDECODE || rc == -ELIMIT ? -EINVAL : rc;
+	if (rc == -EDECODE)
+		return refuse(l, "a field of it has the wrong type");
+	return rc == -ELIMIT ? refuse(l, "it is too large") : rc;
 }
 
 /* ---- the whole */
