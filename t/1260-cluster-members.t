@@ -38,6 +38,7 @@ sub is_voter
 	File::Path::remove_tree("$f->{data_dir}/raftd");
 	$f->start;
 	ok is_voter($f, 1), 'a wiped server is taken in anew, and promoted';
+	ok $f->wait_for(sub { ($f->http('GET', '/v1/agent/self'))[0] == 200 }), 'it serves again';
 	is $f->get_json('/v1/agent/self')->{Config}{NodeID}, $id, 'with its old node ID';
 	is scalar(@{configuration()}), 3, 'three servers';
 	$c->wait_equal;
