@@ -60,6 +60,8 @@ run_list(const struct command *cmd, const struct options *o)
 	if (!no_arguments(o))
 		return 1;
 	request_init(&r, "GET", "/v1/operator/raft/configuration", NULL);
+	if (options_bool(o, "stale"))
+		request_param(&r, "stale", NULL);
 	code = client_do(o, &r, failure);
 	if (code == 0) {
 		config = request_json(&r, NULL);
