@@ -318,9 +318,12 @@ replicate_settle(struct raft *r, struct raft_effects *fx)
 	advance_commit(r);
 	if (step_down(r, fx))
 		return;
-	for (size_t i = 0; i < r->peers.n; i++)
-		if (r->peers.v[i].flow != RAFT_SNAPSHOT && r->peers.v[i].next <= r->trail.base)
-			progress_snapshot(&r->peers.v[i]);
+	for (size_t i = 0; i < r->peers.n; i++) {
+		struct raft_progress *p = &r->peers.v[i];
+
+		if (p->id != r->config.id && p->flow != RAFT_SNAPSHOT && p->next <= r->trail.base)
+			progress_snapshot(p);
+	}
 	if (beat || r->round_due)
 		send_round(r, beat);
 	for (size_t i = 0; i < r->peers.n; i++)

@@ -198,16 +198,18 @@ vote_reply(uint64_t from, bool pre, bool ok, uint64_t term)
 	    (struct raft_message){ .type = pre ? RAFT_MSG_PREVOTE_REPLY : RAFT_MSG_VOTE_REPLY, .from = from, .term = term, .ok = ok });
 }
 
-/* Elected by 2; its no-op entry is on disk, here and there, and applied. */
+/* Elected; its no-op entry is on disk, here and there, and applied. */
 static inline void
 lead(uint64_t term, uint64_t last, size_t n)
 {
 	start(term, last, last, n);
 	now_ms = r.election_at;
 	timer();
-	vote_reply(2, true, true, term + 1);
+	for (uint64_t id = 2; id <= n; id++)
+		vote_reply(id, true, true, term + 1);
 	persisted(0);
-	vote_reply(2, false, true, term + 1);
+	for (uint64_t id = 2; id <= n; id++)
+		vote_reply(id, false, true, term + 1);
 	assert_int_equal(r.role, RAFT_LEADER);
 	persisted(last + 1);
 	for (uint64_t id = 2; id <= n; id++) {
