@@ -326,6 +326,8 @@ lost(struct join *j, uint64_t now)
 		j->leaderless_ms = 0;
 	else if (j->leaderless_ms == 0)
 		j->leaderless_ms = now;
+	if (j->leaving_ms != 0 && now - j->leaving_ms < JOIN_LEAVING_MS)
+		return false;
 	if (!j->inside)
 		return j->removed_ms == 0 || now - j->removed_ms >= JOIN_REMOVED_MS;
 	return j->leaderless_ms != 0 && now - j->leaderless_ms >= JOIN_LOST_MS;
@@ -423,6 +425,12 @@ join_config_changed(struct raftd *r)
 	}
 	j->inside = inside;
 	look_again(j);
+}
+
+void
+join_leaving(struct raftd *r)
+{
+	r->join->leaving_ms = clock_ms();
 }
 
 const char *

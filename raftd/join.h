@@ -20,6 +20,7 @@ enum {
 	JOIN_NAMED_MS = 10 * 60 * 1000,	/* an address that a name had is asked for */
 	JOIN_LOST_MS = 10 * 1000,	/* a member that heard of no leader for this long asks again */
 	JOIN_REMOVED_MS = 3 * 1000,	/* one that was removed waits before it does */
+	JOIN_LEAVING_MS = 60 * 1000,	/* one whose node leaves does not until it has stopped */
 	JOIN_ALIVE_MS = 3 * 1000,	/* a server heard of this recently cannot be replaced */
 	JOIN_ONCE_MS = 5 * 1000,	/* start_join's one try */
 	OFFER_MS = 2000,		/* all must have agreed to a proposal within */
@@ -74,6 +75,7 @@ struct join {
 	bool once, answered;		/* start_join; somebody has answered */
 	uint64_t give_up_ms;		/* RAFT_NEVER: never */
 	uint64_t leaderless_ms;		/* since when no leader is known; 0: one is */
+	uint64_t leaving_ms;		/* our node leaves since then, 0: it does not */
 	uint64_t removed_ms;		/* when we found ourselves taken out, 0: we were not */
 	bool inside, asking;
 };

@@ -245,6 +245,8 @@ operator_handle(void *ctx, const struct rpc_request *req)
 	}
 	if (!check_served(r, req->token, o.datacenter))
 		return;
+	if (req->info->number == OP_RAFT_REMOVE_PEER && req->peer == NULL && q.id.len > 0 && str_eqs(q.id, r->node_id))
+		join_leaving(r);
 	/* Like Consul's: what this server knows with stale, else what the leader knows. */
 	if (req->info->number == OP_RAFT_CONFIGURATION && (o.consistency == CONSISTENCY_STALE || engine_leads(r)))
 		show_configuration(r, req);

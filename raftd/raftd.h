@@ -328,6 +328,7 @@ void join_start(struct raftd *r);
 void join_handle(void *ctx, const struct rpc_request *req);	/* peer.join, peer.bootstrap */
 void join_role_changed(struct raftd *r);
 void join_config_changed(struct raftd *r);
+void join_leaving(struct raftd *r);		/* our node asked to be taken out: do not ask to be let in again at once */
 /* Addresses of servers to ask (client nodes: forward.c); NULL past the last. */
 const char *join_server(struct raftd *r, size_t i);
 

@@ -22,6 +22,7 @@ enum {
 	AGENT_WAITERS_MAX = 64,		/* requests for one reload, or for the leave */
 	AGENT_RELOAD_MS = 5000,		/* for a daemon to answer */
 	AGENT_LEAVE_MS = 15000,
+	AGENT_LEAVE_SERVERS_MS = 8000,	/* of them for the Raft configuration */
 	AGENT_WATCHDOG_USEC = 30000000,	/* unless the service manager asks for another */
 };
 
