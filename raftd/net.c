@@ -200,7 +200,8 @@ greeted(void *arg, const struct rpc_answer *a)
 		if (l->server == NULL)
 			return rc;
 	}
-	say(l, rc, err);
+	if (rc < 0 || l->server != NULL)
+		say(l, rc, err);
 	return rc;
 }
 
