@@ -425,8 +425,8 @@ void reads_handle(void *ctx, const struct rpc_request *req);
 void reads_confirmed(struct raftd *r, const struct rpc_request *req);
 /* A transaction that only reads, decoded as far as o. */
 void reads_txn(struct raftd *r, const struct rpc_request *req, const struct query_options *o);
-/* A parked read again. True when it was answered; else ret_watch is what to wait for now. */
-bool reads_again(struct raftd *r, struct rpc_token t, struct str body, struct watch_set *ret_watch);
+/* A parked read again; anyway: answer it also when its index has not grown. True when it was answered; else ret_watch is what to wait for now. */
+bool reads_again(struct raftd *r, struct rpc_token t, struct str body, bool anyway, struct watch_set *ret_watch);
 /* Whether the datacenter is ours and this is a server; else the request has been answered. */
 bool check_served(struct raftd *r, struct rpc_token t, struct str datacenter);
 

@@ -191,13 +191,15 @@ reads_handle(void *ctx, const struct rpc_request *req)
 }
 
 bool
-reads_again(struct raftd *r, struct rpc_token t, struct str body, struct watch_set *ret_watch)
+reads_again(struct raftd *r, struct rpc_token t, struct str body, bool anyway, struct watch_set *ret_watch)
 {
 	const struct rpc_request req = { .token = t, .info = op_info(t.op), .body = (const uint8_t *)body.p, .len = body.len };
 	struct read rd = { .req = &req };
 
 	if (!decode(r, &rd))
 		return true;
+	if (anyway)
+		rd.o.min_index = 0;
 	return answer(r, t, &rd.o, &rd.q, ret_watch) == ANSWERED;
 }
 

@@ -81,7 +81,7 @@ ok $leader->wait_for(sub { 3 == grep { $_->{CheckID} eq 'serfHealth' && $_->{Sta
 # All at once: SIGKILL to every process, and a stop.
 for my $how ('kill', 'stop') {
 	if ($how eq 'kill') {
-		$_->kill for $c->nodes;
+		$c->crash($c->nodes);
 	} else {
 		$_->signal('INT') for $c->nodes;
 		$_->wait_exit for $c->nodes;

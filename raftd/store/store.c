@@ -526,18 +526,22 @@ store_stage_send(struct store *s)
 }
 
 /*
- * Changes of the image in force that still wait are not worth writing. What is
- * sent from here on is of the new one, and entries behind a new log's begin
+ * Changes of the image in force that still wait, sent or not, are none of the
+ * new one and not worth writing. What is added from here on is of the new one, and entries behind a new log's begin
  * are the first of it: the thread leaves both until it has switched.
  */
 int
 store_stage_commit(struct store *s, uint64_t applied, uint64_t log_term)
 {
-	struct changes *c;
-	int rc = need_stage(s);
+	struct changes *c, *fresh = changes_new();
+	int rc = fresh != NULL ? need_stage(s) : -ENOMEM;
 
-	if (rc < 0)
+	if (rc < 0) {
+		changes_free(fresh);
 		return rc;
+	}
+	changes_free(s->adding);
+	s->adding = fresh;
 	c = take_stage(s);
 	c->commit = true;
 	c->applied = applied;

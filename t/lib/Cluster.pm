@@ -171,6 +171,21 @@ sub wait_equal
 	return 1;
 }
 
+# SIGKILL to every process of the node at once, as when the machine dies: nobody says goodbye.
+sub crash
+{
+	my ($self, @nodes) = @_;
+	my %pids = map { $_->{pid} => { $_->pids } } @nodes;
+
+	# The supervisor first would have its daemons end in an orderly way.
+	CORE::kill('STOP', keys %pids);
+	CORE::kill('KILL', map { values %$_ } values %pids);
+	CORE::kill('KILL', keys %pids);
+	$_->wait_exit for @nodes;
+	my @all = map { values %$_ } values %pids;
+	$nodes[0]->wait_for(sub { !Node::alive(@all) }, 5);
+}
+
 # The daemon of a node by name.
 sub pid { my ($self, $n, $daemon) = @_; my %p = $n->pids; return $p{$daemon} }
 
@@ -178,7 +193,7 @@ sub logs
 {
 	my ($self) = @_;
 
-	return join '', map { my $n = $_; my @l = split /\n/, $n->log_text . $n->err_text;
+	return join '', map { my $n = $_; my @l = grep { !/Request finished/ } split /\n/, $n->log_text . $n->err_text;
 		@l = @l[-60 .. -1] if @l > 60;
 		map { "$n->{name} $_\n" } @l } $self->nodes;
 }
@@ -244,7 +259,7 @@ sub DESTROY
 	return if $$ != $self->{owner};
 	local ($?, $@, $!);
 	# Together: one after the other each would elect a new leader first.
-	for my $n ($self->running) {
+	for my $n (grep { $_ && $_->running } @{$self->{nodes}}) {
 		my %pids = $n->pids;
 		CORE::kill('CONT', $_) for values %pids;
 		CORE::kill('INT', $n->{pid});
