@@ -274,6 +274,16 @@ wake_at(const struct raft *r)
 	return min_u64(r->role == RAFT_LEADER ? replicate_wake(r) : r->election_at, read_wake(r));
 }
 
+/* Seldom is an accident; often is how things are, and no excuse. */
+static void
+note_late(struct raft *r)
+{
+	if (r->wake_ms == RAFT_NEVER || r->now_ms <= r->wake_ms + r->config.heartbeat_ms)
+		return;
+	if (r->late_ms == 0 || r->now_ms >= r->late_ms + 2 * (uint64_t)r->config.election_ms)
+		r->late_ms = r->now_ms;
+}
+
 int
 raft_step(struct raft *r, const struct raft_event *ev, struct raft_effects *ret)
 {
@@ -284,8 +294,7 @@ raft_step(struct raft *r, const struct raft_event *ev, struct raft_effects *ret)
 	*ret = (struct raft_effects){ 0 };
 	r->nout = 0;
 	r->now_ms = max_u64(r->now_ms, ev->now_ms);
-	if (r->wake_ms != RAFT_NEVER && r->now_ms > r->wake_ms + r->config.heartbeat_ms)
-		r->late_ms = r->now_ms;
+	note_late(r);
 	rc = dispatch(r, ev, ret);
 	if (rc == 0)
 		settle(r, ret);

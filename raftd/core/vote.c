@@ -4,13 +4,14 @@
 /*
  * Bound to a leader: one that we are ourselves, that we have promised our
  * vote to, or that we have heard of lately. Only the leader of our term can
- * release us, for the term right behind its own.
+ * release us, for the term right behind its own. If that is us we know
+ * whether we did.
  */
 static bool
 bound(const struct raft *r, const struct raft_message *m)
 {
 	if (m->type == RAFT_MSG_VOTE && m->transfer && m->term == r->term + 1)
-		return false;
+		return r->role == RAFT_LEADER && !r->lease_waived;
 	if (r->role == RAFT_LEADER || r->now_ms < r->promised_ms)
 		return true;
 	return r->leader != 0 && r->now_ms < r->heard_ms + r->config.election_ms;

@@ -301,11 +301,13 @@ a_leader_refuses_and_is_deposed(void **state)
 	(void)state;
 	lead(2, 5, 3);
 	ask("vote", RAFT_MSG_VOTE, 3, 9, 9, 8, false);
+	ask("untrue", RAFT_MSG_VOTE, 3, 4, 9, 3, true);
 	ask("pre-vote", RAFT_MSG_PREVOTE, 3, 9, 9, 8, false);
 	step("hint", (struct raft_event){ .type = RAFT_LEADER_LOST, .peer = 2 });
 	receive("reply", (struct raft_message){ .type = RAFT_MSG_APPEND_REPLY, .from = 3, .term = 9 });
 	expect_text(
 	    "vote: commit 6\n"
+	    "untrue: commit 6\n"
 	    "pre-vote: commit 6\n"
 	    "  prevote-reply to 3 term 3\n"
 	    "hint: commit 6\n"
@@ -388,6 +390,14 @@ who_slept_looks_first(void **state)
 	expect_text("timer: commit 5\n");
 	assert_in_range(r.election_at, now_ms + 1, now_ms + HEARTBEAT);
 	now_ms = r.election_at;
+	timer();
+	assert_true(r.prevote);
+	stop();
+	/* Where that is how things are it does not keep anybody from standing. */
+	start(2, 5, 5, 3);
+	now_ms = r.election_at + HEARTBEAT + 1;
+	timer();
+	now_ms = r.election_at + HEARTBEAT + 1;
 	timer();
 	assert_true(r.prevote);
 	stop();
