@@ -14,6 +14,9 @@ env_on_error(const DB_ENV *db, const char *prefix, const char *text)
 	struct env *e = db->app_private;
 
 	(void)prefix;
+	/* What comes behind the cause of a panic says less. */
+	if (strstr(text, "PANIC") != NULL && e->last_error[0] != 0)
+		return;
 	(void)snprintf(e->last_error, sizeof(e->last_error), "%s", text);
 }
 

@@ -402,8 +402,7 @@ image_load(struct env *e, const struct store_loader *ld, char ret_err[DATADIR_ER
 		free(rd.bulk[i].data);
 	if (rd.rc == 0 && loaded == 0)
 		return 0;
-	(void)snprintf(ret_err, DATADIR_ERROR_MAX, "the image of the state on disk cannot be read (table %u: %s): move the data "
-	    "directory away and let the server rejoin as a new member, or restore a backup", rd.at,
+	(void)snprintf(ret_err, DATADIR_ERROR_MAX, "the image of the state on disk cannot be read (table %u: %s): " DAMAGE_HINT, rd.at,
 	    rd.rc != 0 ? env_error(e, rd.rc) : err_text(loaded));
 	return rd.rc != 0 ? (rd.rc > 0 ? -rd.rc : -EIO) : loaded;
 }

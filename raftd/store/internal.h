@@ -268,6 +268,8 @@ void *store_thread(void *arg);
 uint64_t thread_now(void);
 void thread_tell(struct store *s);
 void thread_failed(struct store *s, const char *what, const char *why);
+/* What an operator can do about damage. */
+#define DAMAGE_HINT "move the data directory away and let the server rejoin as a new member, or restore a backup"
 /* Begin the way to a checkpoint when at least `bytes` of log were written since the last one. */
 bool thread_begin_sweep(struct store *s, uint64_t bytes);
 /* New entries are refused while less than the reserve is left; a fifth more ends it. */

@@ -14,16 +14,14 @@ enum {
 static int
 damaged(char *ret_err, uint64_t index)
 {
-	(void)snprintf(ret_err, DATADIR_ERROR_MAX, "the log on disk is damaged at index %" PRIu64 ": move the data directory away "
-	    "and let the server rejoin as a new member, or restore a backup", index);
+	(void)snprintf(ret_err, DATADIR_ERROR_MAX, "the log on disk is damaged at index %" PRIu64 ": " DAMAGE_HINT, index);
 	return -EDECODE;
 }
 
 static int
 db_failed(struct env *e, char *ret_err, int rc)
 {
-	(void)snprintf(ret_err, DATADIR_ERROR_MAX, "cannot read the log on disk: %s; move the data directory away and let the "
-	    "server rejoin as a new member, or restore a backup", env_error(e, rc));
+	(void)snprintf(ret_err, DATADIR_ERROR_MAX, "cannot read the log on disk: %s; " DAMAGE_HINT, env_error(e, rc));
 	return rc > 0 ? -rc : -EIO;
 }
 

@@ -314,14 +314,17 @@ told_durable(struct store *s, const struct work *w, uint64_t ns)
 	thread_tell(s);
 }
 
+/* What Berkeley DB calls DB_RUNRECOVERY is damage too when it comes while reading. */
 static void
-log_failed(struct store *s, const char *what, int rc, uint64_t bad)
+log_failed(struct store *s, const char *what, int rc, uint64_t index)
 {
-	char text[96];
+	char text[512];
 
 	if (rc == EDECODE)
-		(void)snprintf(text, sizeof(text), "the log on disk is damaged at index %" PRIu64, bad);
-	thread_failed(s, what, rc == EDECODE ? text : env_error(&s->env, rc));
+		(void)snprintf(text, sizeof(text), "the log on disk is damaged at index %" PRIu64 "; " DAMAGE_HINT, index);
+	else if (rc == DB_RUNRECOVERY)
+		(void)snprintf(text, sizeof(text), "%s; " DAMAGE_HINT, env_error(&s->env, rc));
+	thread_failed(s, what, rc == EDECODE || rc == DB_RUNRECOVERY ? text : env_error(&s->env, rc));
 }
 
 static bool

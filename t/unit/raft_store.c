@@ -297,13 +297,13 @@ a_shortened_log_is_noticed(void **state)
 		append(i, 1, 1);
 	copy_dir(w.dir, copy);
 	copy_dir(w.dir, whole);
+	/* The last of them: pages that were logged when the tables were made may hold memory of an earlier test. */
 	at = find_text(copy, "log.0000000001", "entry 50");
 	assert_true(at > 0);
 	flip(copy, "log.0000000001", at, false);
 	shut();
 	assert_true(try_open(copy, 0, 10, err) < 0);
-	/* By our own mark, or by Berkeley DB: seen with and without optimisation, why the one or the other is not known. */
-	assert_true(strstr(err, "had been promised") != NULL || strstr(err, "cannot open the database") != NULL);
+	assert_non_null(strstr(err, "had been promised"));
 	assert_non_null(strstr(err, "move the directory away"));
 	/* Without the flipped bit the same copy opens: it is the bit that was noticed. */
 	must_open(whole);

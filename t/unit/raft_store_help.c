@@ -326,7 +326,7 @@ find_text(const char *dir, const char *name, const char *text)
 	p = malloc((size_t)st.st_size);
 	assert_non_null(p);
 	assert_int_equal(read(fd, p, (size_t)st.st_size), st.st_size);
-	for (off_t i = 0; found < 0 && i + (off_t)n <= st.st_size; i++)
+	for (off_t i = st.st_size - (off_t)n; found < 0 && i >= 0; i--)
 		if (memcmp(p + i, text, n) == 0)
 			found = i;
 	free(p);

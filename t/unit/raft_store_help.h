@@ -64,7 +64,7 @@ void change(unsigned table, const char *key, const char *value);
 /* The directory as it is at this moment, as a crash of the machine's processes would leave it. */
 void copy_dir(const char *from, const char *to);
 void flip(const char *dir, const char *name, long at, bool from_end);
-/* Where a text stands in a file, or -1. */
+/* Where a text stands last in a file, or -1. */
 long find_text(const char *dir, const char *name, const char *text);
 bool has_file(const char *dir, const char *name);
 
