@@ -382,10 +382,11 @@ void raft_release(struct raft *r);
  * Take one event. -RAFT_ENOTLEADER for a proposal or a transfer elsewhere and
  * for a proposal while handing over (a read is taken in any role, and waits
  * for a leader), -RAFT_ECHANGING for a configuration that cannot begin now and
- * for a transfer while one to somebody else is under way, -EINVAL for one that makes no sense (a change of more than one server's
- * vote, a message that contradicts itself), -ENOMEM, -ELIMIT: nothing has
- * changed then, and ret holds only standing values (commit, wake_ms). What a
- * peer sends ends at worst in -EINVAL.
+ * for a transfer while one to somebody else is under way, -EINVAL for one
+ * that makes no sense (a change of more than one server's vote, a message that
+ * contradicts itself), -ENOMEM, -ELIMIT: nothing has changed then, and ret
+ * holds only standing values (commit, wake_ms). What a peer sends ends at
+ * worst in -EINVAL.
  */
 int MUST_CHECK raft_step(struct raft *r, const struct raft_event *ev, struct raft_effects *ret);
 
