@@ -61,7 +61,7 @@ enum mp_type { MP_END, MP_NIL, MP_BOOL, MP_INT, MP_UINT, MP_DOUBLE, MP_STR, MP_B
 static inline struct mp_r
 mp_r_init(const void *p, size_t n)
 {
-	return (struct mp_r){ p, (const uint8_t *)p + n, 0 };
+	return (struct mp_r){ p, p != NULL ? (const uint8_t *)p + n : NULL, 0 };
 }
 
 /* What comes next; MP_END at the end or after an error. A positive fixint is MP_UINT. */
