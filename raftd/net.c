@@ -13,51 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config.h"
-#include "lib/sock.h"
-#include "raftd/raftd.h"
+#include "raftd/net.h"
 
 #define SUB "agent.server.net"
-
-enum { STRANGERS_MAX = 2 * RAFT_SERVERS_MAX, SAID_AGAIN_MS = 60 * 1000, HELLO_BODY_MAX = 4096 };
-
-enum purpose { FOR_RAFT, FOR_FORWARD, FOR_JOIN, PURPOSES };
-static const char *const purposes[PURPOSES] = { "raft", "forward", "join" };
-
-static const char self_text[] = "This is the server itself";
-
-/* One connection of ours, and what was last said about it in the log. */
-struct line {
-	struct net *net;
-	struct server *server;		/* NULL: to anybody, of net_client() */
-	enum purpose purpose;
-	struct rpc_client *client;
-	uint64_t said_ms;
-	int said;
-};
-
-/* Another server. */
-struct server {
-	struct server *next;
-	uint64_t id;
-	char ip[INET6_ADDRSTRLEN], address[SOCK_ADDR_TEXT_MAX];
-	uint16_t port;
-	bool configured;		/* in our configuration; else it has a connection to us */
-	char cluster[17];		/* as its own greeting said; "": it has not */
-	bool moved;			/* to a new address: the core is told that the old connection has gone */
-	struct line raft, forward;
-};
-
-struct net {
-	struct raftd *r;
-	char *from;			/* the address to connect from, NULL: any */
-	struct server *servers;
-	struct line any[PURPOSES];	/* of net_client() */
-	struct net_peer *peers;		/* who greeted us */
-	struct defer moved;
-	struct log_limit refused, strangers;
-	bool listening;
-};
 
 /* "1.2.3.4:8300", "[::1]:8300" */
 static int
@@ -81,128 +39,6 @@ parse_address(struct str text, char ip[INET6_ADDRSTRLEN], uint16_t *ret_port)
 	ip[host.len] = 0;
 	*ret_port = (uint16_t)port;
 	return sock_addr_parse(ip, *ret_port, &addr);
-}
-
-/* ---- the greeting: what is said, and what is not taken */
-
-static void
-own_hello(struct raftd *r, const char *purpose, char id[17], struct peer_hello *ret)
-{
-	id[0] = 0;
-	if (r->server)
-		servers_format_id(r->id, id);
-	*ret = (struct peer_hello){ .protocol = PEER_PROTOCOL, .purpose = str_from(purpose), .datacenter = str_from(r->datacenter),
-		.cluster = str_from(r->cluster), .id = str_from(id), .node_id = str_from(r->node_id), .node = str_from(r->node_name),
-		.address = str_from(r->address), .version = STR(PACKAGE_VERSION) };
-}
-
-/* Peer text in a sentence of ours: bounded. */
-#define SHOWN(s) (int)((s).len > 64 ? 64 : (s).len), (s).p != NULL ? (s).p : ""
-
-/* Whether we belong together, as far as both know. */
-static int
-check_hello(const struct raftd *r, const struct peer_hello *h, const char *who, char err[256])
-{
-	if (h->protocol != PEER_PROTOCOL)
-		(void)snprintf(err, 256, "%s speaks protocol %d, not %" PRIu64, who, PEER_PROTOCOL, h->protocol);
-	else if (!str_eqs(h->datacenter, r->datacenter))
-		(void)snprintf(err, 256, "%s is of datacenter %s, not %.*s", who, r->datacenter, SHOWN(h->datacenter));
-	else if (h->cluster.len > 0 && r->cluster[0] != 0 && !str_eqs(h->cluster, r->cluster))
-		(void)snprintf(err, 256, "%s belongs to cluster %s, not to %.*s", who, r->cluster, SHOWN(h->cluster));
-	else
-		return 0;
-	return -EPROTO;
-}
-
-static int
-greet(void *arg, struct buf *body)
-{
-	const struct line *l = arg;
-	struct peer_hello h;
-	char id[17];
-
-	own_hello(l->net->r, purposes[l->purpose], id, &h);
-	/* Of no cluster yet: we answer one that is about to make us part of its own. */
-	if (h.cluster.len == 0 && l->server != NULL)
-		h.cluster = str_from(l->server->cluster);
-	return op_request_encode(OP_PEER_HELLO, NULL, &h, body);
-}
-
-/* The answer of who was greeted. -EPROTO with a sentence: it is not whom we look for. */
-static int
-check_answer(const struct line *l, const struct rpc_answer *a, char err[256])
-{
-	struct arena none = ARENA_INIT(0);
-	struct query_meta m;
-	struct peer_hello h;
-	struct str payload;
-	struct mp_r in;
-	uint64_t id;
-	int rc = op_reply_decode(a->body, a->len, &m, &payload);
-
-	if (rc == 0) {
-		in = mp_r_init(payload.p, payload.len);
-		rc = record_decode(&rec_peer_hello, &in, &h, &none);
-	}
-	if (rc == 0 && servers_parse_id(h.id, &id) < 0)
-		rc = -EDECODE;
-	if (rc < 0) {
-		(void)snprintf(err, 256, "malformed answer to peer.hello");
-		return rc;
-	}
-	rc = check_hello(l->net->r, &h, "This server", err);
-	if (rc == 0 && l->server != NULL && id != l->server->id) {
-		(void)snprintf(err, 256, "There is another server at this address: id=%.*s node=%.*s", SHOWN(h.id), SHOWN(h.node));
-		rc = -EPROTO;
-	}
-	return rc;
-}
-
-/* Once for each kind of failure, and again after a while. */
-static void
-say(struct line *l, int rc, const char *text)
-{
-	const char *to = l->server != NULL ? l->server->address : "a server", *note = "";
-	uint64_t now = clock_ms();
-
-	if (rc == l->said && now < l->said_ms + SAID_AGAIN_MS)
-		return;
-	/* Of those who came by themselves there may be any number. */
-	if ((l->server == NULL || !l->server->configured) && !log_allowed(&l->net->strangers, now, &note))
-		return;
-	l->said = rc;
-	l->said_ms = now;
-	if (rc == 0)
-		log_info(SUB, "connected: to=%s for=%s%s", to, purposes[l->purpose], note);
-	else
-		log_warn(SUB, "cannot talk to a server: to=%s for=%s error=\"%s\"%s", to, purposes[l->purpose], text, note);
-}
-
-static int
-greeted(void *arg, const struct rpc_answer *a)
-{
-	struct line *l = arg;
-	struct rpc_error e;
-	char err[256];
-	int rc = a->rc;
-
-	if (rc == 0) {
-		rc = check_answer(l, a, err);
-	} else if (rc == -EPROTO) {
-		rpc_error_decode(a, &e);
-		(void)snprintf(err, sizeof(err), "%.*s", (int)(e.text.len > 200 ? 200 : e.text.len), e.text.p != NULL ? e.text.p : "");
-		/* Its own address was among those to join. */
-		if (l->server == NULL && strcmp(err, self_text) == 0)
-			return rc;
-	} else {
-		(void)snprintf(err, sizeof(err), "%s", err_text(rc));
-		/* Whoever looks for servers expects that some are not there. */
-		if (l->server == NULL)
-			return rc;
-	}
-	if (rc < 0 || l->server != NULL)
-		say(l, rc, err);
-	return rc;
 }
 
 /* ---- our connections */
@@ -232,7 +68,7 @@ on_forward_state(void *arg, bool up)
 static struct rpc_client *
 line_open(struct line *l, const char *ip, uint16_t port)
 {
-	const struct rpc_greeting g = { .arg = l, .from = l->net->from, .greet = greet, .greeted = greeted,
+	const struct rpc_greeting g = { .arg = l, .from = l->net->from, .greet = greet_say, .greeted = greet_answered,
 		.connect_ms = NET_CONNECT_MS };
 
 	return rpc_client_new_tcp(&l->net->r->d->loop, ip, port, &g);
@@ -249,8 +85,8 @@ server_line(struct net *n, struct server *s, struct line *l, enum purpose purpos
 		log_err(SUB, "no memory for a connection: to=%s", s->address);
 }
 
-static struct server *
-find(const struct net *n, uint64_t id)
+struct server *
+net_find(const struct net *n, uint64_t id)
 {
 	struct server *s = n->servers;
 
@@ -280,10 +116,10 @@ remove_server(struct net *n, struct server *s)
 }
 
 /* Know this server at this address. NULL: the address is none, or no memory. */
-static struct server *
-keep(struct net *n, uint64_t id, struct str address)
+struct server *
+net_keep(struct net *n, uint64_t id, struct str address)
 {
-	struct server *s = find(n, id);
+	struct server *s = net_find(n, id);
 	char ip[INET6_ADDRSTRLEN];
 	uint16_t port;
 
@@ -325,21 +161,11 @@ on_moved(struct defer *d)
 		}
 }
 
-static struct net_peer *
-raft_peer(const struct net *n, uint64_t id)
-{
-	struct net_peer *p = n->peers;
-
-	while (p != NULL && (p->id != id || !p->raft))
-		p = p->next;
-	return p;
-}
-
 /* Nobody needs it: we are no longer to talk to it, and it does not talk to us. */
-static void
-forget_if_idle(struct net *n, struct server *s)
+void
+net_forget_if_idle(struct net *n, struct server *s)
 {
-	if (!s->configured && raft_peer(n, s->id) == NULL)
+	if (!s->configured && greet_raft_peer(n, s->id) == NULL)
 		remove_server(n, s);
 }
 
@@ -356,9 +182,9 @@ net_servers(struct raftd *r, const struct raft_config_entry *c)
 	for (size_t i = 0; i < c->servers.n; i++) {
 		if (servers_parse_id(v[i].id, &id) < 0 || id == r->id)
 			continue;
-		s = keep(n, id, v[i].address);
+		s = net_keep(n, id, v[i].address);
 		if (s == NULL) {
-			log_err(SUB, "cannot connect to a server: id=%.*s address=\"%.*s\"", SHOWN(v[i].id), SHOWN(v[i].address));
+			log_err(SUB, "cannot connect to a server: id=%.*s address=\"%.*s\"", STR_ARG(v[i].id), STR_ARG(v[i].address));
 			continue;
 		}
 		s->configured = true;
@@ -367,14 +193,14 @@ net_servers(struct raftd *r, const struct raft_config_entry *c)
 	}
 	for (s = n->servers; s != NULL; s = next) {
 		next = s->next;
-		forget_if_idle(n, s);
+		net_forget_if_idle(n, s);
 	}
 }
 
 struct rpc_client *
 net_forward(struct raftd *r, uint64_t id)
 {
-	struct server *s = find(r->net, id);
+	struct server *s = net_find(r->net, id);
 
 	if (s != NULL && s->forward.client == NULL)
 		server_line(r->net, s, &s->forward, FOR_FORWARD, on_forward_state);
@@ -384,12 +210,10 @@ net_forward(struct raftd *r, uint64_t id)
 struct rpc_client *
 net_client(struct raftd *r, const char *address, const char *purpose)
 {
-	enum purpose p = FOR_RAFT;
+	enum purpose p = greet_purpose(purpose);
 	char ip[INET6_ADDRSTRLEN];
 	uint16_t port;
 
-	while (p < PURPOSES && strcmp(purposes[p], purpose) != 0)
-		p++;
 	if (p == PURPOSES || parse_address(str_from(address), ip, &port) < 0)
 		return NULL;
 	return line_open(&r->net->any[p], ip, port);
@@ -423,7 +247,7 @@ encode_pieces(struct mp_w *w, bool entries, const struct net_piece *v, size_t n)
 bool
 net_send(struct raftd *r, const struct raft_wire *wire, const struct net_piece *pieces, size_t n)
 {
-	const struct server *s = find(r->net, wire->to);
+	const struct server *s = net_find(r->net, wire->to);
 	size_t at, begun;
 	struct buf *b;
 	struct mp_w w;
@@ -451,7 +275,7 @@ net_send(struct raftd *r, const struct raft_wire *wire, const struct net_piece *
 bool
 net_ready(struct raftd *r, uint64_t id)
 {
-	const struct server *s = find(r->net, id);
+	const struct server *s = net_find(r->net, id);
 
 	return s != NULL && s->raft.client != NULL && rpc_client_connected(s->raft.client) &&
 	    rpc_client_queued(s->raft.client) < NET_READY_BYTES;
@@ -481,153 +305,6 @@ net_handle(void *ctx, const struct rpc_request *req)
 		rc = engine_message(r, &w, p->cluster, err);
 	if (rc < 0)
 		rpc_bad_request(r->d->rpc, req, err);
-}
-
-/* ---- their connections */
-
-static int
-parse_hello(struct net *n, const struct peer_hello *h, struct net_peer *p, char err[256])
-{
-	struct raftd *r = n->r;
-	int rc = check_hello(r, h, "This server", err);
-
-	if (rc < 0)
-		return rc;
-	p->raft = str_eqs(h->purpose, purposes[FOR_RAFT]);
-	if (!p->raft && !str_eqs(h->purpose, purposes[FOR_FORWARD]) && !str_eqs(h->purpose, purposes[FOR_JOIN])) {
-		(void)snprintf(err, 256, "Unknown purpose of a connection: %.*s", SHOWN(h->purpose));
-		return -EPROTO;
-	}
-	if (h->id.len == 0 ? p->raft : servers_parse_id(h->id, &p->id) < 0 || p->id == 0) {
-		(void)snprintf(err, 256, "Malformed server id: \"%.*s\"", SHOWN(h->id));
-		return -EPROTO;
-	}
-	if (p->id == r->id && str_eqs(h->node_id, r->node_id) && str_eqs(h->address, r->address)) {
-		(void)snprintf(err, 256, "%s", self_text);
-		return -EPROTO;
-	}
-	if (p->id == r->id) {
-		(void)snprintf(err, 256, "The server at %.*s has the id %.*s of the one at %s: its data directory is a copy", SHOWN(h->address),
-		    SHOWN(h->id), r->address);
-		return -EPROTO;
-	}
-	if (h->cluster.len > 0 && servers_parse_id(h->cluster, &p->cluster) < 0) {
-		(void)snprintf(err, 256, "Malformed cluster id: \"%.*s\"", SHOWN(h->cluster));
-		return -EPROTO;
-	}
-	(void)snprintf(p->node, sizeof(p->node), "%.*s", SHOWN(h->node));
-	return 0;
-}
-
-/* Messages can be answered only on a connection of our own. */
-static int
-answer_line(struct net *n, const struct peer_hello *h, const struct net_peer *p, char err[256])
-{
-	struct server *s = find(n, p->id);
-	size_t strangers = 0;
-
-	for (const struct server *x = n->servers; x != NULL; x = x->next)
-		strangers += !x->configured;
-	/* The configuration says where those in it are. */
-	if (s != NULL && s->configured)
-		return 0;
-	if (s == NULL && strangers >= STRANGERS_MAX) {
-		(void)snprintf(err, 256, "This server has too many peers that are not in its configuration");
-		return -ELIMIT;
-	}
-	s = keep(n, p->id, h->address);
-	if (s == NULL) {
-		(void)snprintf(err, 256, "Not an address to answer at: \"%.*s\"", SHOWN(h->address));
-		return -EINVAL;
-	}
-	s->cluster[0] = 0;
-	if (p->cluster != 0)
-		servers_format_id(p->cluster, s->cluster);
-	return 0;
-}
-
-static void
-add_peer(struct net *n, struct net_peer *p)
-{
-	struct net_peer *old = p->raft ? raft_peer(n, p->id) : NULL;
-
-	/* One that was not seen to end: it is over, since there is a new one. */
-	if (old != NULL) {
-		old->raft = false;
-		rpc_server_close_peer(n->r->d->rpc, old);
-	}
-	p->next = n->peers;
-	p->link = &n->peers;
-	if (n->peers != NULL)
-		n->peers->link = &p->next;
-	n->peers = p;
-}
-
-static void
-refuse(struct net *n, const struct rpc_request *req, const char *err)
-{
-	const char *note;
-
-	if (strcmp(err, self_text) != 0 && log_allowed(&n->refused, clock_ms(), &note))
-		log_warn(SUB, "refusing connection: %s error=\"%s\"%s", req->from, err, note);
-}
-
-static void *
-on_hello(void *ctx, const struct rpc_request *req, struct buf *reply, char err[256])
-{
-	const struct query_meta m = { 0, 0, true };
-	struct net *n = ctx;
-	struct net_peer *p = calloc(1, sizeof(*p));
-	struct arena none = ARENA_INIT(0);
-	struct mp_w w = mp_w_init(reply);
-	struct peer_hello h, own;
-	struct query_options o;
-	char id[17];
-	int rc = op_request_decode(req->info, req->body, req->len, &o, &h, &none);
-
-	(void)snprintf(err, 256, rc < 0 ? "Malformed peer.hello" : "Out of memory");
-	if (rc == 0 && p == NULL)
-		rc = -ENOMEM;
-	if (rc == 0)
-		rc = parse_hello(n, &h, p, err);
-	if (rc == 0 && p->raft)
-		rc = answer_line(n, &h, p, err);
-	if (rc == 0) {
-		own_hello(n->r, purposes[p->raft ? FOR_RAFT : FOR_FORWARD], id, &own);
-		record_encode(&rec_query_meta, &m, RECORD_WHOLE, &w);
-		record_encode(&rec_peer_hello, &own, RECORD_WHOLE, &w);
-		rc = w.err;
-	}
-	if (rc < 0) {
-		refuse(n, req, err);
-		free(p);
-		return NULL;
-	}
-	p->net = n;
-	(void)snprintf(p->from, sizeof(p->from), "%s", req->from);
-	add_peer(n, p);
-	return p;
-}
-
-static void
-on_closed(void *ctx, void *peer, bool reset)
-{
-	struct net_peer *p = peer;
-	struct net *n = ctx;
-	struct server *s = find(n, p->id);
-	bool raft = p->raft;
-	uint64_t id = p->id;
-
-	*p->link = p->next;
-	if (p->next != NULL)
-		p->next->link = p->link;
-	free(p);
-	if (!raft)
-		return;
-	if (reset && n->listening)
-		engine_peer_lost(n->r, id);
-	if (s != NULL)
-		forget_if_idle(n, s);
 }
 
 /* ---- start and end */
@@ -677,7 +354,7 @@ net_listen(struct raftd *r)
 {
 	struct json_object *c = r->d->config;
 	int64_t port = cfg_int(c, "ports.server", 0);
-	const struct rpc_greeter g = { .ctx = r->net, .hello = on_hello, .closed = on_closed, .conns_max = NET_CONNS_MAX,
+	const struct rpc_greeter g = { .ctx = r->net, .hello = greet_hear, .closed = greet_gone, .conns_max = NET_CONNS_MAX,
 		.conns_per_host = host_limit(c), .hello_ms = NET_HELLO_MS };
 	int fd, rc;
 
