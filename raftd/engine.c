@@ -697,17 +697,35 @@ on_compacted(void *ctx, uint64_t base)
 }
 
 static void
+on_yielded(void *arg, int rc)
+{
+	(void)arg;
+	if (rc < 0)
+		log_warn(SUB, "the disk is full, and no other server takes over: %s", err_text(rc));
+}
+
+bool
+engine_yield(struct raftd *r)
+{
+	struct engine *e = &r->engine;
+
+	return e->core.role == RAFT_LEADER && peers_voters(&e->core.peers) > 1 &&
+	    (e->transfer.done != NULL || engine_transfer(r, 0, on_yielded, r) == 0);
+}
+
+static void
 on_space(void *ctx, bool full)
 {
 	struct raftd *r = ctx;
 
+	r->engine.disk_full = full;
 	if (full) {
 		log_err(SUB, "the disk is full: writes are refused, reads go on: dir=%s", r->dir);
-		waiters_fail(r, "The server's disk is full");
+		if (!engine_yield(r))
+			waiters_fail(r, "The server's disk is full");
 	} else {
 		log_info(SUB, "the disk has room again: writes are accepted: dir=%s", r->dir);
 	}
-	r->engine.disk_full = full;
 	engine_keep(r);
 }
 

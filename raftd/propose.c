@@ -15,7 +15,11 @@ refuse(struct raftd *r, const struct rpc_request *req, int rc)
 		forward_leader(r, req);
 		break;
 	case -ENOSPC:
-		rpc_reply_error(rpc, req->token, 500, "The server's disk is full: this write was refused and nothing was changed");
+		if (engine_yield(r))
+			forward_leader(r, req);
+		else
+			rpc_reply_error(rpc, req->token, 500,
+			    "The server's disk is full: this write was refused and nothing was changed");
 		break;
 	case -ELIMIT:
 		rpc_reply_error(rpc, req->token, 429, "The server has too many unfinished writes: this one was refused");

@@ -155,6 +155,8 @@ int MUST_CHECK engine_propose_servers(struct raftd *r, const struct raft_config_
 int MUST_CHECK engine_bootstrap(struct raftd *r, const struct raft_config_entry *c);
 /* Hand over to this server (0: the best). -RAFT_ENOTLEADER, -EINVAL. done: 0 when another leads, -ETIMEDOUT. */
 int MUST_CHECK engine_transfer(struct raftd *r, uint64_t id, void (*done)(void *arg, int rc), void *arg);
+/* This leader's disk is full: hand over. False: there is nobody, or he does not want to. */
+bool engine_yield(struct raftd *r);
 /* Whether a write of this stamp waits for its answer. */
 bool engine_in_flight(struct raftd *r, struct str origin, uint64_t seq);
 /* Start a read barrier, at the leader or a follower; reads up to the number are served by hold_wake() when it holds. */
@@ -315,8 +317,8 @@ int MUST_CHECK servers_parse_address(struct str s, char ip[SERVER_IP_MAX], uint1
 /* What one server tells of itself; a configuration about to be proposed. -EDECODE with a sentence. */
 int MUST_CHECK servers_check_one(const struct raft_server_info *s, char ret_err[256]);
 int MUST_CHECK servers_check(const struct raft_config_entry *c, char ret_err[256]);
-/* Recovery: these bytes stand in the place of every configuration up to this index. -ENOMEM, -ELIMIT. */
-int MUST_CHECK servers_replace(uint64_t upto, struct str bytes);
+/* Recovery: these bytes stand in the place of every configuration up to this index, and of the old cluster's. -EDECODE, -ENOMEM, -ELIMIT. */
+int MUST_CHECK servers_replace(uint64_t upto, struct str old_cluster, struct str bytes);
 bool servers_replaced(uint64_t index);	/* whether the configuration of this index is one of those */
 /* This server, in storage that lasts. */
 struct raft_server_info servers_own(struct raftd *r);
