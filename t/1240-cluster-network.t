@@ -44,7 +44,7 @@ for my $round (1 .. 2) {
 	my $l = $c->leader;
 	my @rest = grep { $_ != $l } $c->nodes;
 	$c->cut($l);
-	my $new = $c->leader(@rest);
+	my $new = $c->next_leader($l, @rest);
 	ok $new != $l, "round $round: the leader is cut off, another leads";
 	writes('leader cut off', @rest);
 	like inside($l, '/v1/kv/progress/1?consistent'), qr/\n500$/, 'who is alone refuses consistent reads';

@@ -122,6 +122,16 @@ sub leader
 	return $found;
 }
 
+# The leader that these take over to once they no longer hold to the old one.
+sub next_leader
+{
+	my ($self, $old, @asked) = @_;
+
+	@asked = grep { $_ != $old } $self->running if !@asked;
+	$asked[0]->wait_for(sub { !grep { my $l = $self->leader_of($_); !$l || $l == $old } @asked }) or die "no new leader:\n" . $self->logs;
+	return $self->leader(@asked);
+}
+
 sub followers { my ($self) = @_; my $l = $self->leader; return grep { $_ != $l } $self->running }
 
 # Every running server knows one and the same leader, and a write goes through it.
