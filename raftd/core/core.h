@@ -289,7 +289,7 @@ struct raft {
 	uint64_t round;			/* newest round sent */
 	bool round_due;			/* a read waits for the next one */
 	uint64_t heartbeat_at;
-	/* Any role: entries up to stall_index wait for our disk since stall_ms; RAFT_NEVER: none do. */
+	/* Any role: entries wait for our disk, which has stood at stall_index since stall_ms; RAFT_NEVER: none do. */
 	uint64_t stall_ms, stall_index;
 	uint64_t transfer_to, transfer_until;	/* 0: not handing over */
 	bool transfer_told;		/* since the last heartbeat */

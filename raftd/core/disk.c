@@ -16,15 +16,15 @@ disk_persisted(struct raft *r, const struct raft_event *ev, struct raft_effects 
 	}
 }
 
-/* A slow disk that comes on with each sync is not stalled: all that was waiting at stall_ms must have got nowhere. */
+/* A slow disk that gets on with each sync is not stalled: nothing at all must have become of what waits. */
 void
 disk_settle(struct raft *r)
 {
 	if (r->persisted >= r->trail.last) {
 		r->stall_ms = RAFT_NEVER;
-	} else if (r->stall_ms == RAFT_NEVER || r->persisted >= r->stall_index || r->stall_index > r->trail.last) {
+	} else if (r->stall_ms == RAFT_NEVER || r->persisted != r->stall_index) {
 		r->stall_ms = r->now_ms;
-		r->stall_index = r->trail.last;
+		r->stall_index = r->persisted;
 	}
 }
 

@@ -341,6 +341,18 @@ a_stalled_disk_deposes(void **state)
 	assert_int_equal(r.role, RAFT_FOLLOWER);
 	assert_int_equal(r.leader, 0);
 	stop();
+	/* One that is only slow does not. */
+	lead(2, 5, 3);
+	for (uint64_t i = 7; i < 30; i++) {
+		propose(1);
+		now_ms += HEARTBEAT;
+		timer();
+		all_reply(3);
+		if (i % 6 == 0)
+			persisted(r.trail.last - 4);
+		assert_int_equal(r.role, RAFT_LEADER);
+	}
+	stop();
 }
 
 /* ---- leases */
