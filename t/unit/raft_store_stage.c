@@ -299,10 +299,16 @@ fdatasync(int fd)
 	return (int)syscall(SYS_fdatasync, fd);
 }
 
+static atomic_bool disk_hangs, hanging;
+
 int
 fsync(int fd)
 {
 	maybe_die(fd, NULL, 0, 0);
+	while (atomic_load(&disk_hangs)) {
+		atomic_store(&hanging, true);
+		(void)usleep(1000);
+	}
 	return (int)syscall(SYS_fsync, fd);
 }
 
@@ -425,6 +431,37 @@ a_restore_killed_at_each_step(void **state)
 {
 	(void)state;
 	killed_at_each_step(false);
+}
+
+/* The disk takes its time for the new file: entries do not wait for it, and with a new log term and vote do not. */
+static void
+a_slow_disk_holds_up_nothing(void **state)
+{
+	(void)state;
+	begin();
+	for (uint64_t i = 1; i <= 2; i++) {
+		store_stage_begin(w.store);
+		stage("new", 1000);
+		atomic_store(&hanging, false);
+		atomic_store(&disk_hangs, true);
+		assert_int_equal(store_stage_commit(w.store, i == 1 ? 20 : 100, i == 1 ? 0 : 7), 0);
+		while (!atomic_load(&hanging))
+			(void)uv_run(&w.loop.uv, UV_RUN_NOWAIT);
+		if (i == 1) {
+			append(21, 3, 1);
+			append(24, 3, 1);
+		} else {
+			queue(101, 3, 8);
+			store_state(w.store, 5, 3);
+			WAIT_FOR(w.durable.term == 5);
+			assert_int_equal(w.durable.last, 26);
+		}
+		assert_int_equal(w.staged, i == 1 ? 0 : 20);
+		atomic_store(&disk_hangs, false);
+		WAIT_FOR(w.staged == (i == 1 ? 20 : 100));
+	}
+	WAIT_FOR(w.durable.last == 103);
+	stop();
 }
 
 /* ---- killed at any moment */
@@ -580,6 +617,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(a_long_log_is_replaced, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_installation_killed_at_each_step, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_restore_killed_at_each_step, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_slow_disk_holds_up_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(killed_at_any_moment, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_wrong_bit_is_noticed_or_harmless, setup, teardown),
 	};
