@@ -9,6 +9,10 @@
  * that stay, and the one with the most complete log leads. As soon as one leads it
  * writes the configuration into the log as well (join.c).
  *
+ * The log is cut off behind what the image has: a server that joins the recovered
+ * cluster gets a snapshot, and never sees how one configuration turned into
+ * another that differs by more than one vote.
+ *
  * Every server that stays needs the same peers.json: they all get the same
  * new cluster id, which keeps the servers of the old cluster away. What only
  * those had is lost; what a minority of the old cluster had may come to stand.
@@ -36,7 +40,8 @@
 
 enum {
 	HASH_LEN = 32,
-	HEADER_LEN = 8 + 8 + HASH_LEN + 4,	/* magic, index, hash of peers.json, length of the configuration */
+	CLUSTER_LEN = 16,
+	HEADER_LEN = 8 + 8 + HASH_LEN + CLUSTER_LEN + 4,	/* magic, index, hash of peers.json, old cluster, length of the configuration */
 	RECOVERED_MAX = 64 * 1024 + HEADER_LEN + 4,
 };
 
@@ -52,7 +57,7 @@ struct recovered {
 struct recovery {
 	const char *dir;
 	int dir_fd;
-	bool dry;
+	bool dry, told;			/* told: somebody reads what we print */
 	char err[RECOVER_ERROR_MAX];
 	struct loop loop;
 	struct store *store;
@@ -150,7 +155,7 @@ recovered_read(struct recovery *x)
 		x->before.upto = get_be64(b.data + 8);
 		memcpy(x->before.source, b.data + 16, HASH_LEN);
 		config = (struct str){ (const char *)b.data + HEADER_LEN, b.len - HEADER_LEN - 4 };
-		rc = servers_replace(x->before.upto, config);
+		rc = servers_replace(x->before.upto, (struct str){ (const char *)b.data + 16 + HASH_LEN, CLUSTER_LEN }, config);
 	}
 	buf_release(&b);
 	return rc < 0 ? say(x, rc, "%s/recovered is damaged or cannot be read (%s): move the directory away and let the server rejoin "
@@ -158,7 +163,7 @@ recovered_read(struct recovery *x)
 }
 
 static int
-recovered_write(struct recovery *x, uint64_t upto, const struct raft_config_entry *c)
+recovered_write(struct recovery *x, uint64_t upto, struct str old_cluster, const struct raft_config_entry *c)
 {
 	uint8_t head[HEADER_LEN], tail[4];
 	struct buf config = BUF_INIT(64 * KiB), b = BUF_INIT(RECOVERED_MAX);
@@ -167,6 +172,7 @@ recovered_write(struct recovery *x, uint64_t upto, const struct raft_config_entr
 	memcpy(head, magic, sizeof(magic));
 	put_be64(head + 8, upto);
 	memcpy(head + 16, x->source, HASH_LEN);
+	memcpy(head + 16 + HASH_LEN, old_cluster.p, CLUSTER_LEN);	/* 16 digits: configs_add() has seen to that */
 	put_be32(head + HEADER_LEN - 4, (uint32_t)config.len);
 	if (rc == 0)
 		rc = buf_add(&b, head, sizeof(head));
@@ -179,7 +185,7 @@ recovered_write(struct recovery *x, uint64_t upto, const struct raft_config_entr
 	if (rc == 0)
 		rc = write_file(x->dir_fd, "recovered", &b);
 	if (rc == 0)
-		rc = servers_replace(upto, (struct str){ (const char *)config.data, config.len });
+		rc = servers_replace(upto, old_cluster, (struct str){ (const char *)config.data, config.len });
 	buf_release(&config);
 	buf_release(&b);
 	return rc < 0 ? say(x, rc, "%s/recovered cannot be written: %s", x->dir, err_text(rc)) : 0;
@@ -262,7 +268,7 @@ static int
 open_store(struct recovery *x)
 {
 	static const struct fsm_config fc = { "dc1", 64, 0 };
-	const struct store_config c = { .path = x->dir, .tables = FSM_TABLES, .events = &events, .ctx = x, .trailing = UINT64_MAX / 2 };
+	const struct store_config c = { .path = x->dir, .tables = FSM_TABLES, .events = &events, .ctx = x, .trailing = x->dry ? UINT64_MAX / 2 : 0 };
 	const struct store_loader ld = { x, load_record, load_batch };
 	char err[256];
 	uint64_t index;
@@ -352,11 +358,11 @@ carry_out(struct recovery *x)
 	bool again = x->before.upto == found->last && memcmp(x->before.source, x->source, HASH_LEN) == 0;
 	int rc = again ? 0 : recover_plan(text, now, found->id, &plan, x->err);
 
-	if (rc == 0 && x->dry) {
+	if (rc == 0 && x->told)
 		show(x, now, index, &plan.next);
-	} else if (rc == 0) {
+	if (rc == 0 && !x->dry) {
 		if (!again)
-			rc = recovered_write(x, found->last, &plan.next);
+			rc = recovered_write(x, found->last, now->cluster, &plan.next);
 		if (rc == 0)
 			rc = store_new_cluster(x, plan.next.cluster);
 		if (rc == 0)
@@ -474,7 +480,7 @@ recover_dir(struct recovery *x, const char *file)
 int
 recover_main(int argc, char **argv)
 {
-	struct recovery x = { .dir_fd = -1 };
+	struct recovery x = { .dir_fd = -1, .told = true };
 	int opt, rc;
 
 	while ((opt = getopt(argc, argv, "n")) != -1) {

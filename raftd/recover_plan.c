@@ -16,15 +16,15 @@
 #include "raftd/core/core.h"
 #include "raftd/raftd.h"
 
-/* One element of the list. */
+/* One element of the list; names match whatever their case and without underscores. */
 struct peer {
 	struct str id, address;
 	bool non_voter;
 };
 static const struct field f_peer[] = {
-	FIELD(peer, id, "id", F_STR, 0),
-	FIELD(peer, address, "address", F_STR, 0),
-	FIELD(peer, non_voter, "non_voter", F_BOOL, 0),
+	FIELD(peer, id, "ID", F_STR, 0),
+	FIELD(peer, address, "Address", F_STR, 0),
+	FIELD(peer, non_voter, "NonVoter", F_BOOL, 0),
 };
 static RECORD(rec_peer, peer, "Peer", f_peer);
 

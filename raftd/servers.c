@@ -19,11 +19,12 @@ enum {
 	NAME_MAX_LEN = 256,		/* of a node, a node ID, a version */
 };
 
-/* What a recovery has put in the place of all configurations up to an index: recover.c. */
+/* What a recovery has put in the place of all configurations up to an index, and of the old cluster: recover.c. */
 static struct {
 	uint64_t upto;
+	char cluster[ID_LEN + 1];	/* the old one */
 	struct buf bytes;
-} replaced = { 0, BUF_INIT(ENTRY_BYTES_MAX) };
+} replaced = { 0, "", BUF_INIT(ENTRY_BYTES_MAX) };
 
 struct config {
 	uint64_t index;
@@ -186,17 +187,35 @@ servers_check(const struct raft_config_entry *c, char ret_err[256])
 
 /* ---- what recovery has replaced */
 
+/* Whether this is one: by its place in our log, or, brought by a leader whose log was longer, by its cluster. */
+static bool
+is_replaced(uint64_t index, struct str bytes)
+{
+	struct arena a = ARENA_INIT(ENTRY_ARENA_MAX);
+	struct raft_config_entry c;
+	struct mp_r in = mp_r_init(bytes.p, bytes.len);
+	bool yes = replaced.upto != 0 && index <= replaced.upto;
+
+	if (!yes && replaced.upto != 0 && bytes.len <= ENTRY_BYTES_MAX && record_decode(&rec_raft_config_entry, &in, &c, &a) == 0)
+		yes = str_eqs(c.cluster, replaced.cluster);
+	arena_release(&a);
+	return yes;
+}
+
 static struct str
 in_place_of(uint64_t index, struct str bytes)
 {
-	return index <= replaced.upto ? (struct str){ (const char *)replaced.bytes.data, replaced.bytes.len } : bytes;
+	return is_replaced(index, bytes) ? (struct str){ (const char *)replaced.bytes.data, replaced.bytes.len } : bytes;
 }
 
 int
-servers_replace(uint64_t upto, struct str bytes)
+servers_replace(uint64_t upto, struct str old_cluster, struct str bytes)
 {
 	int rc;
 
+	if (old_cluster.len != ID_LEN)
+		return -EDECODE;
+	memcpy(replaced.cluster, old_cluster.p, ID_LEN);
 	buf_clear(&replaced.bytes);
 	rc = buf_add(&replaced.bytes, bytes.p, bytes.len);
 	replaced.upto = rc == 0 ? upto : 0;
@@ -206,7 +225,7 @@ servers_replace(uint64_t upto, struct str bytes)
 bool
 servers_replaced(uint64_t index)
 {
-	return index <= replaced.upto;
+	return replaced.upto != 0 && index <= replaced.upto;
 }
 
 /* ---- the list */
