@@ -296,7 +296,8 @@ on_closed(struct link *l, int rc)
 {
 	struct rpc_client *c = of_link(l);
 
-	if (rc == -EDECODE)
+	/* Who greets is told by greeted(). */
+	if (rc == -EDECODE && c->ready)
 		log_warn("agent.rpc", "closing connection: %s=%s error=\"%s\"", c->tcp ? "peer" : "daemon", c->name, err_text(rc));
 	lose(c, rc);
 }

@@ -219,6 +219,65 @@ for (1 .. 1500) {
 undef $p;
 alive('after random messages');
 
+# ---- the other end of a connection that the server makes: it answers whoever greets it, at the address that was said
+my $listener = IO::Socket::IP->new(Listen => 5, LocalHost => '127.0.0.1', LocalPort => 0) or die "listen: $!";
+my $there = '127.0.0.1:' . $listener->sockport;
+my $good = { Protocol => 1, Purpose => 'raft', Datacenter => 'dc1', Cluster => $own->{Cluster}, ID => $stranger };
+sub reply { my ($record) = @_; my $b = Frame::pack_value({ Index => 0 }) . Frame::pack_value($record); return sub { header(length $b, 2, 0, $op{'peer.hello'}, $_[0]) . $b } }
+my %bad_answer = (
+	'refuses' => [ sub { my $b = Frame::pack_value({ Code => 403, Text => "go\naway" }); header(length $b, 2, 1, $op{'peer.hello'}, $_[0]) . $b }, qr/go.{0,4}away/ ],
+	'is of another datacenter' => [ reply({ %$good, Datacenter => 'dc9' }), qr/This server is of datacenter dc1, not dc9/ ],
+	'is of another cluster' => [ reply({ %$good, Cluster => '0123456789abcdef' }), qr/belongs to cluster \w+, not to 0123456789abcdef/ ],
+	'is another server' => [ reply({ %$good, ID => '00000000000000ee' }), qr/There is another server at this address: id=00000000000000ee/ ],
+	'says nonsense' => [ sub { header(3, 2, 0, $op{'peer.hello'}, $_[0]) . "\xc1\xc1\xc1" }, qr/malformed answer to peer\.hello/ ],
+	'says too much' => [ sub { header(1 << 30, 2, 0, $op{'peer.hello'}, $_[0]) }, qr/malformed/i ],
+	'answers something else' => [ sub { header(1, 2, 0, $op{'kv.get'}, 77) . "\x80" }, qr/malformed/i ],
+	'sends a request' => [ sub { frame(1, 'kv.get', 1, body({ Key => 'alive' })) }, qr/malformed/i ],
+	'goes away' => [ sub { '' }, qr/connection/i ],
+);
+sub answer_with
+{
+	my ($bytes) = @_;
+	my $x = connect_peer();
+
+	$x->hello(%member, Address => $there) or die 'greeting';
+	my $s = $listener->accept;
+	my (undef, undef, $number, $id, $body) = Frame::read_frame($s, 10);
+	syswrite $s, $bytes->($id);
+	IO::Select->new($s)->can_read(0.5) if $bytes->($id) ne '';
+	close $s;
+}
+for my $what (sort keys %bad_answer) {
+	my ($bytes, $re) = @{$bad_answer{$what}};
+
+	ok(says(qr/(cannot talk to a server: to=|closing connection: peer=)\Q$there\E .*error="[^\n]*$re/s, sub { answer_with($bytes) }),
+		"who $what is told in the log");
+}
+{
+	my $x = connect_peer();
+
+	$x->hello(%member, Address => $there);
+	my $s = $listener->accept;
+	my (undef, undef, $number, $id, $body) = Frame::read_frame($s, 10);
+	my $options = Frame::unpack_value(\$body);
+	my $hello = Frame::unpack_value(\$body);
+	is($hello->{ID}, $own->{ID}, 'the server greets by its id');
+	is($hello->{Cluster}, $own->{Cluster}, 'its cluster');
+	is($hello->{Address}, "127.0.0.1:$port", 'and its address');
+	syswrite $s, reply($good)->($id);
+	ok(says(qr/connected: to=\Q$there\E/, sub { 1 }), 'and is connected');
+	# It is asked for its vote, and says no in a word that only the connection of its own carries.
+	$x->post('peer.raft', { Type => 1, From => 0xaa, To => $ours, Term => 3, PrevIndex => 1, PrevTerm => 1 });
+	my ($kind, undef, $op, $rid, $answer) = Frame::read_frame($s, 10);
+	is($kind, 6, 'a message is answered by a post');
+	Frame::unpack_value(\$answer);
+	my $m = Frame::unpack_value(\$answer);
+	is($m->{To}, 0xaa, 'to whom it came from');
+	close $x->{sock};
+	is(IO::Select->new($s)->can_read(10) ? sysread($s, my $rest, 1 << 20) // 0 : -1, 0, 'and left alone when it goes');
+}
+alive('after bad answers');
+
 # ---- memory and places
 sub rss
 {
