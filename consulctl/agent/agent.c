@@ -275,7 +275,7 @@ on_failed(void *arg, const char *name, const char *why)
 {
 	struct agent *a = arg;
 
-	log_err("agent", "Cannot start: daemon=%s", name);
+	log_err("agent", "%s: daemon=%s", a->up ? "Cannot go on" : "Cannot start", name);
 	if (!same_file(STDOUT_FILENO, a->err_fd))
 		dprintf(a->err_fd, "==> %s: %s\n", name, why);
 	agent_stop(a, 1);
