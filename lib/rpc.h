@@ -51,6 +51,8 @@ void frame_decode(const uint8_t in[FRAME_HEADER], struct frame *ret);
 enum {
 	RPC_CONNS_MAX = 512,
 	RPC_TCP_CONNS_MAX = 512,	/* of these beyond are refused: see rpc_greeter */
+	RPC_TCP_LARGE = 1024 * 1024,	/* larger bodies count ... */
+	RPC_TCP_IN_MAX = 2047 * 1024 * 1024, /* against what may have come in parts from all of TCP together */
 	RPC_REQUESTS_MAX = 65536,	/* open in one client */
 	RPC_OUT_HIGH = 4 * 1024 * 1024,	/* queued output above which a connection is not read */
 	RPC_REPLY_MAX = 1024 * 1024 * 1024, /* largest reply body */

@@ -69,6 +69,7 @@ struct rpc_server {
 	struct conn *conns[SERVER_CONNS_MAX];
 	size_t nlocal, ntcp, slots;	/* slots: one past the highest ever used */
 	uint64_t generation;
+	size_t tcp_in_max;		/* RPC_TCP_IN_MAX */
 	size_t begun;			/* where rpc_reply_begin() wrote */
 	struct conn *begun_conn;
 	struct log_limit refusals;

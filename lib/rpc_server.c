@@ -105,6 +105,18 @@ refused(const struct conn *c, const struct frame *f, const struct op_info *op)
 	return served_to_nodes(op) ? NULL : "an operation that is not served to other nodes";
 }
 
+/* Any number of nodes may send large bodies: there is memory for so much of them. */
+static bool
+room_for_large(const struct rpc_server *s)
+{
+	size_t total = 0;
+
+	for (size_t i = 0; i < s->slots; i++)
+		if (s->conns[i] != NULL && s->conns[i]->tcp)
+			total += s->conns[i]->link.in.len;
+	return total <= s->tcp_in_max;
+}
+
 static int64_t
 body_max(struct link *k, const struct frame *f)
 {
@@ -135,7 +147,9 @@ body_max(struct link *k, const struct frame *f)
 		c->why = "a frame of a kind that is not expected";
 	else if (f->len > (uint64_t)max)
 		c->why = "a body above the limit of its operation";
-	return max;
+	else if (c->tcp && f->len > RPC_TCP_LARGE && !room_for_large(c->server))
+		c->why = "other nodes are sending too much at once";
+	return c->why == NULL ? max : -1;
 }
 
 static struct rpc_request
@@ -510,6 +524,7 @@ rpc_server_new(struct loop *l, int fd, const struct rpc_server_config *c)
 		return NULL;
 	s->loop = l;
 	s->config = *c;
+	s->tcp_in_max = RPC_TCP_IN_MAX;
 	for (size_t i = 0; i < c->nroutes; i++) {
 		assert(c->routes[i].op < SERVER_OPS_MAX);
 		s->handlers[c->routes[i].op] = c->routes[i].handler;

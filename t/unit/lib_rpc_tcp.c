@@ -658,6 +658,45 @@ promises_cost_no_memory(void **state)
 	buf_release(&b);
 }
 
+/* And together, whatever each may send: small requests go on. */
+static void
+all_large_bodies_share_a_limit(void **state)
+{
+	static char some[1024 * 1024];
+	const struct frame f = { 700u * 1024 * 1024, FRAME_REQUEST, 0, OP_KV_APPLY, 2 };
+	uint8_t head[FRAME_HEADER];
+	int fd[4], closed = 0;
+	size_t got;
+
+	(void)state;
+	w.server->tcp_in_max = 2 * sizeof(some);
+	frame_encode(&f, head);
+	for (int i = 0; i < 4; i++) {
+		struct buf b = BUF_INIT(4096);
+		size_t at = 0;
+
+		fd[i] = raw_connect();
+		add_hello(&b, 1);
+		raw_send(fd[i], b.data, b.len);
+		raw_send(fd[i], head, sizeof(head));
+		for (int tries = 0; at < sizeof(some) && tries < 5000; tries++) {
+			ssize_t n = send(fd[i], some + at, sizeof(some) - at, MSG_NOSIGNAL);
+
+			at += n > 0 ? (size_t)n : 0;
+			(void)uv_run(&w.loop.uv, UV_RUN_NOWAIT);
+		}
+		buf_release(&b);
+	}
+	for (int i = 3; i >= 0 && closed == 0; i--)
+		closed += is_closed(fd[i], &got);
+	assert_int_not_equal(closed, 0);
+	connect_client();
+	assert_int_not_equal(ask(0), 0);
+	run_until(&w.answers, 1);
+	for (int i = 0; i < 4; i++)
+		(void)close(fd[i]);
+}
+
 int
 main(void)
 {
@@ -676,6 +715,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(who_says_nothing_is_closed, setup, teardown),
 		cmocka_unit_test_setup_teardown(there_is_room_for_so_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(promises_cost_no_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(all_large_bodies_share_a_limit, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
