@@ -79,7 +79,7 @@ $d->close;
 ok $leader->wait_for(sub { files($leader) == 0 }), 'goes away: its file too';
 $d = Raw->new($f);
 $d->send("GET /v1/snapshot HTTP/1.1\r\nHost: x\r\n\r\n");
-ok IO::Select->new($d->{s})->can_read(60), 'another one has its first bytes';
+ok scalar(IO::Select->new($d->{s})->can_read(60)), 'another one has its first bytes';
 kill 'KILL', $c->pid($leader, 'raftd');
 $r = $d->reply;
 ok !$r || length $r->{body} < ($r->{headers}{'Content-Length'} // 0), 'the leader dies: its download is cut short, which shows'
