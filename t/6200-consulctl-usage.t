@@ -16,7 +16,7 @@ is($out, '', 'usage on the standard error');
 like($usage, qr/^Usage: consulctl \[--version\] \[--help\] <command> \[<args>\]\n/, 'usage');
 is_deeply([ctl({}, 'frobnicate')], [127, '', $usage], 'an unknown command: the same');
 is_deeply([ctl({}, $_)], [0, $usage, ''], $_) for qw(-h -help --help);
-for my $group (qw(kv catalog services operator), 'operator raft', 'operator autopilot') {
+for my $group (qw(kv catalog services snapshot operator), 'operator raft', 'operator autopilot') {
 	my @words = split / /, $group;
 	my @got = ctl({}, @words);
 
