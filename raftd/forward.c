@@ -67,7 +67,8 @@ sent_new(struct forward *f, size_t len)
 {
 	struct sent *x = f->spare;
 
-	if (f->n >= SENT_MAX || f->bytes + len > SENT_BYTES_MAX)
+	/* One may be larger than all together: it has got this far. */
+	if (f->n >= SENT_MAX || (f->bytes > 0 && f->bytes + len > SENT_BYTES_MAX))
 		return NULL;
 	if (len <= SMALL && x != NULL) {
 		f->spare = x->next;
