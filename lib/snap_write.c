@@ -8,7 +8,7 @@
 #include "lib/snap_internal.h"
 
 /* Level 1: records are small and alike, and whoever saves wants to be done. */
-enum { OUT_SIZE = 128 * 1024, GZIP_WINDOW = 15 + 16, GZIP_LEVEL = 1, GZIP_MEMORY = 8 };
+enum { IN_SIZE = 64 * 1024, OUT_SIZE = 128 * 1024, GZIP_WINDOW = 15 + 16, GZIP_LEVEL = 1, GZIP_MEMORY = 8 };
 
 struct snap_out {
 	int fd;
@@ -17,6 +17,8 @@ struct snap_out {
 	uint64_t size;		/* of state.bin so far */
 	crypto_hash_sha256_state hash;
 	z_stream z;
+	size_t in_len;
+	uint8_t in[IN_SIZE];	/* records are small: hash and deflate get many at once */
 	uint8_t out[OUT_SIZE];
 };
 
@@ -124,15 +126,35 @@ tar_add(struct snap_out *o, const char *name, const struct buf *b, int64_t mtime
 
 /* ---- state.bin */
 
+static void
+digest(struct snap_out *o, const void *p, size_t n)
+{
+	(void)crypto_hash_sha256_update(&o->hash, p, n);
+	if (o->writing)
+		gzip_add(o, p, n);
+}
+
+static void
+flush_in(struct snap_out *o)
+{
+	digest(o, o->in, o->in_len);
+	o->in_len = 0;
+}
+
 void
 snap_out_bytes(struct snap_out *o, const void *p, size_t n)
 {
-	if (o->err != 0)
+	if (o->err != 0 || n == 0)
 		return;
-	(void)crypto_hash_sha256_update(&o->hash, p, n);
 	o->size += n;
-	if (o->writing)
-		gzip_add(o, p, n);
+	if (n > sizeof(o->in) - o->in_len)
+		flush_in(o);
+	if (n > sizeof(o->in)) {
+		digest(o, p, n);
+		return;
+	}
+	memcpy(o->in + o->in_len, p, n);
+	o->in_len += n;
 }
 
 void
@@ -150,9 +172,10 @@ run_state(struct snap_out *o, int (*state)(void *ctx, struct snap_out *o), void 
 {
 	int rc;
 
-	o->size = 0;
+	o->size = o->in_len = 0;
 	(void)crypto_hash_sha256_init(&o->hash);
 	rc = state(ctx, o);
+	flush_in(o);
 	(void)crypto_hash_sha256_final(&o->hash, digest);
 	return rc < 0 ? rc : o->err;
 }
