@@ -166,8 +166,9 @@ append(uint64_t from, uint64_t term, uint64_t prev, uint64_t prev_term, uint64_t
 	static uint64_t round;
 	const struct raft_run run = { prev + 1, run_term };
 	const struct raft_message m = { .type = RAFT_MSG_APPEND, .from = from, .to = SELF, .term = term, .prev_index = prev,
-		.prev_term = prev_term, .first = prev + 1, .last = last, .commit = commit, .round = ++round, .sent_ms = 7000 + round };
+		.prev_term = prev_term, .first = prev + 1, .last = last, .commit = commit, .round = round + 1, .sent_ms = 7000 + round + 1 };
 
+	round++;
 	return step("append", (struct raft_event){ .type = RAFT_MESSAGE, .message = &m, .runs = &run, .nruns = last > prev });
 }
 
