@@ -360,6 +360,42 @@ a_late_snapshot_takes_nothing(void **state)
 	stop();
 }
 
+/* The same while its last chunk is being stored. */
+static void
+a_snapshot_is_overtaken_at_last(void **state)
+{
+	(void)state;
+	start(3, 40, 7, 3);
+	chunk(0, 1000);
+	append(2, 3, 40, 3, 60, 3, 30);
+	persisted(60);
+	stored(1000);
+	assert_false(fx.install);
+	assert_int_equal(r.incoming.id, 0);
+	assert_int_equal(r.trail.last, 60);
+	/* What the caller says of a file that is no longer wanted. */
+	stored(1000);
+	assert_int_equal(step("install", (struct raft_event){ .type = RAFT_INSTALLED, .snapshot = snap }), -EINVAL);
+	stop();
+}
+
+/* To a server that knows nothing the first configuration may be any. */
+static void
+the_first_configuration(void **state)
+{
+	const struct raft_run run = { 1, 1 };
+	const struct raft_servers five = servers(1, 5);
+	const struct raft_message m = { .type = RAFT_MSG_APPEND, .from = 2, .to = SELF, .term = 2, .first = 1, .last = 3, .round = 1 };
+
+	(void)state;
+	start(0, 0, 0, 0);
+	assert_int_equal(step("append", (struct raft_event){ .type = RAFT_MESSAGE, .message = &m, .runs = &run, .nruns = 1,
+		.configs = &five, .nconfigs = 1 }), 0);
+	assert_int_equal(raft_servers(&r)->n, 5);
+	assert_true(r.election_at != RAFT_NEVER);
+	stop();
+}
+
 int
 main(void)
 {
@@ -378,6 +414,8 @@ main(void)
 		cmocka_unit_test(a_snapshot_in_chunks),
 		cmocka_unit_test(a_damaged_snapshot_is_fetched_again),
 		cmocka_unit_test(a_late_snapshot_takes_nothing),
+		cmocka_unit_test(a_snapshot_is_overtaken_at_last),
+		cmocka_unit_test(the_first_configuration),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -210,6 +210,7 @@ not_sent(void **state)
 	(void)state;
 	lead(2, 5, 3);
 	propose(1);
+	assert_int_equal(sent(2, 7, 99, 0), -EINVAL);
 	sent(2, 7, 6, 0);
 	assert_null(entries_to(2));
 	propose(1);
@@ -291,6 +292,9 @@ without_a_majority_it_gives_up(void **state)
 	assert_int_equal(r.term, 3);
 	assert_false(raft_lease_valid(&r, now_ms));
 	assert_true(peer(2) == NULL);
+	stop();
+	lead(2, 5, 3);
+	assert_true(peer(9) == NULL);
 	stop();
 }
 
@@ -464,6 +468,22 @@ followers_reads(void **state)
 	reply(3, 6);
 	assert_int_equal(r.nreads, 0);
 	assert_int_equal(fx.messages[fx.nmessages - 1].read, 299);
+	/* Ours need a place more than theirs, who ask again; a stranger gets none at all. */
+	for (uint64_t i = 0; i < RAFT_READ_ROUNDS_MAX; i++)
+		asked(2, 400 + i, true);
+	asked(3, 500, true);
+	assert_int_equal(fx.nmessages, 0);
+	assert_int_equal(step("read", (struct raft_event){ .type = RAFT_READ, .consistent = true }), 0);
+	assert_int_equal(r.nreads, RAFT_READ_ROUNDS_MAX);
+	reads_from = fx.read;
+	reply(3, 6);
+	assert_int_equal(fx.reads_ready[1], reads_from);
+	/* Deposed, we answer nobody, and ask for ourselves. */
+	asked(2, 600, true);
+	step("read", (struct raft_event){ .type = RAFT_READ, .consistent = true });
+	receive("reply", (struct raft_message){ .type = RAFT_MSG_APPEND_REPLY, .from = 3, .term = 9 });
+	assert_int_equal(r.nreads, 1);
+	assert_int_equal(r.reads[0].from, SELF);
 	stop();
 }
 
@@ -584,6 +604,7 @@ chunks_one_by_one(void **state)
 	wants(3, 55, 400);
 	wants(3, 54, 500);
 	wants(3, 55, 1000);
+	assert_int_equal(raft_keep(&r), 6);
 	wants(3, 55, 0);
 	expect_text(
 	    "ready: commit 6\n  snapshot to 3 term 3 snapshot 55 at 0\n"

@@ -173,7 +173,16 @@ who_is_removed_may_have_to_lead(void **state)
 	assert_int_equal(r.role, RAFT_FOLLOWER);
 	assert_true(r.election_at == RAFT_NEVER);
 	stop();
-	/* Once that is committed it never stands again. */
+	/* Once it hears that that is committed it never stands again. */
+	assert_int_equal(raft_init(&r, &c, &st, 1000), 0);
+	now_ms = r.election_at;
+	receive("append", (struct raft_message){ .type = RAFT_MSG_APPEND, .from = 2, .term = 2, .prev_index = 6, .prev_term = 2, .first = 7,
+		.last = 6, .commit = 6, .round = 1 });
+	now_ms = r.election_at;
+	timer();
+	assert_int_equal(fx.nmessages, 0);
+	assert_true(r.election_at == RAFT_NEVER);
+	stop();
 	const struct raft_start later = { 2, 0, 0, 6, 6, &run, 1, s + 1, 1 };
 
 	assert_int_equal(raft_init(&r, &c, &later, 1000), 0);
