@@ -94,7 +94,9 @@ group_help(int argc, char **argv)
 	for (more = 1; more > 0 && words + 1 < argc;) {
 		char inner[64];
 
-		(void)snprintf(inner, sizeof(inner), "%s %s", group, argv[words + 1]);
+		/* A name that does not fit is no command's. */
+		if (snprintf(inner, sizeof(inner), "%s %s", group, argv[words + 1]) >= (int)sizeof(inner))
+			break;
 		more = list_commands(NULL, inner);
 		if (more > 0) {
 			memcpy(group, inner, sizeof(group));
