@@ -102,7 +102,7 @@ struct bench {
 static void
 put(struct bench *b, unsigned i, const char *value)
 {
-	static const struct fsm_sink sink = { NULL, on_changed, on_touched };
+	static const struct fsm_sink sink = { .changed = on_changed, .touched = on_touched };
 	struct mp_w w = mp_w_init(&b->request), ow = mp_w_init(&b->options);
 	struct kv_op op = { .verb = STR("set") };
 	struct query_options o = { .origin = STR("0123456789abcdef") };
@@ -213,7 +213,7 @@ static void
 bench_load(const struct fsm *old, unsigned n)
 {
 	struct saved s = { BUF_INIT(SIZE_MAX / 2), 0 };
-	struct fsm_sink sink = { &s, on_changed, on_touched };
+	struct fsm_sink sink = { .ctx = &s, .changed = on_changed, .touched = on_touched };
 	struct fsm *f;
 	double from = cpu_s(), before;
 	const uint8_t *p;
@@ -248,7 +248,7 @@ bench_load(const struct fsm *old, unsigned n)
 static void
 bench_delete(struct bench *b, unsigned n)
 {
-	static const struct fsm_sink sink = { NULL, on_changed, on_touched };
+	static const struct fsm_sink sink = { .changed = on_changed, .touched = on_touched };
 	struct kv_op op = { .verb = STR("delete-tree"), .entry.key = STR("bench/") };
 	struct fsm_entry e = { .kind = FSM_ENTRY_OP, .op = OP_KV_APPLY };
 	struct mp_w w = mp_w_init(&b->request);

@@ -18,7 +18,7 @@ _consulctl() {
 	COMPREPLY=()
 	commands=$(_consulctl_commands "$program")
 	# The command is the words in front of the cursor that name one.
-	for ((i = 1; i < COMP_CWORD && i < 3; i++)); do
+	for ((i = 1; i < COMP_CWORD && i < 4; i++)); do
 		case $'\n'$commands$'\n' in
 		*$'\n'"${command:+$command }${COMP_WORDS[i]}"$'\n'* | *$'\n'"${command:+$command }${COMP_WORDS[i]} "*)
 			command=${command:+$command }${COMP_WORDS[i]}

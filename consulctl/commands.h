@@ -58,7 +58,11 @@ extern const struct command command_lock;
 extern const struct command command_maint;
 extern const struct command command_members;
 extern const struct command command_monitor;
+extern const struct command command_operator_autopilot_get_config, command_operator_autopilot_set_config, command_operator_autopilot_state;
+extern const struct command command_operator_raft_list_peers, command_operator_raft_recover, command_operator_raft_remove_peer,
+    command_operator_raft_transfer_leader;
 extern const struct command command_services_deregister, command_services_register;
+extern const struct command command_snapshot_inspect, command_snapshot_restore, command_snapshot_save;
 extern const struct command command_validate;
 extern const struct command command_version;
 extern const struct command command_watch;

@@ -56,7 +56,7 @@ list_commands(FILE *out, const char *group)
 		if (group != NULL && (strncmp((*c)->name, group, len) != 0 || (*c)->name[len] != ' '))
 			continue;
 		if (out != NULL)
-			fprintf(out, "    %-24s %s\n", (*c)->name, (*c)->summary);
+			fprintf(out, "    %-32s %s\n", (*c)->name, (*c)->summary);
 		n++;
 	}
 	return n;
@@ -81,12 +81,30 @@ is_version(const char *arg)
 	return strcmp(arg, "-v") == 0 || strcmp(arg, "-version") == 0 || strcmp(arg, "--version") == 0;
 }
 
-/* A group without its subcommand: what it has. */
+/* A group without its subcommand: what it has, or the group within it that is named. */
 static int
-group_help(const char *group, bool asked)
+group_help(int argc, char **argv)
 {
-	FILE *out = asked ? stdout : stderr;
+	char group[64];
+	int words = 1, more;
+	bool asked;
+	FILE *out;
 
+	(void)snprintf(group, sizeof(group), "%s", argv[1]);
+	for (more = 1; more > 0 && words + 1 < argc;) {
+		char inner[64];
+
+		/* A name that does not fit is no command's. */
+		if (snprintf(inner, sizeof(inner), "%s %s", group, argv[words + 1]) >= (int)sizeof(inner))
+			break;
+		more = list_commands(NULL, inner);
+		if (more > 0) {
+			memcpy(group, inner, sizeof(group));
+			words++;
+		}
+	}
+	asked = argc > words + 1 && is_help(argv[words + 1]);
+	out = asked ? stdout : stderr;
 	fprintf(out, "Usage: consulctl %s <subcommand> [options] [args]\n\nSubcommands:\n", group);
 	list_commands(out, group);
 	return asked ? 0 : 1;
@@ -112,7 +130,7 @@ dispatch(int argc, char **argv)
 	if (c != NULL)
 		return command_run(c, argc - words, argv + words);
 	if (list_commands(NULL, argv[1]) > 0)
-		return group_help(argv[1], argc > 2 && is_help(argv[2]));
+		return group_help(argc, argv);
 	usage(stderr);
 	return EXIT_USAGE;
 }

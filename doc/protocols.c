@@ -43,7 +43,7 @@ print_record(const struct record *rec)
 static void
 print_operations(void)
 {
-	static const char *const access[] = { "local", "read", "write", "act", "stream" };
+	static const char *const access[] = { "local", "read", "write", "act", "stream", "leader", "peer" };
 
 	printf("| number | name | served by | access | largest request | request | reply | |\n|---|---|---|---|---|---|---|---|\n");
 	for (unsigned i = 0; op_row(i) != NULL; i++) {

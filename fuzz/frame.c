@@ -68,7 +68,7 @@ static void
 apply(struct world *w, const struct op_info *op, struct str options, struct str raw)
 {
 	static const uint8_t random[16] = { 1, 2, 3 };
-	const struct fsm_sink sink = { NULL, NULL, NULL };
+	const struct fsm_sink sink = { .ctx = NULL };
 	struct fsm_entry e = { .kind = FSM_ENTRY_OP, .op = op->number, .time = (int64_t)w->index, .options = options, .request = raw };
 	struct fsm_error err = { .code = 0 };
 

@@ -38,7 +38,7 @@ on_changed(void *ctx, enum fsm_table table, struct str key, struct str value)
 static void
 dump(const struct fsm *f, struct buf *out)
 {
-	const struct fsm_sink sink = { out, on_changed, NULL };
+	const struct fsm_sink sink = { .ctx = out, .changed = on_changed };
 
 	if (fsm_dump(f, &sink) != 0)
 		abort();

@@ -11,6 +11,7 @@
 #include "httpd/park.h"
 #include "httpd/request.h"
 #include "httpd/server.h"
+#include "httpd/snapshot.h"
 
 enum { BATCH = 64 };
 
@@ -62,6 +63,7 @@ on_events(uv_poll_t *p, int status, int what)
 		if (c->r != NULL) {
 			park_hangup(c->r);
 			monitor_hangup(c->r);
+			snapshot_hangup(c->r);
 		}
 	}
 	if (n > 0)

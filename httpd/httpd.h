@@ -32,6 +32,9 @@ enum {
 	HTTP_UNSENT_MAX = 512 * 1024 * 1024, /* large answers whose clients take their time; one alone may be larger */
 };
 
+/* Of an archive to restore: larger ones raftd would refuse. It flows through, nothing of this size is kept. */
+#define HTTP_SNAPSHOT_MAX ((uint64_t)8 * 1024 * MiB)
+
 struct cidr {
 	int family;
 	uint8_t addr[16];

@@ -214,7 +214,7 @@ agent_monitor(struct request *r)
 	}
 	m = monitor_new(r, &q);
 	r->reply.content = CONTENT_LOG;
-	r->shared = m != NULL ? shared_reply_stream(r->h, &r->view, &r->reply, read_lines, m) : NULL;
+	r->shared = m != NULL ? shared_reply_stream(r->h, &r->view, &r->reply, MHD_SIZE_UNKNOWN, read_lines, m) : NULL;
 	if (r->shared == NULL)
 		respond_empty(r, 500);
 	else

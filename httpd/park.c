@@ -239,8 +239,13 @@ on_answer(void *arg, const struct rpc_answer *a)
 	g->call = 0;
 	while (g->waiters != NULL) {
 		struct request *r = waiter_remove(p, g->waiters);
-		struct shared_reply *s = variant_get(&variants, r, a);
+		struct shared_reply *s;
 
+		if (upstream_too_stale(r, a)) {
+			upstream_read_now(r);
+			continue;
+		}
+		s = variant_get(&variants, r, a);
 		if (s == NULL) {
 			respond_empty(r, 500);
 			continue;

@@ -19,6 +19,7 @@
 #include "httpd/respond.h"
 #include "httpd/routes.h"
 #include "httpd/server.h"
+#include "httpd/snapshot.h"
 #include "httpd/upstream.h"
 #include "lib/duration.h"
 #include "lib/sock.h"
@@ -93,8 +94,10 @@ void
 requests_abandon(struct httpd *h)
 {
 	for (struct request *r = h->open; r != NULL; r = r->next) {
-		if (r->state != REQ_WAIT)
+		if (r->state != REQ_WAIT) {
+			snapshot_abandon(r);
 			continue;
+		}
 		request_forget(r);
 		r->state = REQ_GONE;
 		request_wake(r);
@@ -142,6 +145,7 @@ request_forget(struct request *r)
 	gather_forget(r);
 	park_leave(r);
 	monitor_leave(r);
+	snapshot_leave(r);
 }
 
 /* Whether to suspend the connection of a request that waits. */
@@ -395,6 +399,8 @@ head_params(struct request *r, const struct headers *hd)
 		params_wait(&r->params, c, &r->opts, &r->read, &e);
 	if (e.status == 0 && (flags & RT_READ) != 0)
 		params_consistency(&r->params, c, (flags & RT_DISCOVERY) != 0, &r->opts, &r->read, &e, &r->arena);
+	if (e.status == 0 && (flags & RT_SNAPSHOT) != 0 && r->method == M_PUT && r->opts.consistency == CONSISTENCY_STALE)
+		e = (struct param_error){ 500, "stale not allowed for restore" };
 	if (e.status == 0 && r->read.cached && (flags & RT_CACHED) != 0)
 		params_cache_control(r->cache_control, &e);
 	if (e.status != 0)
@@ -424,6 +430,8 @@ head_body(struct request *r, const struct headers *hd)
 		r->body_max = (uint64_t)c->kv_max_value;
 	else if ((flags & RT_TXN) != 0)
 		r->body_max = (uint64_t)(c->txn_max_req > c->kv_max_value ? c->txn_max_req : c->kv_max_value);
+	else if ((flags & RT_SNAPSHOT) != 0)
+		r->body_max = HTTP_SNAPSHOT_MAX;
 	if (hd->ambiguous)
 		r->declared = UINT64_MAX - 1;
 	else if (hd->transfer.len > 0)
@@ -474,13 +482,15 @@ static bool
 request_body(struct request *r, const char *data, size_t len)
 {
 	r->h->moved++;
+	if (r->state == REQ_BODY && (r->route->flags & RT_SNAPSHOT) != 0)
+		return snapshot_body(r, data, len);
 	if (r->state == REQ_BODY && (r->body.len + len > r->body_max || buf_add(&r->body, data, len) < 0)) {
 		too_large(r, r->body.len + len);
 		r->state = REQ_DRAIN;
 	}
 	if (r->state == REQ_DRAIN)
 		r->dropped += len;
-	return r->dropped <= HTTP_DRAIN_MAX;
+	return r->dropped <= (r->transfer != NULL ? HTTP_SNAPSHOT_MAX : HTTP_DRAIN_MAX);
 }
 
 /* All is there: serve it. */
@@ -507,7 +517,7 @@ request_access(void *cls, struct MHD_Connection *conn, const char *url, const ch
 		/* Queued now an answer ends the connection: only where the body is not wanted. */
 		return r->state == REQ_READY && r->declared > 0 ? respond_queue(r) : MHD_YES;
 	}
-	if (*size > 0) {
+	if (*size > 0 && r->state != REQ_GONE) {
 		size_t n = *size;
 
 		*size = 0;

@@ -3,7 +3,8 @@
  * answer.
  *
  * A request is always in exactly one state. Its connection is suspended only
- * in REQ_WAIT. Requests are reused: what they decode lies in their arena and
+ * in REQ_WAIT, or by what streams its body or its answer (monitor.h,
+ * snapshot.h). Requests are reused: what they decode lies in their arena and
  * buffers, which are warm.
  */
 #ifndef HTTPD_REQUEST_H
@@ -27,7 +28,8 @@ enum req_state {
 	REQ_GONE,	/* the client left: close */
 };
 
-enum content { CONTENT_NONE, CONTENT_JSON, CONTENT_TEXT, CONTENT_PLAIN, CONTENT_HTML, CONTENT_PROMETHEUS, CONTENT_LOG };
+enum content { CONTENT_NONE, CONTENT_JSON, CONTENT_TEXT, CONTENT_PLAIN, CONTENT_HTML, CONTENT_PROMETHEUS, CONTENT_LOG,
+	CONTENT_GZIP };
 
 enum reply_flag {
 	REPLY_META = 1,		/* index, known leader, last contact, backend */
@@ -75,6 +77,7 @@ struct shared_reply;
 struct waiter;
 struct gather;
 struct monitor;
+struct transfer;
 
 struct request {
 	struct httpd *h;
@@ -115,6 +118,7 @@ struct request {
 	struct waiter *waiter;
 	struct gather *gather;
 	struct monitor *monitor;
+	struct transfer *transfer;
 
 	struct reply reply;
 	size_t unsent;			/* its part of httpd.unsent */

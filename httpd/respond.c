@@ -9,7 +9,7 @@
 #include "httpd/routes.h"
 #include "lib/json.h"
 
-enum { STREAM_BLOCK = 4096 };
+enum { STREAM_BLOCK = 4096, LARGE_BLOCK = 64 * 1024 };
 
 void
 reply_init(struct reply *rp)
@@ -168,7 +168,8 @@ static int
 no_answer(struct request *r, struct buf *text)
 {
 	const struct op_info *op = op_info(r->op);
-	bool changes = op != NULL && (op->access == OP_ACCESS_WRITE || op->access == OP_ACCESS_ACT);
+	bool changes = op != NULL && (op->access == OP_ACCESS_WRITE || op->access == OP_ACCESS_ACT ||
+	    (op->access == OP_ACCESS_LEADER && r->method != M_GET));
 
 	if (changes && !never_sent(r)) {
 		if (buf_addf(text, "no answer from %s: it is unknown whether the request was carried out",
@@ -228,6 +229,8 @@ content_type(enum content c)
 		return "text/plain; version=0.0.4; charset=utf-8";
 	case CONTENT_LOG:
 		return "text/plain; charset=utf-8";
+	case CONTENT_GZIP:
+		return "application/x-gzip";
 	}
 	return NULL;
 }
@@ -382,8 +385,8 @@ shared_reply_new(struct httpd *h, const struct view *v, struct reply *rp)
 }
 
 struct shared_reply *
-shared_reply_stream(struct httpd *h, const struct view *v, const struct reply *rp, MHD_ContentReaderCallback reader,
-    void *cls)
+shared_reply_stream(struct httpd *h, const struct view *v, const struct reply *rp, uint64_t size,
+    MHD_ContentReaderCallback reader, void *cls)
 {
 	struct shared_reply *s = calloc(1, sizeof(*s));
 
@@ -392,7 +395,7 @@ shared_reply_stream(struct httpd *h, const struct view *v, const struct reply *r
 	s->refs = 1;
 	s->h = h;
 	reply_init(&s->reply);
-	s->mhd = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, reader, cls, NULL);
+	s->mhd = MHD_create_response_from_callback(size, size == MHD_SIZE_UNKNOWN ? STREAM_BLOCK : LARGE_BLOCK, reader, cls, NULL);
 	if (s->mhd == NULL) {
 		shared_reply_unref(s);
 		return NULL;

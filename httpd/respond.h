@@ -62,8 +62,8 @@ struct shared_reply {
 
 /* Takes what rp holds; NULL without memory. One reference is the caller's. */
 struct shared_reply *shared_reply_new(struct httpd *h, const struct view *v, struct reply *rp);
-/* The same for a body that is read piece by piece, until its reader ends it. */
-struct shared_reply *shared_reply_stream(struct httpd *h, const struct view *v, const struct reply *rp,
+/* The same for a body that is read piece by piece: size bytes, or (MHD_SIZE_UNKNOWN) until its reader ends it. */
+struct shared_reply *shared_reply_stream(struct httpd *h, const struct view *v, const struct reply *rp, uint64_t size,
     MHD_ContentReaderCallback reader, void *cls);
 void shared_reply_unref(struct shared_reply *s);
 

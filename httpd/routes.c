@@ -36,6 +36,14 @@ static const struct route routes[] = {
 	{ "/v1/status/leader",             M_GET,                     RT_DC,                   "none",             OP_STATUS_LEADER,           status_leader },
 	{ "/v1/status/peers",              M_GET,                     RT_DC,                   "none",             OP_STATUS_PEERS,            status_peers },
 
+	{ "/v1/snapshot",                  M_GET | M_PUT,             RT_DC | R | RT_SNAPSHOT, "acl:write",        OP_SNAPSHOT_SAVE,           snapshot_serve },
+	{ "/v1/operator/raft/configuration", M_GET,                   RT_DC | R,               "operator:read",    OP_RAFT_CONFIGURATION,      operator_raft_configuration },
+	{ "/v1/operator/raft/peer",        M_DELETE,                  RT_DC,                   "operator:write",   OP_RAFT_REMOVE_PEER,        operator_raft_peer },
+	{ "/v1/operator/raft/transfer-leader", M_POST | M_PUT,        RT_DC,                   "operator:write",   OP_RAFT_TRANSFER,           operator_raft_transfer },
+	{ "/v1/operator/autopilot/configuration", M_GET | M_PUT,      RT_DC | R,               "operator:read, operator:write", OP_AUTOPILOT_CONFIG, operator_autopilot_configuration },
+	{ "/v1/operator/autopilot/health", M_GET,                     RT_DC | R,               "operator:read",    OP_AUTOPILOT_HEALTH,        operator_autopilot_health },
+	{ "/v1/operator/autopilot/state",  M_GET,                     RT_DC | R,               "operator:read",    OP_AUTOPILOT_STATE,         operator_autopilot_state },
+
 	{ "/v1/agent/check/pass/",         M_PUT,                     0,                       "service:write or node:write", OP_AGENT_CHECK_UPDATE, agent_check_result },
 	{ "/v1/agent/check/warn/",         M_PUT,                     0,                       "service:write or node:write", OP_AGENT_CHECK_UPDATE, agent_check_result },
 	{ "/v1/agent/check/fail/",         M_PUT,                     0,                       "service:write or node:write", OP_AGENT_CHECK_UPDATE, agent_check_result },

@@ -15,6 +15,7 @@ enum route_flag {
 	RT_CACHED = 16,		/* ?cached */
 	RT_VALUE = 32,		/* the body is a KV value */
 	RT_TXN = 64,		/* the body is a transaction */
+	RT_SNAPSHOT = 256,	/* the body is an archive, of almost any size */
 	RT_PLAIN = 128,		/* no common parameters, no headers of ours */
 };
 
@@ -66,6 +67,13 @@ void health_service(struct request *r);
 void status_leader(struct request *r);
 void status_peers(struct request *r);
 void txn_apply(struct request *r);
+void snapshot_serve(struct request *r);
+void operator_raft_configuration(struct request *r);
+void operator_raft_peer(struct request *r);
+void operator_raft_transfer(struct request *r);
+void operator_autopilot_configuration(struct request *r);
+void operator_autopilot_health(struct request *r);
+void operator_autopilot_state(struct request *r);
 void agent_self(struct request *r);
 void agent_host(struct request *r);
 void agent_version(struct request *r);

@@ -3,8 +3,10 @@
 
 #include "httpd/park.h"
 #include "httpd/respond.h"
+#include "lib/duration.h"
 
-enum { ACT_MS = 20000, JOIN_MS = 60000, LEAVE_MS = 60000, OTHER_READ_MS = 8000 };
+enum { ACT_MS = 20000, JOIN_MS = 60000, LEAVE_MS = 60000, OTHER_READ_MS = 8000, PIECE_MS = 30000, SAVE_MS = 15 * 60 * 1000,
+	RESTORE_MS = 60 * 60 * 1000 };
 
 static const char *const peer_names[PEERS] = { "raftd", "checkd", "gossipd", "dnsd", "httpd", "consulctl" };
 
@@ -65,6 +67,12 @@ upstream_client(struct httpd *h, uint16_t op)
 static uint32_t
 deadline_ms(const struct httpd *h, const struct op_info *op)
 {
+	if (op->number == OP_SNAPSHOT_SAVE)
+		return SAVE_MS;
+	if (op->number == OP_SNAPSHOT_RESTORE)
+		return RESTORE_MS;
+	if (op->number == OP_SNAPSHOT_READ || op->number == OP_SNAPSHOT_WRITE)
+		return PIECE_MS;
 	if (op->server == OP_SERVER_RAFTD)
 		return (uint32_t)(h->cfg.hold_ms + HTTP_HOLD_MARGIN_MS);
 	if (op->number == OP_GOSSIP_JOIN)
@@ -141,11 +149,29 @@ upstream_render(struct httpd *h, const struct view *v, render_fn *render, const 
 	return render(v, payload, rp);
 }
 
+bool
+upstream_too_stale(struct request *r, const struct rpc_answer *a)
+{
+	struct query_meta meta;
+	struct str payload;
+
+	if (a->rc != 0 || r->opts.consistency != CONSISTENCY_STALE || r->opts.max_stale <= 0 ||
+	    op_reply_decode(a->body, a->len, &meta, &payload) < 0 || meta.last_contact_ms <= r->opts.max_stale / NS_PER_MS)
+		return false;
+	r->opts.max_stale = 0;
+	r->opts.consistency = r->view.consistency = CONSISTENCY_DEFAULT;
+	return true;
+}
+
 static void
 on_read(struct request *r, const struct rpc_answer *a)
 {
 	int rc;
 
+	if (upstream_too_stale(r, a)) {
+		upstream_read_now(r);
+		return;
+	}
 	if (a->rc != 0) {
 		respond_failed(r, a);
 		return;
@@ -175,11 +201,11 @@ upstream_read(struct request *r, uint16_t op, const void *record, render_fn *ren
 	r->op = op;
 	r->record = NULL;
 	r->render = render;
-	if (r->opts.min_index == 0 && !hash) {
+	if (r->opts.min_index == 0 && !hash && r->opts.max_stale == 0) {
 		call(r, op, record, RPC_RETRY, on_read);
 		return;
 	}
-	if (info->request != NULL) {
+	if (info->request != NULL && record != NULL) {
 		void *copy = arena_alloc(&r->arena, info->request->size);
 
 		if (copy == NULL) {
@@ -189,7 +215,10 @@ upstream_read(struct request *r, uint16_t op, const void *record, render_fn *ren
 		memcpy(copy, record, info->request->size);
 		r->record = copy;
 	}
-	park_join(r);
+	if (r->opts.min_index == 0 && !hash)
+		call(r, op, r->record, RPC_RETRY, on_read);
+	else
+		park_join(r);
 }
 
 /* ---- changes */

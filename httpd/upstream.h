@@ -22,6 +22,12 @@ void upstream_read(struct request *r, uint16_t op, const void *record, render_fn
 /* Ask again without waiting: the answer after a wait that nothing ended. */
 void upstream_read_now(struct request *r);
 
+/*
+ * Whether an answer is older than its asker wants to have it. Then the request
+ * now asks for the leader's; it may be asked again, once.
+ */
+bool upstream_too_stale(struct request *r, const struct rpc_answer *a);
+
 /* Decode an answer into rp as the view wants it; a negative code of the decoder or renderer. */
 int MUST_CHECK upstream_render(struct httpd *h, const struct view *v, render_fn *render, const struct rpc_answer *a,
     struct reply *rp);

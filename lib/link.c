@@ -28,7 +28,7 @@ set_events(struct link *k)
 
 	if (k->poll == NULL)
 		return;
-	if (!k->connecting && !backed_up(k))
+	if (!k->connecting && !k->finish && !backed_up(k))
 		want |= UV_READABLE;
 	if (k->connecting || (link_queued(k) > 0 && !k->flush.queued))
 		want |= UV_WRITABLE;
@@ -80,14 +80,18 @@ write_out(struct link *k)
 	}
 }
 
-/* Hands over every whole frame, as long as answers flow. Returns false when the link was closed meanwhile. */
+/*
+ * Hands over every whole frame, as long as answers flow. Returns false when
+ * the link was closed meanwhile. A frame that is not whole stays: memory for
+ * it is taken as its bytes arrive (read_in), not because its header says so.
+ */
 static bool
 parse_in(struct link *k)
 {
 	bool gone = false;
 
 	k->gone = &gone;
-	while (k->failed == 0 && !backed_up(k) && k->in.len - k->in_at >= FRAME_HEADER) {
+	while (k->failed == 0 && !k->finish && !backed_up(k) && k->in.len - k->in_at >= FRAME_HEADER) {
 		const uint8_t *p = k->in.data + k->in_at;
 		struct frame f;
 		int64_t max;
@@ -98,11 +102,8 @@ parse_in(struct link *k)
 			fail(k, -EDECODE);
 			break;
 		}
-		if (k->in.len - k->in_at - FRAME_HEADER < f.len) {
-			if (buf_reserve(&k->in, FRAME_HEADER + f.len - (k->in.len - k->in_at)) < 0)
-				fail(k, -ENOMEM);
+		if (k->in.len - k->in_at - FRAME_HEADER < f.len)
 			break;
-		}
 		k->in_at += FRAME_HEADER + f.len;
 		if (k->ops->frame(k, &f, p + FRAME_HEADER) < 0 && !gone)
 			fail(k, -EDECODE);
@@ -132,6 +133,8 @@ on_flush(struct defer *d)
 	/* What was read before the output backed up. */
 	if (k->failed == 0 && k->in.len > 0 && !parse_in(k))
 		return;
+	if (k->finish && link_queued(k) == 0 && k->failed == 0)
+		k->failed = -ECLOSED;
 	if (k->failed != 0) {
 		int rc = k->failed;
 
@@ -145,7 +148,7 @@ on_flush(struct defer *d)
 static void
 read_in(struct link *k)
 {
-	for (int i = 0; i < LINK_TURNS_READS && k->failed == 0; i++) {
+	for (int i = 0; i < LINK_TURNS_READS && k->failed == 0 && !k->finish; i++) {
 		ssize_t n;
 		size_t room;
 
@@ -171,21 +174,32 @@ read_in(struct link *k)
 	}
 }
 
+/* Why the kernel gave the socket up; 0: it did not. */
+static int
+socket_error(const struct link *k)
+{
+	int err = 0;
+	socklen_t len = sizeof(err);
+
+	return getsockopt(k->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 ? -errno : -err;
+}
+
 static void
 on_poll(uv_poll_t *p, int status, int events)
 {
 	struct link *k = p->data;
+	int rc;
 
+	/* libuv says EBADF for every error of a socket. */
 	if (status < 0) {
-		fail(k, status);
+		rc = socket_error(k);
+		fail(k, rc < 0 ? rc : -ECLOSED);
 		return;
 	}
 	if (k->connecting && (events & UV_WRITABLE) != 0) {
-		int err = 0;
-		socklen_t len = sizeof(err);
-
-		if (getsockopt(k->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 || err != 0) {
-			fail(k, err != 0 ? -err : -ECLOSED);
+		rc = socket_error(k);
+		if (rc < 0) {
+			fail(k, rc);
 			return;
 		}
 		k->connecting = false;
@@ -223,6 +237,7 @@ link_open(struct link *k, struct loop *l, int fd, bool connecting, const struct 
 	k->flush = (struct defer){ NULL, on_flush, false };
 	k->failed = 0;
 	k->connecting = connecting;
+	k->finish = false;
 	k->gone = NULL;
 	set_events(k);
 	return 0;
@@ -250,6 +265,13 @@ link_close(struct link *k)
 	k->fd = -1;
 	buf_release(&k->in);
 	buf_release(&k->out);
+}
+
+void
+link_finish(struct link *k)
+{
+	k->finish = true;
+	loop_defer(k->loop, DEFER_FLUSH, &k->flush);
 }
 
 int

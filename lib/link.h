@@ -2,7 +2,8 @@
  * link.h - one end of a frame connection: a socket on the loop with an input
  * and an output buffer. Shared by rpc_server.c and rpc_client.c.
  *
- * Output is collected during a turn and written once at its end. While more
+ * Input grows with what has arrived, whatever a header promises. Output is
+ * collected during a turn and written once at its end. While more
  * than RPC_OUT_HIGH bytes wait, an end that backs off neither reads nor takes
  * up what it has read. Only the serving end does: if both did, each could
  * wait for the other for ever.
@@ -35,6 +36,7 @@ struct link {
 	struct defer flush;
 	int failed;		/* error to report at the end of the turn */
 	bool connecting;
+	bool finish;		/* nothing is read any more; closed with -ECLOSED when the output is written */
 	bool *gone;		/* set when closed during a callback */
 };
 
@@ -43,6 +45,9 @@ int MUST_CHECK link_open(struct link *k, struct loop *l, int fd, bool connecting
 
 /* Close at once, without the callback; buffers are freed. */
 void link_close(struct link *k);
+
+/* Send what is queued, then report closed; what arrives meanwhile is not read. */
+void link_finish(struct link *k);
 
 /* Append a frame header; returns where, for link_frame_end(). NULL buf data is never touched. */
 int MUST_CHECK link_frame_begin(struct link *k, const struct frame *f, size_t *ret_at);

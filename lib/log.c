@@ -198,3 +198,16 @@ log_fatal(const char *subsystem, const char *fmt, ...)
 	write_line(LOG_ERR, subsystem, text);
 	abort();
 }
+
+bool
+log_allowed(struct log_limit *l, uint64_t now_ms, const char **ret_note)
+{
+	if (now_ms >= l->until_ms) {
+		l->until_ms = now_ms + 10000;
+		l->n = 0;
+	}
+	if (l->n == LOG_LIMIT_LINES)
+		return false;
+	*ret_note = ++l->n == LOG_LIMIT_LINES ? " (more lines of this kind are left out for up to 10s)" : "";
+	return true;
+}

@@ -9,6 +9,7 @@
 #define LIB_LOG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "lib/errs.h"
 
@@ -30,6 +31,15 @@ void log_write(enum log_level l, const char *subsystem, const char *fmt, ...) PR
 #define log_info(sub, ...) do { if (log_enabled(LOG_INFO)) log_write(LOG_INFO, sub, __VA_ARGS__); } while (0)
 #define log_warn(sub, ...) log_write(LOG_WARN, sub, __VA_ARGS__)
 #define log_err(sub, ...) log_write(LOG_ERR, sub, __VA_ARGS__)
+
+/* At most LOG_LIMIT_LINES in ten seconds about what somebody else can cause at will. now_ms is any steady clock's. */
+enum { LOG_LIMIT_LINES = 10 };
+struct log_limit {
+	uint64_t until_ms;
+	unsigned n;
+};
+/* Whether one more may be written; the last one that may says so in *ret_note (else ""). */
+bool log_allowed(struct log_limit *l, uint64_t now_ms, const char **ret_note);
 
 /* The text of the last line written at LOG_ERR, "" before the first one. */
 const char *log_last_error(void);

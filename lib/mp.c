@@ -122,16 +122,22 @@ mp_w_cstr(struct mp_w *w, const char *s)
 }
 
 void
-mp_w_bin(struct mp_w *w, struct str s)
+mp_w_bin_head(struct mp_w *w, size_t len)
 {
-	if (s.len <= 0xff)
-		put_num(w, 0xc4, s.len, 1);
-	else if (s.len <= 0xffff)
-		put_num(w, 0xc5, s.len, 2);
-	else if (s.len <= 0xffffffff)
-		put_num(w, 0xc6, s.len, 4);
+	if (len <= 0xff)
+		put_num(w, 0xc4, len, 1);
+	else if (len <= 0xffff)
+		put_num(w, 0xc5, len, 2);
+	else if (len <= 0xffffffff)
+		put_num(w, 0xc6, len, 4);
 	else
 		w->err = -ELIMIT;
+}
+
+void
+mp_w_bin(struct mp_w *w, struct str s)
+{
+	mp_w_bin_head(w, s.len);
 	put(w, s.p, s.len);
 }
 

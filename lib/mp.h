@@ -38,6 +38,8 @@ void mp_w_double(struct mp_w *w, double v);
 void mp_w_str(struct mp_w *w, struct str s);
 void mp_w_cstr(struct mp_w *w, const char *s);
 void mp_w_bin(struct mp_w *w, struct str s);
+/* The header of a bin of this length, whose bytes follow by mp_w_raw(). */
+void mp_w_bin_head(struct mp_w *w, size_t len);
 void mp_w_array(struct mp_w *w, uint32_t n);
 void mp_w_map(struct mp_w *w, uint32_t n);
 /* Bytes that are msgpack already. */
@@ -59,7 +61,7 @@ enum mp_type { MP_END, MP_NIL, MP_BOOL, MP_INT, MP_UINT, MP_DOUBLE, MP_STR, MP_B
 static inline struct mp_r
 mp_r_init(const void *p, size_t n)
 {
-	return (struct mp_r){ p, (const uint8_t *)p + n, 0 };
+	return (struct mp_r){ p, p != NULL ? (const uint8_t *)p + n : NULL, 0 };
 }
 
 /* What comes next; MP_END at the end or after an error. A positive fixint is MP_UINT. */

@@ -9,7 +9,7 @@ static const struct op_info table[] = {
 };
 
 /* Position + 1 of each number below the limit, made once. */
-enum { OP_NUMBER_MAX = 512 };
+enum { OP_NUMBER_MAX = 1024 };
 
 const struct op_info *
 op_info(uint16_t number)

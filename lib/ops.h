@@ -10,7 +10,8 @@
 
 enum op_server { OP_SERVER_ANY, OP_SERVER_RAFTD, OP_SERVER_GOSSIPD, OP_SERVER_HTTPD, OP_SERVER_DNSD, OP_SERVER_CHECKD,
 	OP_SERVER_CONSULCTL };
-enum op_access { OP_ACCESS_LOCAL, OP_ACCESS_READ, OP_ACCESS_WRITE, OP_ACCESS_ACT, OP_ACCESS_STREAM };
+enum op_access { OP_ACCESS_LOCAL, OP_ACCESS_READ, OP_ACCESS_WRITE, OP_ACCESS_ACT, OP_ACCESS_STREAM, OP_ACCESS_LEADER,
+	OP_ACCESS_PEER };
 
 enum op {
 #define OP(number, ident, name, server, access, body, request, reply, text) OP_##ident = number,

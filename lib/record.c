@@ -41,6 +41,26 @@ field_empty(const struct field *f, const void *obj)
 	return false;
 }
 
+char record_empty[1];
+
+/* What stands in the place of no elements. */
+static void *
+empty_like(const void *v)
+{
+	return v == RECORD_EMPTY ? RECORD_EMPTY : NULL;
+}
+
+/* Empty, and not because it was given so. */
+static bool
+field_null(const struct field *f, const void *obj)
+{
+	if (f->type == F_RECORDS && CMEMBER(obj, f, struct records)->v == RECORD_EMPTY)
+		return false;
+	if (f->type == F_STRMAP && (const void *)CMEMBER(obj, f, struct strmap)->v == RECORD_EMPTY)
+		return false;
+	return field_empty(f, obj);
+}
+
 /* ---- msgpack out */
 
 static void
@@ -80,7 +100,7 @@ encode_value(const struct field *f, const void *obj, enum record_mode mode, stru
 	const struct records *list;
 	const struct recmap *map;
 
-	if ((f->flags & FF_NULL) != 0 && field_empty(f, obj)) {
+	if ((f->flags & FF_NULL) != 0 && field_null(f, obj)) {
 		mp_w_nil(w);
 		return;
 	}
@@ -146,6 +166,23 @@ field_written(const struct field *f, const void *obj, enum record_mode mode)
 	return (f->flags & FF_OMITEMPTY) == 0 || !field_empty(f, obj);
 }
 
+uint32_t
+record_encode_members(const struct record *rec, const void *obj, enum record_mode mode, struct mp_w *w)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < rec->nfields; i++) {
+		const struct field *f = &rec->fields[i];
+
+		if (!field_written(f, obj, mode))
+			continue;
+		mp_w_cstr(w, f->name);
+		encode_value(f, obj, mode, w);
+		n++;
+	}
+	return n;
+}
+
 void
 record_encode(const struct record *rec, const void *obj, enum record_mode mode, struct mp_w *w)
 {
@@ -158,14 +195,7 @@ record_encode(const struct record *rec, const void *obj, enum record_mode mode, 
 	for (size_t i = 0; i < rec->nfields; i++)
 		n += field_written(&rec->fields[i], obj, mode);
 	mp_w_map(w, n);
-	for (size_t i = 0; i < rec->nfields; i++) {
-		const struct field *f = &rec->fields[i];
-
-		if (!field_written(f, obj, mode))
-			continue;
-		mp_w_cstr(w, f->name);
-		encode_value(f, obj, mode, w);
-	}
+	(void)record_encode_members(rec, obj, mode, w);
 }
 
 /* ---- msgpack in */
@@ -201,7 +231,7 @@ decode_strmap(struct mp_r *r, struct strmap *m, struct arena *a)
 {
 	size_t n = mp_r_map(r);
 
-	m->v = list_alloc(r, a, n, sizeof(*m->v));
+	m->v = n > 0 ? list_alloc(r, a, n, sizeof(*m->v)) : RECORD_EMPTY;
 	if (m->v == NULL)
 		return;
 	m->n = n;
@@ -218,7 +248,7 @@ decode_records(const struct field *f, struct mp_r *r, struct records *list, stru
 {
 	size_t n = mp_r_array(r);
 
-	list->v = list_alloc(r, a, n, f->sub->size);
+	list->v = n > 0 ? list_alloc(r, a, n, f->sub->size) : RECORD_EMPTY;
 	if (list->v == NULL)
 		return;
 	list->n = n;
@@ -404,7 +434,7 @@ copy_array(const struct record *sub, const void *src, size_t n, void **ret, stru
 	for (size_t i = 0; i < n; i++)
 		copy_members(sub, (const char *)src + i * sub->size, p != NULL ? p + i * sub->size : NULL, c);
 	if (ret != NULL)
-		*ret = p;
+		*ret = n > 0 ? (void *)p : empty_like(src);
 }
 
 static void
@@ -434,7 +464,7 @@ copy_strmap(const struct strmap *src, struct strmap *dst, struct copier *c)
 			p[i] = (struct strpair){ k, v };
 	}
 	if (dst != NULL)
-		dst->v = p;
+		dst->v = src->n > 0 ? p : empty_like(src->v);
 }
 
 static void

@@ -41,6 +41,7 @@ enum field_type {
 enum field_flag {
 	FF_OMITEMPTY = 1,	/* left out when zero or empty */
 	FF_NULL = 2,		/* an empty str, list or map is written as nil (a Go nil); without it as "" [] {} */
+				/* F_RECORDS and F_STRMAP that were read as empty, not nil, are written so: RECORD_EMPTY */
 	FF_INTERNAL = 4,	/* between daemons and on disk only: record_encode() with RECORD_PUBLIC leaves it out */
 	FF_DURSTR = 8,		/* F_DURATION written as a Go duration string */
 	FF_SECONDS = 16,	/* F_DURATION from JSON: a bare number below 1000 means seconds */
@@ -95,12 +96,23 @@ struct recmap {
 #define FIELD_SUB(st, member, wire, type_, flags_, sub_) { wire, type_, flags_, offsetof(struct st, member), &(sub_) }
 #define RECORD(var, st, wire, fields_) const struct record var = { wire, sizeof(struct st), fields_, ARRAY_LEN(fields_) }
 
+/* In the place of a list's or map's elements: it is there, and empty. Never followed. */
+extern char record_empty[1];
+#define RECORD_EMPTY ((void *)record_empty)
+
 enum record_mode { RECORD_WHOLE = 0, RECORD_PUBLIC = 1 };
 
 enum { RECORD_ELEMS_MAX = 1 << 20 };	/* elements of one list or map */
 
 /* Append obj as a msgpack map. Errors are left in w->err. */
 void record_encode(const struct record *rec, const void *obj, enum record_mode mode, struct mp_w *w);
+
+/*
+ * Append its members without the map's header, and return how many they
+ * are: for a writer that adds large members from several pieces (FF_OMITEMPTY
+ * ones, left empty in obj).
+ */
+uint32_t record_encode_members(const struct record *rec, const void *obj, enum record_mode mode, struct mp_w *w);
 
 /*
  * Read one map (nil: all zero) into obj, which is zeroed first. Lists and

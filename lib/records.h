@@ -121,6 +121,7 @@ struct node_service {
 	struct weights weights;
 	bool enable_tag_override;
 	struct str proxy, connect;		/* msgpack as given; never looked into */
+	bool sidecar;				/* in snapshots only: LocallyRegisteredAsSidecar */
 	uint64_t create_index, modify_index;
 };
 
@@ -146,7 +147,7 @@ struct check_definition {
 	uint64_t output_max_size;
 	int64_t timeout, deregister_critical_service_after;
 	struct str http, tls_server_name;
-	bool tls_skip_verify;
+	bool tls_skip_verify, disable_redirects;
 	struct recmap header;			/* strs_value: lists of strings */
 	struct str method, body, tcp, h2ping;
 	struct strs script_args;
@@ -344,6 +345,141 @@ struct force_leave_request {
 	bool prune;
 };
 
+/* ---- servers (records_raft.c) */
+
+/* One server of a Raft configuration, as it stands in the log, and as a server tells of itself. */
+struct raft_server_info {
+	struct str id;		/* of its data directory, 16 hexadecimal digits */
+	struct str node_id, node;
+	struct str address;	/* ip:port of ports.server */
+	bool voter;
+	struct str version;	/* of consulctl */
+};
+
+/* A Raft configuration in the log. */
+struct raft_config_entry {
+	struct str cluster;		/* 16 hexadecimal digits, random, the same in all configurations of a cluster */
+	struct records servers;		/* raft_server_info */
+};
+
+/* raft.configuration's reply: Consul's RaftConfiguration. */
+struct raft_server_view {
+	struct str id, node, address;	/* id: the node's ID, as Consul shows it */
+	bool leader;
+	struct str protocol_version;
+	bool voter;
+	uint64_t last_index;
+};
+
+struct raft_configuration {
+	struct records servers;		/* raft_server_view */
+	uint64_t index;
+};
+
+struct raft_peer_request {
+	struct str id;		/* a node's ID, or */
+	struct str address;
+};
+
+/* Consul's names; durations in ns. */
+struct autopilot_config {
+	bool cleanup_dead_servers;
+	int64_t last_contact_threshold;
+	uint64_t max_trailing_logs, min_quorum;
+	int64_t server_stabilization_time;
+	struct str redundancy_zone_tag;
+	bool disable_upgrade_migration;
+	struct str upgrade_version_tag;
+	uint64_t create_index, modify_index;
+};
+
+struct autopilot_set {
+	struct autopilot_config config;
+	bool cas;		/* only if config.modify_index is the stored one */
+};
+
+struct autopilot_server_health {
+	struct str id, name, address, serf_status, version;
+	bool leader;
+	struct str last_contact;	/* "12.3ms" */
+	uint64_t last_term, last_index;
+	bool healthy, voter;
+	struct str stable_since;	/* RFC 3339 */
+};
+
+struct autopilot_health {
+	bool healthy;
+	int64_t failure_tolerance;
+	struct records servers;		/* autopilot_server_health */
+};
+
+struct autopilot_server_state {
+	struct str id, name, address, node_status, version;
+	struct str last_contact;
+	uint64_t last_term, last_index;
+	bool healthy;
+	struct str stable_since, status;	/* leader, voter, non-voter */
+	struct strmap meta;
+	struct str node_type;
+};
+
+struct autopilot_state {
+	bool healthy;
+	int64_t failure_tolerance, optimistic_failure_tolerance;
+	struct recmap servers;		/* id to autopilot_server_state */
+	struct str leader;
+	struct strs voters;
+};
+
+struct snapshot_info {
+	struct str id;		/* 16 bytes: names it in snapshot.read */
+	uint64_t index, term, size;
+};
+
+struct snapshot_chunk {
+	struct str id;		/* 16 bytes; of a restore: random, chosen by who writes it */
+	uint64_t offset;
+	struct str data;
+};
+
+/* ---- between servers */
+
+enum { PEER_PROTOCOL = 1 };
+
+struct peer_hello {
+	uint64_t protocol;	/* PEER_PROTOCOL */
+	struct str purpose;	/* "raft": messages of the core; "forward": requests */
+	struct str datacenter;
+	struct str cluster;	/* as in raft_config_entry; "" when none yet */
+	struct str id;		/* of the data directory; "" from a client node */
+	struct str node_id, node, address, version;
+};
+
+struct peer_joined {
+	struct str status;	/* "member", "joining", "no leader", "not bootstrapped" */
+	struct str cluster;
+	struct str leader;	/* its address */
+	struct records servers;	/* raft_server_info: all that the answering server knows */
+};
+
+struct peer_bootstrap {
+	struct raft_config_entry config;	/* that is proposed */
+	uint64_t expect;
+};
+
+/* A message of the core on the wire: the members of struct raft_message (raftd/core/core.h), and what goes with it. */
+struct raft_wire {
+	uint64_t type, from, to, term, prev_index, prev_term;
+	bool transfer, ok;
+	uint64_t first, last, commit, round, sent_ms, match, hint_index, hint_term;
+	uint64_t snap_id, snap_index, snap_term, snap_size, offset;
+	uint64_t read, read_index;
+	bool consistent;
+	int64_t time;		/* APPEND: cluster time of the leader */
+	struct str entries;	/* APPEND: one after the other u64 first, u32 length (big-endian), a batch (raftd/store/batch.h) */
+	struct str data;	/* SNAPSHOT: the chunk */
+};
+
 /* ---- every daemon */
 
 struct log_query {
@@ -383,6 +519,11 @@ extern const struct record rec_txn_kv, rec_txn_node, rec_txn_service, rec_txn_ch
 extern const struct record rec_check_def, rec_service_def, rec_agent_service, rec_agent_register, rec_agent_query;
 extern const struct record rec_check_update, rec_maintenance;
 extern const struct record rec_member, rec_member_query, rec_join_request, rec_force_leave_request;
+extern const struct record rec_raft_server, rec_raft_config_entry, rec_raft_server_view, rec_raft_configuration, rec_raft_peer_request;
+extern const struct record rec_autopilot_config, rec_autopilot_set, rec_autopilot_server_health, rec_autopilot_health,
+    rec_autopilot_server_state, rec_autopilot_state;
+extern const struct record rec_snapshot_info, rec_snapshot_chunk;
+extern const struct record rec_peer_hello, rec_peer_joined, rec_peer_bootstrap, rec_raft_wire;
 extern const struct record rec_log_query, rec_log_line, rec_metric_bucket, rec_metric;
 
 #endif

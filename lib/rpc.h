@@ -13,7 +13,12 @@
  * QueryOptions.MinIndex is a watch of one answer: asking again is its flow
  * control. A STREAM operation is answered by events; the asker's credit
  * frames (body: msgpack uint) say how many more it will take. A cancel frame
- * ends a watch or a stream without an answer.
+ * ends a watch or a stream without an answer. A post is a message without an
+ * answer; its id is 0.
+ *
+ * On TCP, between nodes, the first request of a connection is peer.hello,
+ * which says who is there; until it is accepted nothing else is taken, and
+ * later only what ops.def calls READ, WRITE, LEADER or PEER.
  *
  * A length above the operation's limit, an unknown kind or operation, or a
  * malformed body closes that connection and nothing else.
@@ -28,7 +33,7 @@
 #include "lib/loop.h"
 #include "lib/ops.h"
 
-enum frame_kind { FRAME_REQUEST = 1, FRAME_REPLY, FRAME_EVENT, FRAME_CANCEL, FRAME_CREDIT };
+enum frame_kind { FRAME_REQUEST = 1, FRAME_REPLY, FRAME_EVENT, FRAME_CANCEL, FRAME_CREDIT, FRAME_POST };
 enum frame_flag { FRAME_ERROR = 1 };
 enum { FRAME_HEADER = 12 };
 
@@ -45,6 +50,9 @@ void frame_decode(const uint8_t in[FRAME_HEADER], struct frame *ret);
 /* Limits of one server; connections beyond RPC_CONNS_MAX wait in the backlog. */
 enum {
 	RPC_CONNS_MAX = 512,
+	RPC_TCP_CONNS_MAX = 512,	/* of these beyond are refused: see rpc_greeter */
+	RPC_TCP_LARGE = 1024 * 1024,	/* larger bodies count ... */
+	RPC_TCP_IN_MAX = 2047 * 1024 * 1024, /* against what may have come in parts from all of TCP together */
 	RPC_REQUESTS_MAX = 65536,	/* open in one client */
 	RPC_OUT_HIGH = 4 * 1024 * 1024,	/* queued output above which a connection is not read */
 	RPC_REPLY_MAX = 1024 * 1024 * 1024, /* largest reply body */
@@ -68,6 +76,8 @@ struct rpc_request {
 	size_t len;
 	uid_t uid;		/* of the peer (SO_PEERCRED) */
 	pid_t pid;
+	void *peer;		/* TCP: what the greeting was accepted as, else NULL */
+	const char *from;	/* for the log: "pid=12" or "peer=1.2.3.4:5"; NULL in a request that was kept */
 };
 
 /*
@@ -99,8 +109,36 @@ struct rpc_server_config {
 	size_t nuids;
 };
 
+/* For connections on TCP. */
+struct rpc_greeter {
+	void *ctx;
+	/*
+	 * The peer.hello of a new connection: append the reply's body (QueryMeta,
+	 * then a PeerHello) to reply and return what rpc_request.peer shall be,
+	 * or NULL with a sentence in ret_err: it is sent, and the connection closed.
+	 */
+	void *(*hello)(void *ctx, const struct rpc_request *req, struct buf *reply, char ret_err[256]);
+	/* A connection that was accepted has gone; reset: by its end, not by us. */
+	void (*closed)(void *ctx, void *peer, bool reset);
+	size_t conns_max;	/* at most RPC_TCP_CONNS_MAX; beyond: refused at once */
+	size_t conns_per_host;	/* the same for those of one address */
+	uint32_t hello_ms;	/* connections that have not greeted by then are closed */
+};
+
+/* Serve TCP connections of fd, which the server owns from now on. g is copied. -errno. */
+int MUST_CHECK rpc_server_listen_tcp(struct rpc_server *s, int fd, const struct rpc_greeter *g);
+
+/* Another conns_per_host, for connections that come from now on. */
+void rpc_server_limit_host(struct rpc_server *s, size_t conns_per_host);
+
+/* Close the connection of this peer pointer, if there is one, at the end of the turn; `closed` is called. */
+void rpc_server_close_peer(struct rpc_server *s, void *peer);
+
+/* Close TCP's listeners and connections now; `closed` is called for each that had greeted. */
+void rpc_server_close_tcp(struct rpc_server *s);
+
 /*
- * Serve the listening socket fd (Unix or TCP), which the server owns from
+ * Serve the listening Unix socket fd, which the server owns from
  * now on. NULL without memory. The config is copied, its arrays are not.
  */
 struct rpc_server *rpc_server_new(struct loop *l, int fd, const struct rpc_server_config *c);
@@ -131,6 +169,10 @@ void rpc_event_end(struct rpc_server *s, struct rpc_token t, bool ok);
 
 /* A whole encoded body as the reply. */
 void rpc_reply_bytes(struct rpc_server *s, struct rpc_token t, const void *body, size_t len);
+
+struct rpc_answer;
+/* What another daemon answered, an error (-EPROTO) too, as it came. */
+void rpc_reply_answer(struct rpc_server *s, struct rpc_token t, const struct rpc_answer *a);
 
 /* An Error record; text is shown to the client word for word. */
 void rpc_reply_error(struct rpc_server *s, struct rpc_token t, int code, const char *fmt, ...) PRINTF(4, 5);
@@ -181,6 +223,32 @@ enum rpc_call_flag {
  * lost, waiting 10 ms, doubled up to 500 ms. NULL without memory.
  */
 struct rpc_client *rpc_client_new(struct loop *l, int rundir_fd, const char *name);
+
+/*
+ * A client of a daemon on another node, at ip:port (IPv4 or IPv6, no names).
+ * Keeps trying to connect from the start, 50 ms, doubled up to 1 s, until it is freed; each
+ * attempt has connect_ms. After connecting it sends greet's peer.hello, and
+ * counts as connected once greeted() takes the answer.
+ */
+struct rpc_greeting {
+	void *arg;
+	const char *from;	/* the local IP to connect from; NULL: the system's choice. Copied. */
+	int (*greet)(void *arg, struct buf *body);	/* append the body of peer.hello: options, then PeerHello */
+	/* a->rc 0: the reply's body; negative: refused (rpc_error_decode) or lost. Negative: close, try again later. */
+	int (*greeted)(void *arg, const struct rpc_answer *a);
+	uint32_t connect_ms;
+};
+struct rpc_client *rpc_client_new_tcp(struct loop *l, const char *ip, uint16_t port, const struct rpc_greeting *g);
+
+/*
+ * A post, straight into the output buffer: begin, append the body, end (ok
+ * false: drop it). NULL: not connected, no memory, or more than RPC_OUT_HIGH
+ * bytes wait; nothing was sent.
+ */
+struct buf *rpc_post_begin(struct rpc_client *c, uint16_t op);
+void rpc_post_end(struct rpc_client *c, bool ok);
+size_t rpc_client_queued(const struct rpc_client *c);
+
 void rpc_client_free(struct rpc_client *c);	/* open calls are dropped without a callback */
 
 /*
@@ -206,6 +274,9 @@ bool rpc_client_connected(const struct rpc_client *c);
 
 /* Called whenever the connection is made or lost (may be NULL). */
 void rpc_client_on_state(struct rpc_client *c, void (*cb)(void *arg, bool connected), void *arg);
+
+/* The code of an error between servers: the asked one does not lead. */
+enum { RPC_NOT_LEADER = 421 };
 
 /* The Error record of an -EPROTO answer; a malformed one reads as 500. */
 void rpc_error_decode(const struct rpc_answer *a, struct rpc_error *ret);

@@ -1,43 +1,15 @@
-/* rpc_server.c - accepting connections, handing requests to their handlers, replies by token. */
+/* rpc_server.c - accepting connections, greeting those of other nodes, handing requests to their handlers. */
 #include <assert.h>
-#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/link.h"
-#include "lib/log.h"
+#include "lib/rpc_conn.h"
 
-enum { SERVER_LISTENERS_MAX = 4, SERVER_OPS_MAX = 512, SERVER_ACCEPTS = 32, SERVER_PAUSE_MS = 100 };
+enum { SERVER_ACCEPTS = 32, SERVER_PAUSE_MS = 100, HELLO_SWEEP_MS = 200, HELLO_REPLY_MAX = 64 * 1024 };
 
-struct conn {
-	struct link link;
-	struct rpc_server *server;
-	uint64_t id;			/* generation << 16 | slot */
-	uid_t uid;
-	pid_t pid;
-	uint32_t *open;			/* ids of requests without an answer yet */
-	uint16_t *open_op;
-	size_t nopen, open_cap;
-	struct conn *next_dead;
-};
-
-struct rpc_server {
-	struct loop *loop;
-	struct rpc_server_config config;
-	rpc_handler *handlers[SERVER_OPS_MAX];
-	uv_poll_t *listeners[SERVER_LISTENERS_MAX];
-	int listen_fds[SERVER_LISTENERS_MAX];
-	size_t nlisteners;
-	uv_timer_t *pause;
-	struct conn *conns[RPC_CONNS_MAX];
-	size_t nconns, slots;		/* slots: one past the highest ever used */
-	uint64_t generation;
-	size_t begun;			/* where rpc_reply_begin() wrote */
-	struct conn *begun_conn;
-	bool draining;
-	bool starved;			/* of descriptors: told in the log, until everybody who waits is served */
-};
+static void set_accepting(struct rpc_server *s, bool tcp, bool on);
 
 static void
 free_handle(uv_handle_t *h)
@@ -47,125 +19,198 @@ free_handle(uv_handle_t *h)
 
 /* ---- connections */
 
-static struct conn *
-conn_find(struct rpc_server *s, uint64_t id)
+struct conn *
+conn_find(const struct rpc_server *s, uint64_t id)
 {
 	struct conn *c = s->conns[id & 0xffff];
 
 	return c != NULL && c->id == id ? c : NULL;
 }
 
-static bool
-open_add(struct conn *c, uint32_t id, uint16_t op)
+void
+conn_fail(struct conn *c, int rc)
 {
-	if (c->nopen == c->open_cap) {
-		size_t cap = c->open_cap != 0 ? c->open_cap * 2 : 64;
-		uint32_t *ids = realloc(c->open, cap * sizeof(*ids));
-		uint16_t *ops;
-
-		if (ids == NULL)
-			return false;
-		c->open = ids;
-		ops = realloc(c->open_op, cap * sizeof(*ops));
-		if (ops == NULL)
-			return false;
-		c->open_op = ops;
-		c->open_cap = cap;
-	}
-	c->open[c->nopen] = id;
-	c->open_op[c->nopen++] = op;
-	return true;
-}
-
-/* Parked watches gather at the front, quick answers are among the newest: look from the end. */
-static bool
-open_remove(struct conn *c, uint32_t id, uint16_t *ret_op)
-{
-	for (size_t i = c->nopen; i-- > 0;)
-		if (c->open[i] == id) {
-			if (ret_op != NULL)
-				*ret_op = c->open_op[i];
-			c->nopen--;
-			memmove(c->open + i, c->open + i + 1, (c->nopen - i) * sizeof(*c->open));
-			memmove(c->open_op + i, c->open_op + i + 1, (c->nopen - i) * sizeof(*c->open_op));
-			return true;
-		}
-	return false;
-}
-
-static bool
-open_has(const struct conn *c, uint32_t id)
-{
-	for (size_t i = 0; i < c->nopen; i++)
-		if (c->open[i] == id)
-			return true;
-	return false;
+	if (c->link.failed == 0)
+		c->link.failed = rc;
+	loop_defer(c->server->loop, DEFER_FLUSH, &c->link.flush);
 }
 
 static void
-conn_free(struct conn *c)
+conn_free(struct conn *c, bool reset)
 {
 	struct rpc_server *s = c->server;
 
 	s->conns[c->id & 0xffff] = NULL;
-	s->nconns--;
+	if (c->tcp)
+		s->ntcp--;
+	else
+		s->nlocal--;
 	link_close(&c->link);
 	if (s->config.cancelled != NULL)
-		for (size_t i = 0; i < c->nopen; i++)
-			s->config.cancelled(s->config.ctx, (struct rpc_token){ c->id, c->open[i], c->open_op[i] });
-	free(c->open);
-	free(c->open_op);
+		for (size_t i = 0; i < c->open.cap; i++)
+			if (c->open.v[i].id != 0)
+				s->config.cancelled(s->config.ctx, (struct rpc_token){ c->id, c->open.v[i].id, c->open.v[i].op });
+	if (c->peer != NULL)
+		c->listener->greeter.closed(c->listener->greeter.ctx, c->peer, reset);
+	free(c->open.v);
 	free(c);
 }
 
-static void set_accepting(struct rpc_server *s, bool on);
+/* What local daemons do is worth a line each; what comes over the network could fill the log. */
+static void
+warn_closing(struct conn *c, const char *why)
+{
+	const char *note = "";
+
+	if (!c->tcp || log_allowed(&c->server->refusals, clock_ms(), &note))
+		log_warn("agent.rpc", "closing connection: %s error=\"%s\"%s", c->name, why, note);
+}
 
 static void
 on_closed(struct link *k, int rc)
 {
 	struct conn *c = (struct conn *)k;
 	struct rpc_server *s = c->server;
+	bool gone = rc == -ECLOSED || rc == -ECONNRESET || rc == -EPIPE;
 
-	if (rc != -ECLOSED && rc != -ECONNRESET && rc != -EPIPE)
-		log_warn("agent.rpc", "closing connection: pid=%d error=\"%s\"", (int)c->pid, err_text(rc));
-	conn_free(c);
-	if (s->nconns == RPC_CONNS_MAX - 1 && !s->draining)
-		set_accepting(s, true);
+	/* -ECANCELED: whoever closes it has said why. */
+	if (!gone && rc != -ECANCELED)
+		warn_closing(c, c->why != NULL ? c->why : err_text(rc));
+	conn_free(c, gone && !c->link.finish);
+	if (s->nlocal == RPC_CONNS_MAX - 1 && !s->draining)
+		set_accepting(s, false, true);
+}
+
+/* ---- frames */
+
+/* What one node may ask another. */
+static bool
+served_to_nodes(const struct op_info *op)
+{
+	return op->access == OP_ACCESS_READ || op->access == OP_ACCESS_WRITE || op->access == OP_ACCESS_LEADER ||
+	    op->access == OP_ACCESS_PEER;
+}
+
+static const char *
+refused(const struct conn *c, const struct frame *f, const struct op_info *op)
+{
+	if (op == NULL)
+		return "an unknown operation";
+	if (!c->tcp)
+		return op->access == OP_ACCESS_PEER ? "an operation that is between servers only" : NULL;
+	if (c->peer == NULL)
+		return f->kind == FRAME_REQUEST && op->number == OP_PEER_HELLO ? NULL : "something else than peer.hello first";
+	if (op->number == OP_PEER_HELLO)
+		return "a second peer.hello";
+	return served_to_nodes(op) ? NULL : "an operation that is not served to other nodes";
+}
+
+/* Any number of nodes may send large bodies: there is memory for so much of them. */
+static bool
+room_for_large(const struct rpc_server *s)
+{
+	size_t total = 0;
+
+	for (size_t i = 0; i < s->slots; i++)
+		if (s->conns[i] != NULL && s->conns[i]->tcp)
+			total += s->conns[i]->link.in.len;
+	return total <= s->tcp_in_max;
 }
 
 static int64_t
 body_max(struct link *k, const struct frame *f)
 {
+	struct conn *c = (struct conn *)k;
 	const struct op_info *op = op_info(f->op);
+	int64_t max = -1;
 
-	(void)k;
+	c->why = refused(c, f, op);
+	if (c->why != NULL)
+		return -1;
 	switch (f->kind) {
 	case FRAME_REQUEST:
-		return op != NULL ? (int64_t)op->body_max : -1;
+		max = op->body_max;
+		break;
 	case FRAME_CANCEL:
-		return op != NULL ? 0 : -1;
+		max = 0;
+		break;
 	case FRAME_CREDIT:
-		return op != NULL ? 9 : -1;
+		max = c->tcp ? -1 : 9;
+		break;
+	case FRAME_POST:
+		max = op->access == OP_ACCESS_PEER ? (int64_t)op->body_max : -1;
+		break;
 	default:
-		return -1;
+		break;
 	}
+	if (max < 0)
+		c->why = "a frame of a kind that is not expected";
+	else if (f->len > (uint64_t)max)
+		c->why = "a body above the limit of its operation";
+	else if (c->tcp && f->len > RPC_TCP_LARGE && !room_for_large(c->server))
+		c->why = "other nodes are sending too much at once";
+	return c->why == NULL ? max : -1;
+}
+
+static struct rpc_request
+request_of(struct conn *c, const struct frame *f, const uint8_t *body)
+{
+	return (struct rpc_request){ .token = { c->id, f->id, f->op }, .info = op_info(f->op), .body = body, .len = f->len,
+		.uid = c->uid, .pid = c->pid, .peer = c->peer, .from = c->name };
+}
+
+/* The first request over TCP: until it is accepted the connection is a stranger's. */
+static int
+on_hello(struct conn *c, const struct rpc_request *req)
+{
+	const struct rpc_greeter *g = &c->listener->greeter;
+	struct buf reply = BUF_INIT(HELLO_REPLY_MAX);
+	char err[256] = "";
+
+	c->peer = g->hello(g->ctx, req, &reply, err);
+	if (c->peer != NULL) {
+		rpc_reply_bytes(c->server, req->token, reply.data, reply.len);
+	} else {
+		rpc_reply_error(c->server, req->token, 403, "%s", err);
+		/* Its deadline stays, in case it does not take that. */
+		link_finish(&c->link);
+	}
+	buf_release(&reply);
+	return 0;
 }
 
 static int
 on_request(struct conn *c, const struct frame *f, const uint8_t *body)
 {
 	struct rpc_server *s = c->server;
-	struct rpc_request req = {
-		.token = { c->id, f->id, f->op }, .info = op_info(f->op), .body = body, .len = f->len, .uid = c->uid, .pid = c->pid,
-	};
+	const struct rpc_request req = request_of(c, f, body);
 
-	if (f->id == 0 || c->nopen >= RPC_REQUESTS_MAX)
+	if (f->id == 0 || c->open.n >= RPC_REQUESTS_MAX || open_has(&c->open, f->id)) {
+		c->why = f->id == 0 ? "a request without an id" : c->open.n >= RPC_REQUESTS_MAX ? "too many open requests" :
+		    "a second request with the id of an open one";
 		return -EDECODE;
-	if (!open_add(c, f->id, f->op))
+	}
+	if (!open_add(&c->open, f->id, f->op))
 		return -ENOMEM;
-	if (s->handlers[f->op] == NULL) {
+	if (c->tcp && c->peer == NULL)
+		return on_hello(c, &req);
+	if (s->handlers[f->op] == NULL)
 		rpc_reply_error(s, req.token, 404, "operation %s is not served here", req.info->name);
-		return 0;
+	else
+		s->handlers[f->op](s->config.ctx, &req);
+	return 0;
+}
+
+/* Its token names no request: it cannot be answered. */
+static int
+on_post(struct conn *c, const struct frame *f, const uint8_t *body)
+{
+	struct rpc_server *s = c->server;
+	const struct rpc_request req = request_of(c, f, body);
+
+	if (f->id != 0 || s->handlers[f->op] == NULL) {
+		c->why = "a post that nobody takes";
+		return -EDECODE;
 	}
 	s->handlers[f->op](s->config.ctx, &req);
 	return 0;
@@ -183,18 +228,34 @@ on_frame(struct link *k, const struct frame *f, const uint8_t *body)
 	switch (f->kind) {
 	case FRAME_REQUEST:
 		return on_request(c, f, body);
+	case FRAME_POST:
+		return on_post(c, f, body);
 	case FRAME_CANCEL:
-		if (open_remove(c, f->id, &t.op) && s->config.cancelled != NULL)
+		if (open_remove(&c->open, f->id, &t.op) && s->config.cancelled != NULL)
 			s->config.cancelled(s->config.ctx, t);
 		return 0;
 	default:
 		n = mp_r_uint(&r);
 		if (!mp_r_done(&r) || n > UINT32_MAX)
 			return -EDECODE;
-		if (open_has(c, f->id) && s->config.credit != NULL)
+		if (open_has(&c->open, f->id) && s->config.credit != NULL)
 			s->config.credit(s->config.ctx, t, (uint32_t)n);
 		return 0;
 	}
+}
+
+/* The connection is closed at the end of the turn; its other requests are cancelled. */
+void
+rpc_bad_request(struct rpc_server *s, const struct rpc_request *req, const char *why)
+{
+	struct conn *c = conn_find(s, req->token.conn);
+	const char *note = "";
+
+	if (c == NULL)
+		return;
+	if (!c->tcp || log_allowed(&s->refusals, clock_ms(), &note))
+		log_warn("agent.rpc", "malformed request: op=%s %s error=\"%s\"%s", req->info->name, c->name, why, note);
+	conn_fail(c, -ECANCELED);
 }
 
 static const struct link_ops server_ops = { body_max, on_frame, on_closed, true };
@@ -202,22 +263,16 @@ static const struct link_ops server_ops = { body_max, on_frame, on_closed, true 
 /* ---- accepting */
 
 static bool
-peer_allowed(const struct rpc_server *s, int fd, struct conn *c)
+user_allowed(const struct rpc_server *s, int fd, struct conn *c)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
-	int domain = 0;
-	socklen_t dlen = sizeof(domain);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &dlen) < 0 || domain != AF_UNIX) {
-		c->uid = (uid_t)-1;
-		c->pid = 0;
-		return domain != AF_UNIX;
-	}
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
 		return false;
 	c->uid = cred.uid;
 	c->pid = cred.pid;
+	(void)snprintf(c->name, sizeof(c->name), "pid=%d", (int)c->pid);
 	if (cred.uid == 0 || cred.uid == geteuid())
 		return true;
 	for (size_t i = 0; i < s->config.nuids; i++)
@@ -227,24 +282,89 @@ peer_allowed(const struct rpc_server *s, int fd, struct conn *c)
 	return false;
 }
 
+static bool
+same_host(const union sock_addr *a, const union sock_addr *b)
+{
+	if (a->sa.sa_family != b->sa.sa_family)
+		return false;
+	return a->sa.sa_family == AF_INET ? a->in.sin_addr.s_addr == b->in.sin_addr.s_addr :
+	    memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof(a->in6.sin6_addr)) == 0;
+}
+
+/* A node: whom there is room for may greet. */
+static bool
+node_allowed(struct rpc_server *s, const struct listener *l, int fd, struct conn *c)
+{
+	socklen_t len = sizeof(c->addr);
+	char text[SOCK_ADDR_TEXT_MAX];
+	const char *note;
+	size_t same = 0;
+
+	c->uid = (uid_t)-1;
+	if (getpeername(fd, &c->addr.sa, &len) < 0 || sock_tcp_options(fd) < 0)
+		return false;
+	sock_addr_format(&c->addr, text);
+	(void)snprintf(c->name, sizeof(c->name), "peer=%s", text);
+	for (size_t i = 0; i < s->slots; i++)
+		same += s->conns[i] != NULL && s->conns[i]->tcp && same_host(&s->conns[i]->addr, &c->addr);
+	if (s->ntcp < l->greeter.conns_max && s->ntcp < RPC_TCP_CONNS_MAX && same < l->greeter.conns_per_host)
+		return true;
+	if (log_allowed(&s->refusals, clock_ms(), &note))
+		log_warn("agent.rpc", "refusing connection: %s error=\"there are %zu connections already, %zu from this host\"%s", c->name,
+		    s->ntcp, same, note);
+	return false;
+}
+
+/* Whoever connects and does not say who it is. */
 static void
-conn_open(struct rpc_server *s, int fd)
+on_hello_sweep(uv_timer_t *t)
+{
+	struct rpc_server *s = t->data;
+	uint64_t now = uv_now(&s->loop->uv);
+	size_t waiting = 0;
+
+	for (size_t i = 0; i < s->slots; i++) {
+		struct conn *c = s->conns[i];
+
+		if (c == NULL || !c->tcp || c->peer != NULL)
+			continue;
+		waiting++;
+		if (now < c->hello_by_ms || c->link.failed != 0)
+			continue;
+		c->why = c->link.finish ? "its refusal was not read" : "no peer.hello in time";
+		conn_fail(c, -ETIMEDOUT);
+	}
+	if (waiting == 0)
+		(void)uv_timer_stop(t);
+}
+
+static void
+conn_open(struct rpc_server *s, struct listener *l, int fd)
 {
 	struct conn *c = calloc(1, sizeof(*c));
 	size_t slot = 0;
 
-	if (c == NULL || !peer_allowed(s, fd, c))
+	if (c == NULL || !(l->tcp ? node_allowed(s, l, fd, c) : user_allowed(s, fd, c)))
 		goto refuse;
 	while (s->conns[slot] != NULL)
 		slot++;
 	c->server = s;
+	c->listener = l;
+	c->tcp = l->tcp;
 	c->id = ++s->generation << 16 | slot;
 	if (link_open(&c->link, s->loop, fd, false, &server_ops) < 0)
 		goto refuse;
 	s->conns[slot] = c;
-	s->nconns++;
 	if (slot >= s->slots)
 		s->slots = slot + 1;
+	if (!l->tcp) {
+		s->nlocal++;
+		return;
+	}
+	s->ntcp++;
+	c->hello_by_ms = uv_now(&s->loop->uv) + l->greeter.hello_ms;
+	if (!uv_is_active((uv_handle_t *)s->hello))
+		(void)uv_timer_start(s->hello, on_hello_sweep, HELLO_SWEEP_MS, HELLO_SWEEP_MS);
 	return;
 refuse:
 	free(c);
@@ -256,28 +376,32 @@ on_pause_over(uv_timer_t *t)
 {
 	struct rpc_server *s = t->data;
 
-	if (!s->draining && s->nconns < RPC_CONNS_MAX)
-		set_accepting(s, true);
+	if (s->draining)
+		return;
+	set_accepting(s, true, true);
+	if (s->nlocal < RPC_CONNS_MAX)
+		set_accepting(s, false, true);
 }
 
 static void
 on_accept(uv_poll_t *p, int status, int events)
 {
-	struct rpc_server *s = p->data;
-	uv_os_fd_t lfd;
+	struct listener *l = p->data;
+	struct rpc_server *s = l->server;
 
 	(void)events;
-	if (status < 0 || uv_fileno((uv_handle_t *)p, &lfd) < 0)
+	if (status < 0)
 		return;
 	for (int i = 0; i < SERVER_ACCEPTS; i++) {
-		int fd = accept4(lfd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
 			/* Out of descriptors: what is open goes on, newcomers wait in the backlog. */
 			if (!s->starved)
 				log_warn("agent.rpc", "cannot accept connections for now: error=\"%s\"", err_text(-errno));
 			s->starved = true;
-			set_accepting(s, false);
+			set_accepting(s, false, false);
+			set_accepting(s, true, false);
 			(void)uv_timer_start(s->pause, on_pause_over, SERVER_PAUSE_MS, 0);
 			return;
 		}
@@ -285,27 +409,31 @@ on_accept(uv_poll_t *p, int status, int events)
 			s->starved = s->starved && errno != EAGAIN;
 			return;
 		}
-		conn_open(s, fd);
-		if (s->nconns == RPC_CONNS_MAX) {
-			set_accepting(s, false);
+		conn_open(s, l, fd);
+		if (!l->tcp && s->nlocal == RPC_CONNS_MAX) {
+			set_accepting(s, false, false);
 			return;
 		}
 	}
 }
 
+/* Local listeners, or those of TCP. */
 static void
-set_accepting(struct rpc_server *s, bool on)
+set_accepting(struct rpc_server *s, bool tcp, bool on)
 {
 	for (size_t i = 0; i < s->nlisteners; i++)
-		if (on)
-			(void)uv_poll_start(s->listeners[i], UV_READABLE, on_accept);
-		else
-			(void)uv_poll_stop(s->listeners[i]);
+		if (s->listeners[i].tcp == tcp && s->listeners[i].poll != NULL) {
+			if (on)
+				(void)uv_poll_start(s->listeners[i].poll, UV_READABLE, on_accept);
+			else
+				(void)uv_poll_stop(s->listeners[i].poll);
+		}
 }
 
-int
-rpc_server_listen(struct rpc_server *s, int fd)
+static int
+listen_on(struct rpc_server *s, int fd, const struct rpc_greeter *g)
 {
+	struct listener *l;
 	uv_poll_t *p;
 	int rc;
 
@@ -319,10 +447,72 @@ rpc_server_listen(struct rpc_server *s, int fd)
 		free(p);
 		return rc;
 	}
-	p->data = s;
-	s->listen_fds[s->nlisteners] = fd;
-	s->listeners[s->nlisteners++] = p;
+	l = &s->listeners[s->nlisteners++];
+	*l = (struct listener){ .poll = p, .fd = fd, .tcp = g != NULL, .server = s };
+	if (g != NULL)
+		l->greeter = *g;
+	p->data = l;
 	return uv_poll_start(p, UV_READABLE, on_accept);
+}
+
+int
+rpc_server_listen(struct rpc_server *s, int fd)
+{
+	return listen_on(s, fd, NULL);
+}
+
+int
+rpc_server_listen_tcp(struct rpc_server *s, int fd, const struct rpc_greeter *g)
+{
+	return listen_on(s, fd, g);
+}
+
+void
+rpc_server_limit_host(struct rpc_server *s, size_t conns_per_host)
+{
+	for (size_t i = 0; i < s->nlisteners; i++)
+		s->listeners[i].greeter.conns_per_host = conns_per_host;
+}
+
+void
+rpc_server_close_peer(struct rpc_server *s, void *peer)
+{
+	for (size_t i = 0; i < s->slots; i++)
+		if (s->conns[i] != NULL && s->conns[i]->peer == peer && peer != NULL)
+			conn_fail(s->conns[i], -ECANCELED);
+}
+
+static void
+listener_close(struct listener *l)
+{
+	if (l->poll == NULL)
+		return;
+	uv_close((uv_handle_t *)l->poll, free_handle);
+	l->poll = NULL;
+	(void)close(l->fd);
+}
+
+void
+rpc_server_close_tcp(struct rpc_server *s)
+{
+	for (size_t i = 0; i < s->slots; i++)
+		if (s->conns[i] != NULL && s->conns[i]->tcp)
+			conn_free(s->conns[i], false);
+	for (size_t i = 0; i < s->nlisteners; i++)
+		if (s->listeners[i].tcp)
+			listener_close(&s->listeners[i]);
+}
+
+static uv_timer_t *
+timer_new(struct rpc_server *s)
+{
+	uv_timer_t *t = malloc(sizeof(*t));
+
+	if (t == NULL)
+		return NULL;
+	(void)uv_timer_init(&s->loop->uv, t);
+	t->data = s;
+	return t;
 }
 
 struct rpc_server *
@@ -334,30 +524,25 @@ rpc_server_new(struct loop *l, int fd, const struct rpc_server_config *c)
 		return NULL;
 	s->loop = l;
 	s->config = *c;
-	s->pause = malloc(sizeof(*s->pause));
-	if (s->pause == NULL || uv_timer_init(&l->uv, s->pause) < 0) {
-		free(s->pause);
-		free(s);
-		return NULL;
-	}
-	s->pause->data = s;
+	s->tcp_in_max = RPC_TCP_IN_MAX;
 	for (size_t i = 0; i < c->nroutes; i++) {
 		assert(c->routes[i].op < SERVER_OPS_MAX);
 		s->handlers[c->routes[i].op] = c->routes[i].handler;
 	}
-	if (rpc_server_listen(s, fd) < 0) {
-		uv_close((uv_handle_t *)s->pause, free_handle);
-		free(s);
-		return NULL;
-	}
-	return s;
+	s->pause = timer_new(s);
+	s->hello = timer_new(s);
+	if (s->pause != NULL && s->hello != NULL && rpc_server_listen(s, fd) == 0)
+		return s;
+	rpc_server_free(s);
+	return NULL;
 }
 
 void
 rpc_server_drain(struct rpc_server *s)
 {
 	s->draining = true;
-	set_accepting(s, false);
+	set_accepting(s, false, false);
+	set_accepting(s, true, false);
 }
 
 void
@@ -367,198 +552,18 @@ rpc_server_free(struct rpc_server *s)
 		return;
 	for (size_t i = 0; i < s->slots; i++)
 		if (s->conns[i] != NULL)
-			conn_free(s->conns[i]);
-	for (size_t i = 0; i < s->nlisteners; i++) {
-		uv_close((uv_handle_t *)s->listeners[i], free_handle);
-		(void)close(s->listen_fds[i]);
-	}
-	uv_close((uv_handle_t *)s->pause, free_handle);
+			conn_free(s->conns[i], false);
+	for (size_t i = 0; i < s->nlisteners; i++)
+		listener_close(&s->listeners[i]);
+	if (s->pause != NULL)
+		uv_close((uv_handle_t *)s->pause, free_handle);
+	if (s->hello != NULL)
+		uv_close((uv_handle_t *)s->hello, free_handle);
 	free(s);
-}
-
-size_t
-rpc_reply_queued(struct rpc_server *s, struct rpc_token t)
-{
-	const struct conn *c = conn_find(s, t.conn);
-
-	return c != NULL ? link_queued(&c->link) : 0;
 }
 
 size_t
 rpc_server_conns(const struct rpc_server *s)
 {
-	return s->nconns;
-}
-
-/* ---- answering */
-
-static struct buf *
-begin(struct rpc_server *s, struct rpc_token t, uint8_t kind, uint8_t flags)
-{
-	struct conn *c = conn_find(s, t.conn);
-	struct frame f = { 0, kind, flags, t.op, t.id };
-
-	assert(s->begun_conn == NULL);
-	if (c == NULL || (kind == FRAME_REPLY ? !open_remove(c, t.id, NULL) : !open_has(c, t.id)))
-		return NULL;
-	if (link_frame_begin(&c->link, &f, &s->begun) < 0)
-		return NULL;
-	s->begun_conn = c;
-	return &c->link.out;
-}
-
-static void
-end(struct rpc_server *s, struct rpc_token t, bool ok)
-{
-	struct conn *c = s->begun_conn;
-
-	assert(c != NULL && c->id == t.conn);
-	s->begun_conn = NULL;
-	if (ok && c->link.out.len - s->begun - FRAME_HEADER <= RPC_REPLY_MAX) {
-		link_frame_end(&c->link, s->begun);
-		return;
-	}
-	link_frame_drop(&c->link, s->begun);
-	if (open_add(c, t.id, t.op))
-		rpc_reply_error(s, t, 500, "the answer is too large or memory is short");
-}
-
-struct buf *
-rpc_reply_begin(struct rpc_server *s, struct rpc_token t)
-{
-	return begin(s, t, FRAME_REPLY, 0);
-}
-
-void
-rpc_reply_end(struct rpc_server *s, struct rpc_token t, bool ok)
-{
-	end(s, t, ok);
-}
-
-void
-rpc_reply_drop(struct rpc_server *s, struct rpc_token t)
-{
-	struct conn *c = s->begun_conn;
-
-	assert(c != NULL && c->id == t.conn);
-	s->begun_conn = NULL;
-	link_frame_drop(&c->link, s->begun);
-	/* begin() has just made the place that this takes again: it cannot fail. */
-	(void)open_add(c, t.id, t.op);
-}
-
-struct buf *
-rpc_event_begin(struct rpc_server *s, struct rpc_token t)
-{
-	/* A line logged while a reply is being written cannot go into the middle of it. */
-	if (s->begun_conn != NULL)
-		return NULL;
-	return begin(s, t, FRAME_EVENT, 0);
-}
-
-void
-rpc_event_end(struct rpc_server *s, struct rpc_token t, bool ok)
-{
-	if (ok) {
-		end(s, t, true);
-		return;
-	}
-	link_frame_drop(&s->begun_conn->link, s->begun);
-	s->begun_conn = NULL;
-}
-
-void
-rpc_reply_bytes(struct rpc_server *s, struct rpc_token t, const void *body, size_t len)
-{
-	struct buf *b = rpc_reply_begin(s, t);
-
-	if (b != NULL)
-		rpc_reply_end(s, t, buf_add(b, body, len) == 0);
-}
-
-void
-rpc_reply_error(struct rpc_server *s, struct rpc_token t, int code, const char *fmt, ...)
-{
-	char text[2048];
-	struct rpc_error e = { (uint64_t)code, STR_NONE };
-	struct buf *b;
-	struct mp_w w;
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	e.text = str_from(text);
-	b = begin(s, t, FRAME_REPLY, FRAME_ERROR);
-	if (b == NULL)
-		return;
-	w = mp_w_init(b);
-	record_encode(&rec_rpc_error, &e, RECORD_WHOLE, &w);
-	if (w.err == 0) {
-		rpc_reply_end(s, t, true);
-		return;
-	}
-	/* Not even that fits: the asker's deadline will tell it. */
-	link_frame_drop(&s->begun_conn->link, s->begun);
-	s->begun_conn = NULL;
-}
-
-/* QueryMeta, after which the caller writes the payload. */
-static struct buf *
-begin_meta(struct rpc_server *s, struct rpc_token t, uint64_t index, struct mp_w *w)
-{
-	struct query_meta m = { index, 0, true };
-	struct buf *b = rpc_reply_begin(s, t);
-
-	if (b == NULL)
-		return NULL;
-	*w = mp_w_init(b);
-	record_encode(&rec_query_meta, &m, RECORD_WHOLE, w);
-	return b;
-}
-
-void
-rpc_reply_nil(struct rpc_server *s, struct rpc_token t, uint64_t index)
-{
-	struct mp_w w;
-
-	if (begin_meta(s, t, index, &w) == NULL)
-		return;
-	mp_w_nil(&w);
-	rpc_reply_end(s, t, w.err == 0);
-}
-
-void
-rpc_reply_bool(struct rpc_server *s, struct rpc_token t, uint64_t index, bool v)
-{
-	struct mp_w w;
-
-	if (begin_meta(s, t, index, &w) == NULL)
-		return;
-	mp_w_bool(&w, v);
-	rpc_reply_end(s, t, w.err == 0);
-}
-
-void
-rpc_reply_text(struct rpc_server *s, struct rpc_token t, uint64_t index, struct str v)
-{
-	struct mp_w w;
-
-	if (begin_meta(s, t, index, &w) == NULL)
-		return;
-	mp_w_str(&w, v);
-	rpc_reply_end(s, t, w.err == 0);
-}
-
-/* The connection is closed at the end of the turn; its other requests are cancelled. */
-void
-rpc_bad_request(struct rpc_server *s, const struct rpc_request *req, const char *why)
-{
-	struct conn *c = conn_find(s, req->token.conn);
-
-	if (c == NULL)
-		return;
-	log_warn("agent.rpc", "malformed request: op=%s pid=%d error=\"%s\"", req->info->name, (int)req->pid, why);
-	c->link.failed = -EDECODE;
-	loop_defer(s->loop, DEFER_FLUSH, &c->link.flush);
+	return s->nlocal + s->ntcp;
 }

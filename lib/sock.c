@@ -186,3 +186,40 @@ sock_inet_listen(const union sock_addr *a, int type, int backlog, bool reuseport
 	}
 	return fd;
 }
+
+int
+sock_inet_connect(const union sock_addr *to, const union sock_addr *from)
+{
+	int on = 1, rc, fd = socket(to->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	rc = sock_tcp_options(fd);
+	/* The port is chosen at connect(): only together with the other end must it be unique. */
+	if (rc == 0 && from != NULL && (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on)) < 0 ||
+	    bind(fd, &from->sa, sock_addr_len(from)) < 0))
+		rc = -errno;
+	if (rc == 0 && connect(fd, &to->sa, sock_addr_len(to)) < 0 && errno != EINPROGRESS)
+		rc = -errno;
+	if (rc < 0) {
+		(void)close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+int
+sock_tcp_options(int fd)
+{
+	int on = 1, idle = 2, every = 1, probes = SOCK_PEER_LOST_MS / 1000 - idle;
+	unsigned lost_ms = SOCK_PEER_LOST_MS;
+
+	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) < 0 ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle)) < 0 ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every)) < 0 ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes)) < 0 ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &lost_ms, sizeof(lost_ms)) < 0)
+		return -errno;
+	return 0;
+}

@@ -46,4 +46,17 @@ void sock_addr_format(const union sock_addr *a, char text[SOCK_ADDR_TEXT_MAX]);
 /* Bind (and listen, for SOCK_STREAM). reuseport: SO_REUSEPORT too. A descriptor or -errno. */
 int sock_inet_listen(const union sock_addr *a, int type, int backlog, bool reuseport);
 
+/*
+ * Begin to connect over TCP, from this local address when from is not NULL. A
+ * descriptor, connected when it turns writable without SO_ERROR, or -errno.
+ */
+int sock_inet_connect(const union sock_addr *to, const union sock_addr *from);
+
+/*
+ * For connections between nodes: no delay; a peer that has vanished is noticed
+ * within SOCK_PEER_LOST_MS, whether data is on its way to it or not. -errno.
+ */
+enum { SOCK_PEER_LOST_MS = 5000 };
+int MUST_CHECK sock_tcp_options(int fd);
+
 #endif

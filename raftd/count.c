@@ -15,7 +15,8 @@ static const struct {
 };
 
 static struct metric_slot *apply_slots[ARRAY_LEN(names)], *fsm_slots[ARRAY_LEN(names)];
-static struct metric_slot *raft_apply, *commit_time, *dispatch, *dispatch_n, *leader, *candidate, *queries, *blocking, *ttl;
+static struct metric_slot *raft_apply, *commit_time, *dispatch, *dispatch_n, *leader, *candidate, *follower, *queries, *blocking, *ttl;
+static struct metric_slot *append_rpc, *append_logs, *append_process, *last_contact;
 
 void
 count_init(void)
@@ -30,6 +31,11 @@ count_init(void)
 	dispatch_n = metric_get("raft.leader.dispatchNumLogs", METRIC_SAMPLE);
 	leader = metric_get("raft.state.leader", METRIC_COUNTER);
 	candidate = metric_get("raft.state.candidate", METRIC_COUNTER);
+	follower = metric_get("raft.state.follower", METRIC_COUNTER);
+	append_rpc = metric_get("raft.replication.appendEntries.rpc", METRIC_SAMPLE);
+	append_logs = metric_get("raft.replication.appendEntries.logs", METRIC_COUNTER);
+	append_process = metric_get("raft.rpc.appendEntries.storeLogs", METRIC_COUNTER);
+	last_contact = metric_get("raft.leader.lastContact", METRIC_SAMPLE);
 	queries = metric_get("rpc.query", METRIC_COUNTER);
 	blocking = metric_get("rpc.queries_blocking", METRIC_GAUGE);
 	ttl = metric_get("session_ttl.active", METRIC_GAUGE);
@@ -88,6 +94,29 @@ count_role(enum raft_role role)
 		metric_add(leader, 1);
 	else if (role == RAFT_CANDIDATE)
 		metric_add(candidate, 1);
+	else
+		metric_add(follower, 1);
+}
+
+void
+count_sent(uint64_t entries)
+{
+	metric_add(append_logs, (double)entries);
+}
+
+void
+count_message(const struct raft *core, const struct raft_message *m, uint64_t now_ms)
+{
+	uint64_t contact;
+
+	if (m->type == RAFT_MSG_APPEND && m->last >= m->first)
+		metric_add(append_process, (double)(m->last - m->first + 1));
+	if (m->type != RAFT_MSG_APPEND_REPLY || core->role != RAFT_LEADER || m->sent_ms > now_ms)
+		return;
+	metric_add(append_rpc, (double)(now_ms - m->sent_ms));
+	contact = peers_acked_ms(&core->peers, core->config.id, now_ms);
+	if (contact <= now_ms)
+		metric_add(last_contact, (double)(now_ms - contact));
 }
 
 void

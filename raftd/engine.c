@@ -1,10 +1,10 @@
 /*
  * engine.c - drives the core: what it wants on disk goes to the store, what
- * it has committed goes to the state machine, what it wants to be woken for
- * becomes a timer.
+ * it has committed goes to the state machine, what it has to say goes to the
+ * other servers, and what it wants to be woken for becomes a timer.
  */
-#include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,100 +14,39 @@
 
 #define SUB "agent.server.raft"
 
+enum {
+	EXPIRE_LOOK_MS = 250,		/* writes that are undecided without a leader */
+	TRANSFER_WAIT_MS = 3000,	/* for another leader, when ours has given up */
+	DRAIN_TRANSFER_MS = 700,	/* SIGTERM: for the next leader, */
+	DRAIN_ANSWER_MS = 300,		/* and for answers to what is in flight */
+	DRAIN_LOOK_MS = 5,
+};
+
+/* Where entries come from that the core wants appended. */
+struct source {
+	struct batch *proposed;
+	uint64_t cluster;		/* not 0: it is a configuration of this cluster */
+	const struct raft_wire *wire;
+};
+
+static const struct source nowhere;
+
 static struct raftd *
 of_timer(uv_timer_t *t)
 {
 	return t->data;
 }
 
-/* ---- waiters: a ring, ordered by index */
-
-struct waiter *
-engine_waiter(struct engine *e, size_t i)
-{
-	return &e->waiters[(e->wfirst + i) % e->wcap];
-}
-
-void
-engine_waiter_pop(struct engine *e)
-{
-	e->wfirst = (e->wfirst + 1) % e->wcap;
-	e->wn--;
-}
-
-static int
-waiter_add(struct engine *e, const struct waiter *w)
-{
-	if (e->wn == e->wcap) {
-		size_t cap = e->wcap != 0 ? e->wcap * 2 : 64;
-		struct waiter *v;
-
-		if (e->wn >= WAITERS_MAX)
-			return -ELIMIT;
-		v = malloc(cap * sizeof(*v));
-		if (v == NULL)
-			return -ENOMEM;
-		for (size_t i = 0; i < e->wn; i++)
-			v[i] = e->waiters[(e->wfirst + i) % e->wcap];
-		free(e->waiters);
-		e->waiters = v;
-		e->wfirst = 0;
-		e->wcap = cap;
-	}
-	e->waiters[(e->wfirst + e->wn++) % e->wcap] = *w;
-	return 0;
-}
-
-bool
-engine_in_flight(struct raftd *r, struct str origin, uint64_t seq)
-{
-	struct engine *e = &r->engine;
-
-	for (size_t i = 0; i < e->wn; i++) {
-		const struct waiter *w = engine_waiter(e, i);
-
-		if (w->seq == seq && origin.len == sizeof(w->origin) && memcmp(w->origin, origin.p, origin.len) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Their writes may or may not become part of the log. */
 static void
-fail_waiters(struct raftd *r, const char *why)
+out_of_memory(void)
 {
-	struct engine *e = &r->engine;
-
-	for (size_t i = 0; i < e->wn; i++) {
-		struct waiter *w = engine_waiter(e, i);
-
-		if (w->token.conn != 0)
-			rpc_reply_error(r->d->rpc, w->token, 500, "%s; whether this write took place is unknown", why);
-		w->token.conn = 0;
-	}
+	log_fatal(SUB, "no memory for log entries");
 }
 
-/* ---- one step */
+/* ---- what the core wants on disk */
 
-static void
-queue_batch(struct raftd *r, struct batch *b, uint64_t first)
-{
-	struct engine *e = &r->engine;
-
-	batch_seal(b, first, e->core.term);
-	*e->tail = b;
-	e->tail = &b->next;
-	e->flight_bytes += b->bytes.len;
-	if (e->store != NULL) {
-		store_append(e->store, b);
-	} else {
-		e->dev_last = batch_last(b);
-		loop_defer(&r->d->loop, DEFER_WORK, &e->persisted);
-	}
-}
-
-static struct batch *
-take_batch(struct engine *e)
+struct batch *
+engine_batch(struct engine *e)
 {
 	struct batch *b = e->spare;
 
@@ -115,72 +54,426 @@ take_batch(struct engine *e)
 	if (b == NULL)
 		b = batch_new();
 	if (b == NULL)
-		log_fatal(SUB, "no memory for log entries");
+		out_of_memory();
 	return b;
 }
 
-/* The leader's own first entry. */
+static struct str
+bytes_of(const struct batch *b)
+{
+	return (struct str){ (const char *)b->bytes.data, b->bytes.len };
+}
+
+/* Configurations among them come into force with the log; the newest time is where cluster time goes on. */
 static void
-append_noop(struct raftd *r, uint64_t first)
+note_entries(struct raftd *r, const struct batch *b)
+{
+	struct engine *e = &r->engine;
+	struct str newest = STR_NONE;
+	struct batch_cursor c;
+	struct batch_entry entry;
+	struct fsm_entry fe;
+	char err[256];
+
+	if (batch_read(bytes_of(b), b->first, &c) < 0)
+		return;
+	while (batch_next(&c, false, &entry) > 0)
+		if (entry.kind == ENTRY_STATE)
+			newest = entry.data;
+		else if (configs_add(e->configs, entry.index, entry.data, err) < 0)
+			log_fatal(SUB, "cannot take a configuration: index=%" PRIu64 " error=\"%s\"", entry.index, err);
+	if (newest.p != NULL && fsm_entry_decode(newest, &fe) == 0 && fe.time > e->time_last)
+		e->time_last = fe.time;
+}
+
+/* Takes the batch, which has its place. */
+static void
+append(struct raftd *r, struct batch *b)
+{
+	struct engine *e = &r->engine;
+
+	e->flight_bytes += b->bytes.len;
+	if (entries_add(&e->entries, b) < 0)
+		out_of_memory();
+	if (e->store != NULL) {
+		store_append(e->store, b);
+	} else {
+		loop_defer(&r->d->loop, DEFER_WORK, &e->persisted);
+	}
+}
+
+static void
+append_received(struct raftd *r, struct batch *b)
+{
+	note_entries(r, b);
+	append(r, b);
+}
+
+/* The leader's own first entry. */
+static struct batch *
+make_noop(struct raftd *r)
 {
 	struct fsm_entry noop = { .kind = FSM_ENTRY_NOOP };
 	struct engine *e = &r->engine;
-	struct batch *b = take_batch(e);
+	struct batch *b = engine_batch(e);
 	size_t at;
 
-	e->time_base = e->time_last;
+	e->time_base = e->time_last > e->time_heard ? e->time_last : e->time_heard;
 	e->time_base_ns = clock_ns();
-	noop.time = e->time_base;
+	noop.time = e->time_last = e->time_base;
 	if (batch_entry_begin(b, ENTRY_STATE, &at) < 0 || fsm_entry_encode(&noop, &b->bytes) < 0)
-		log_fatal(SUB, "no memory for log entries");
+		out_of_memory();
 	batch_entry_end(b, at);
-	queue_batch(r, b, first);
+	return b;
 }
 
 static void
-set_wake(struct raftd *r, uint64_t wake_ms)
-{
-	uint64_t now = clock_ms();
-
-	if (wake_ms == RAFT_NEVER)
-		(void)uv_timer_stop(&r->engine.wake);
-	else {
-		uv_update_time(&r->d->loop.uv);
-		(void)uv_timer_start(&r->engine.wake, r->engine.wake.timer_cb, wake_ms > now ? wake_ms - now : 0, 0);
-	}
-}
-
-static void
-act(struct raftd *r, const struct raft_effects *fx)
+truncate_log(struct raftd *r, uint64_t from)
 {
 	struct engine *e = &r->engine;
 
-	set_wake(r, fx->wake_ms);
-	if (fx->hard_state) {
-		if (e->store != NULL)
-			store_state(e->store, e->core.term, e->core.vote);
-		else
-			loop_defer(&r->d->loop, DEFER_WORK, &e->persisted);
+	log_info(SUB, "entries that the leader does not have are cut off: from=%" PRIu64, from);
+	waiters_cut(r, from);
+	if (e->store != NULL)
+		store_truncate(e->store, from);
+	entries_truncate(&e->entries, from);
+	configs_truncate(e->configs, from);
+	e->flight_bytes = 0;
+	for (size_t i = e->entries.n; i-- > 0 && batch_last(entries_at(&e->entries, i)) > e->core.applied;)
+		e->flight_bytes += entries_at(&e->entries, i)->bytes.len;
+}
+
+/*
+ * A directory belongs to one cluster for ever: that of the first message that
+ * it acts on, or of its first configuration. It is on disk before anything
+ * that follows is answered.
+ */
+static void
+join_cluster(struct raftd *r, uint64_t cluster)
+{
+	struct engine *e = &r->engine;
+
+	if (r->cluster[0] != 0 || cluster == 0)
+		return;
+	servers_format_id(cluster, r->cluster);
+	log_info(SUB, "this server belongs to a cluster now: cluster=%s", r->cluster);
+	if (e->store != NULL) {
+		store_cluster(e->store, cluster);
+		store_state(e->store, e->core.term, e->core.vote);
 	}
-	if (fx->role_changed)
-		leader_role_changed(r);
+}
+
+static void
+to_disk(struct raftd *r, const struct raft_effects *fx, const struct source *src)
+{
+	struct engine *e = &r->engine;
+	struct batch *b = src->proposed;
+
+	if (fx->hard_state || fx->append_n > 0)
+		join_cluster(r, src->cluster);
+	if (fx->hard_state && e->store != NULL)
+		store_state(e->store, e->core.term, e->core.vote);
+	else if (fx->hard_state)
+		loop_defer(&r->d->loop, DEFER_WORK, &e->persisted);
+	if (fx->truncate_from != 0)
+		truncate_log(r, fx->truncate_from);
+	if (fx->append_n == 0)
+		return;
 	if (fx->noop)
-		append_noop(r, fx->append_first);
-	if (fx->commit > e->core.applied)
+		b = make_noop(r);
+	if (b == NULL) {
+		receive_entries(r, src->wire, fx->append_first, fx->append_n, append_received);
+		return;
+	}
+	batch_seal(b, fx->append_first, trail_term(&e->core.trail, fx->append_first));
+	if (src->cluster != 0)
+		note_entries(r, b);
+	append(r, b);
+}
+
+/* ---- what the core wants told */
+
+static void
+set_timer(struct raftd *r, uint64_t at_ms)
+{
+	uint64_t now = clock_ms();
+
+	uv_update_time(&r->d->loop.uv);
+	(void)uv_timer_start(&r->engine.wake, r->engine.wake.timer_cb, at_ms > now ? at_ms - now : 0, 0);
+}
+
+/* Deadlines mostly move away: a timer that goes off before its time costs less than one that is set with every step. */
+static void
+plan_wake(struct raftd *r, uint64_t wake_ms)
+{
+	struct engine *e = &r->engine;
+	bool sooner = wake_ms < e->wake_ms || !uv_is_active((uv_handle_t *)&e->wake);
+
+	e->wake_ms = wake_ms;
+	if (wake_ms != RAFT_NEVER && sooner)
+		set_timer(r, wake_ms);
+}
+
+/* Entries that other servers still want stay on disk, unless there is no room for them. */
+void
+engine_keep(struct raftd *r)
+{
+	const struct engine *e = &r->engine;
+	uint64_t index = raft_keep(&e->core), made = install_keep(r);
+
+	if (e->store != NULL)
+		store_keep(e->store, e->disk_full ? UINT64_MAX : made < index ? made : index);
+}
+
+void
+engine_config_changed(struct raftd *r)
+{
+	const struct raft_config_entry *c = configs_current(r->engine.configs, NULL);
+	uint64_t cluster;
+
+	if (c != NULL && servers_parse_id(c->cluster, &cluster) == 0)
+		join_cluster(r, cluster);
+	if (c != NULL)
+		net_servers(r, c);
+	join_config_changed(r);
+	autopilot_config_changed(r);
+}
+
+static void
+on_expire(uv_timer_t *t)
+{
+	struct raftd *r = of_timer(t);
+
+	if (!waiters_expire(r, clock_ns() - r->hold_ms * NS_PER_MS))
+		(void)uv_timer_stop(t);
+}
+
+static void
+role_changed(struct raftd *r)
+{
+	struct engine *e = &r->engine;
+
+	leader_role_changed(r);
+	join_role_changed(r);
+	snapshot_role_changed(r);
+	if (e->core.role == RAFT_LEADER) {
+		(void)uv_timer_stop(&e->expire);
+		return;
+	}
+	install_unneeded(r);
+	if (e->wn > 0)
+		(void)uv_timer_start(&e->expire, on_expire, EXPIRE_LOOK_MS, EXPIRE_LOOK_MS);
+}
+
+/* The proposals of this turn will not be ours to make. */
+static void
+drop_open(struct raftd *r)
+{
+	struct engine *e = &r->engine;
+	struct batch *b = e->open;
+
+	if (b == NULL)
+		return;
+	e->open = NULL;
+	if (b->n > 0)
+		waiters_unproposed(r, b, e->open_first);
+	batch_free(b);
+}
+
+/* Who waits for a change of the configuration or for another leader. */
+static void
+settle(struct raftd *r, bool led)
+{
+	struct engine *e = &r->engine;
+	const struct raft *core = &e->core;
+	void (*done)(void *arg, int rc) = e->change.done;
+	int rc = core->leader != 0 && core->leader != r->id ? 0 : -ETIMEDOUT;
+
+	if (done != NULL && led && core->role != RAFT_LEADER) {
+		e->change.done = NULL;
+		done(e->change.arg, -RAFT_ENOTLEADER);
+	}
+	done = e->transfer.done;
+	if (done == NULL)
+		return;
+	if (rc < 0 && (core->role == RAFT_LEADER ? core->transfer_to != 0 : clock_ms() < e->transfer.until_ms))
+		return;
+	e->transfer.done = NULL;
+	done(e->transfer.arg, rc);
+	if (engine_leads(r))
+		hold_wake_leader(r);
+}
+
+static void
+act(struct raftd *r, const struct raft_effects *fx, const struct source *src, bool led)
+{
+	struct engine *e = &r->engine;
+
+	if (led && e->core.role != RAFT_LEADER)
+		drop_open(r);
+	to_disk(r, fx, src);
+	plan_wake(r, fx->wake_ms);
+	send_messages(r, fx);
+	if (fx->config_changed)
+		engine_config_changed(r);
+	if (fx->role_changed)
+		role_changed(r);
+	if (fx->commit > e->core.applied && !e->installing)
 		apply_committed(r, fx->commit);
-	if (fx->reads_ready != 0)
-		hold_wake(r, fx->reads_ready);
+	for (int kind = 0; kind < 2; kind++)
+		if (fx->reads_ready[kind] != 0) {
+			if (e->barrier_again[kind])
+				loop_defer(&r->d->loop, DEFER_WORK, &r->barrier[kind]);
+			e->barrier_again[kind] = false;
+			hold_wake_reads(r, fx->reads_ready[kind], kind == 1);
+		}
+	if (fx->leader_changed && e->core.leader != 0 && e->core.leader != r->id)
+		hold_wake_leader(r);
+	if (fx->snapshot_unneeded)
+		install_unneeded(r);
+	if (fx->snapshot_wanted)
+		install_make(r);
+	if (fx->install)
+		install_load(r, &e->core.incoming);
+	settle(r, led);
+}
+
+static int
+step(struct raftd *r, const struct raft_event *ev, const struct source *src, struct raft_effects *fx)
+{
+	struct engine *e = &r->engine;
+	bool led = e->core.role == RAFT_LEADER;
+	int rc = raft_step(&e->core, ev, fx);
+
+	if (rc == 0)
+		act(r, fx, src, led);
+	return rc;
+}
+
+int
+engine_try(struct raftd *r, const struct raft_event *ev)
+{
+	struct raft_effects fx;
+
+	return step(r, ev, &nowhere, &fx);
 }
 
 void
 engine_step(struct raftd *r, const struct raft_event *ev)
 {
-	struct raft_effects fx;
-	int rc = raft_step(&r->engine.core, ev, &fx);
+	int rc = engine_try(r, ev);
 
 	if (rc < 0)
-		log_fatal(SUB, "the consensus core refused an event: type=%d error=\"%s\"", ev->type, err_text(rc));
-	act(r, &fx);
+		log_fatal(SUB, "the consensus core refused an event: type=%d error=\"%s\"", (int)ev->type, err_text(rc));
+}
+
+/* ---- a state from another server */
+
+void
+engine_replaced(struct raftd *r, struct fsm *fsm, const struct raft_snapshot *s)
+{
+	const struct watch_key all = { .kind = WATCH_ALL };
+	struct raft_servers servers = { .index = 0 };
+	struct raft_event ev = { .type = RAFT_INSTALLED, .now_ms = clock_ms(), .snapshot = *s, .config = &servers };
+	struct engine *e = &r->engine;
+	uint64_t index;
+	struct str bytes = fsm_servers(fsm, &index);
+	char err[256];
+
+	waiters_passed(r, s->index);
+	entries_truncate(&e->entries, 0);
+	e->flight_bytes = 0;
+	fsm_free(e->fsm);
+	e->fsm = fsm;
+	if (fsm_time(fsm) > e->time_last)
+		e->time_last = fsm_time(fsm);
+	e->image_sent = s->index;
+	configs_truncate(e->configs, 0);
+	/* Checked before the state was taken. */
+	if (configs_add(e->configs, index, bytes, err) < 0 || servers_core(index, bytes, &servers, err) < 0)
+		log_fatal(SUB, "cannot take the configuration of a snapshot: %s", err);
+	watch_touched(r, &all);
+	engine_step(r, &ev);
+	engine_config_changed(r);
+}
+
+/* ---- other servers */
+
+static void
+message_of(const struct raft_wire *w, struct raft_message *ret)
+{
+	*ret = (struct raft_message){ .type = (enum raft_message_type)w->type, .from = w->from, .to = w->to, .term = w->term,
+		.prev_index = w->prev_index, .prev_term = w->prev_term, .transfer = w->transfer, .ok = w->ok,
+		.first = w->first, .last = w->last, .commit = w->commit, .round = w->round, .sent_ms = w->sent_ms,
+		.match = w->match, .hint_index = w->hint_index, .hint_term = w->hint_term,
+		.snapshot = { w->snap_id, w->snap_index, w->snap_term, w->snap_size }, .offset = w->offset,
+		.bytes = w->data.len, .read = w->read, .read_index = w->read_index, .consistent = w->consistent };
+}
+
+int
+engine_message(struct raftd *r, const struct raft_wire *w, uint64_t cluster, char ret_err[256])
+{
+	struct engine *e = &r->engine;
+	struct raft_message m;
+	struct raft_event ev = { .type = RAFT_MESSAGE, .now_ms = clock_ms(), .message = &m };
+	const struct source src = { .cluster = cluster, .wire = w };
+	struct raft_effects fx;
+	bool led = e->core.role == RAFT_LEADER;
+	uint64_t own = 0;
+	int rc = r->cluster[0] != 0 ? servers_parse_id(str_from(r->cluster), &own) : 0;
+
+	if (e->stopping)
+		return 0;
+	if (cluster == 0 || (own != 0 && own != cluster)) {
+		(void)snprintf(ret_err, 256, "a message of the core from a server of %s", cluster == 0 ? "no cluster" : "another cluster");
+		return -EDECODE;
+	}
+	if (w->type == 0 || w->type >= RAFT_MSG_TYPES || w->to != r->id || w->data.len > CHUNK_BYTES) {
+		(void)snprintf(ret_err, 256, "a message that is not for this server, or of no known kind");
+		return -EDECODE;
+	}
+	message_of(w, &m);
+	if (m.type == RAFT_MSG_APPEND && w->entries.len > 0)
+		rc = receive_check(r, w, &ev, ret_err);
+	else if (m.type == RAFT_MSG_APPEND && m.last >= m.first)
+		rc = -EINVAL;
+	if (rc == 0)
+		rc = raft_step(&e->core, &ev, &fx);
+	if (rc == -EINVAL) {
+		(void)snprintf(ret_err, 256, "a message that contradicts itself: type=%s", raft_message_name(m.type));
+		return -EDECODE;
+	}
+	if (rc == -EDECODE)
+		return rc;
+	if (rc < 0) {
+		log_warn(SUB, "a message is left out: type=%s error=\"%s\"", raft_message_name(m.type), err_text(rc));
+		return 0;
+	}
+	if (m.type == RAFT_MSG_APPEND && e->core.leader == m.from && e->core.term == m.term && w->time > e->time_heard)
+		e->time_heard = w->time;
+	count_message(&e->core, &m, ev.now_ms);
+	act(r, &fx, &src, led);
+	if (fx.chunk)
+		install_chunk(r, &m, w->data);
+	return 0;
+}
+
+void
+engine_peer(struct raftd *r, uint64_t id, bool up)
+{
+	const struct raft_event ev = { .type = up ? RAFT_PEER_UP : RAFT_PEER_DOWN, .now_ms = clock_ms(), .peer = id };
+
+	if (!r->engine.stopping)
+		engine_step(r, &ev);
+}
+
+void
+engine_peer_lost(struct raftd *r, uint64_t id)
+{
+	const struct raft_event ev = { .type = RAFT_LEADER_LOST, .now_ms = clock_ms(), .peer = id };
+
+	if (!r->engine.stopping)
+		engine_step(r, &ev);
 }
 
 /* ---- proposals: those of one turn become one batch */
@@ -190,21 +483,24 @@ propose_now(struct raftd *r)
 {
 	struct raft_event ev = { .type = RAFT_PROPOSE, .now_ms = clock_ms() };
 	struct engine *e = &r->engine;
-	struct batch *b = e->open;
+	const struct source src = { .proposed = e->open };
 	struct raft_effects fx;
 	int rc;
 
 	/* Empty: its first entry found no memory. */
-	if (b == NULL || b->n == 0)
+	if (src.proposed == NULL || src.proposed->n == 0)
 		return;
-	e->open = NULL;
-	ev.count = b->n;
+	ev.count = src.proposed->n;
 	rc = raft_step(&e->core, &ev, &fx);
-	if (rc < 0)
-		log_fatal(SUB, "the consensus core refused %u proposals: error=\"%s\"", b->n, err_text(rc));
-	count_proposed(b->n);
-	queue_batch(r, b, fx.append_first);
-	act(r, &fx);
+	if (rc < 0) {
+		if (rc != -RAFT_ENOTLEADER)
+			log_warn(SUB, "the consensus core refused %" PRIu64 " proposals: error=\"%s\"", ev.count, err_text(rc));
+		drop_open(r);
+		return;
+	}
+	e->open = NULL;
+	count_proposed(src.proposed->n);
+	act(r, &fx, &src, true);
 }
 
 static void
@@ -216,7 +512,7 @@ on_propose(struct defer *d)
 static int
 may_propose(const struct engine *e)
 {
-	if (e->core.role != RAFT_LEADER || e->stopping)
+	if (e->core.role != RAFT_LEADER || e->core.transfer_to != 0 || e->stopping)
 		return -RAFT_ENOTLEADER;
 	if (e->disk_full)
 		return -ENOSPC;
@@ -226,59 +522,151 @@ may_propose(const struct engine *e)
 }
 
 int
-engine_propose_entry(struct raftd *r, enum entry_kind kind, const struct fsm_entry *entry, struct str raw, const struct waiter *w)
+engine_propose(struct raftd *r, const struct fsm_entry *entry, const struct waiter *w)
 {
 	struct engine *e = &r->engine;
-	struct waiter waiter = *w;
+	struct waiter waiter;
 	size_t at;
 	int rc = may_propose(e);
 
 	if (rc < 0)
 		return rc;
-	if (e->open == NULL)
-		e->open = take_batch(e);
-	rc = batch_entry_begin(e->open, kind, &at);
+	if (e->open == NULL) {
+		e->open = engine_batch(e);
+		e->open_first = e->core.trail.last + 1;
+	}
+	rc = batch_entry_begin(e->open, ENTRY_STATE, &at);
 	if (rc < 0)
 		return rc;
-	rc = entry != NULL ? fsm_entry_encode(entry, &e->open->bytes) : buf_add(&e->open->bytes, raw.p, raw.len);
-	waiter.index = e->core.trail.last + e->open->n + 1;
-	if (rc == 0 && waiter.token.conn != 0)
-		rc = waiter_add(e, &waiter);
+	rc = fsm_entry_encode(entry, &e->open->bytes);
+	if (rc == 0 && w != NULL && w->token.conn != 0) {
+		waiter = *w;
+		waiter.index = e->open_first + e->open->n;
+		waiter.term = e->core.term;
+		rc = waiters_add(e, &waiter);
+	}
 	if (rc < 0) {
 		batch_entry_drop(e->open, at);
 		return rc;
 	}
 	batch_entry_end(e->open, at);
-	if (entry != NULL)
-		e->time_last = entry->time;
+	e->time_last = entry->time;
 	loop_defer(&r->d->loop, DEFER_WORK, &e->propose);
 	if (e->open->bytes.len >= BATCH_BYTES_FULL)
 		propose_now(r);
 	return 0;
 }
 
-int
-engine_propose(struct raftd *r, const struct fsm_entry *entry, const struct waiter *w)
+/* A batch with this configuration alone. */
+static int
+config_batch(struct raftd *r, const struct raft_config_entry *c, struct source *ret, struct raft_servers *ret_core)
 {
-	static const struct waiter nobody;
+	struct batch *b = engine_batch(&r->engine);
+	struct str bytes;
+	char err[256];
+	size_t at;
+	int rc = batch_entry_begin(b, ENTRY_SERVERS, &at);
 
-	return engine_propose_entry(r, ENTRY_STATE, entry, STR_NONE, w != NULL ? w : &nobody);
+	if (rc == 0)
+		rc = servers_encode(c, &b->bytes);
+	if (rc == 0) {
+		batch_entry_end(b, at);
+		bytes = bytes_of(b);
+		bytes.p += BATCH_HEADER + BATCH_ENTRY_HEADER;
+		bytes.len -= BATCH_HEADER + BATCH_ENTRY_HEADER;
+		/* Its index is the core's to fill in. */
+		rc = servers_core(UINT64_MAX, bytes, ret_core, err);
+		if (rc < 0)
+			log_warn(SUB, "a configuration cannot be: %s", err);
+	}
+	if (rc == 0)
+		rc = servers_parse_id(c->cluster, &ret->cluster);
+	if (rc < 0)
+		batch_free(b);
+	else
+		ret->proposed = b;
+	return rc == -EDECODE ? -EINVAL : rc;
+}
+
+int
+engine_propose_servers(struct raftd *r, const struct raft_config_entry *c, void (*done)(void *arg, int rc), void *arg)
+{
+	struct raft_servers servers;
+	struct raft_event ev = { .type = RAFT_PROPOSE, .now_ms = clock_ms(), .count = 1, .config = &servers };
+	struct engine *e = &r->engine;
+	struct source src = { .proposed = NULL };
+	struct raft_effects fx;
+	int rc = may_propose(e);
+
+	if (rc == 0)
+		rc = config_batch(r, c, &src, &servers);
+	if (rc < 0)
+		return rc;
+	propose_now(r);
+	rc = raft_step(&e->core, &ev, &fx);
+	if (rc < 0) {
+		batch_free(src.proposed);
+		return rc;
+	}
+	e->change.index = fx.append_first;
+	e->change.term = e->core.term;
+	e->change.done = done;
+	e->change.arg = arg;
+	act(r, &fx, &src, true);
+	return 0;
+}
+
+int
+engine_bootstrap(struct raftd *r, const struct raft_config_entry *c)
+{
+	struct raft_servers servers;
+	const struct raft_event ev = { .type = RAFT_BOOTSTRAP, .now_ms = clock_ms(), .config = &servers };
+	struct source src = { .proposed = NULL };
+	struct raft_effects fx;
+	int rc = config_batch(r, c, &src, &servers);
+
+	if (rc < 0)
+		return rc;
+	rc = step(r, &ev, &src, &fx);
+	if (rc < 0)
+		batch_free(src.proposed);
+	return rc;
+}
+
+int
+engine_transfer(struct raftd *r, uint64_t id, void (*done)(void *arg, int rc), void *arg)
+{
+	const struct raft_event ev = { .type = RAFT_TRANSFER, .now_ms = clock_ms(), .peer = id };
+	struct engine *e = &r->engine;
+	int rc;
+
+	propose_now(r);
+	/* One at a time: done is told of the one that is under way. */
+	if (e->transfer.done != NULL)
+		return -RAFT_ECHANGING;
+	e->transfer.done = done;
+	e->transfer.arg = arg;
+	e->transfer.until_ms = ev.now_ms + TRANSFER_WAIT_MS;
+	rc = engine_try(r, &ev);
+	if (rc < 0)
+		e->transfer.done = NULL;
+	return rc;
 }
 
 /* ---- what the store tells */
 
 static void
-persisted(struct raftd *r, const struct durable *d, uint64_t index_term)
+persisted(struct raftd *r, const struct durable *d, uint64_t epoch)
 {
 	const struct raft_event ev = { .type = RAFT_PERSISTED, .now_ms = clock_ms(), .term = d->term, .vote = d->vote,
-		.index = d->last, .index_term = index_term };
+		.index = d->last, .epoch = epoch };
 
 	engine_step(r, &ev);
 	apply_forget(r);
 }
 
 static void
-on_durable(void *ctx, const struct durable *d, uint64_t index_term)
+on_durable(void *ctx, const struct durable *d, uint64_t epoch)
 {
 	struct engine *e = &((struct raftd *)ctx)->engine;
 	struct store_stats now;
@@ -286,7 +674,7 @@ on_durable(void *ctx, const struct durable *d, uint64_t index_term)
 	store_stats(e->store, &now);
 	count_synced(&e->counted, &now);
 	e->counted = now;
-	persisted(ctx, d, index_term);
+	persisted(ctx, d, epoch);
 }
 
 /* In memory everything is as durable as it gets at once. */
@@ -295,9 +683,9 @@ on_dev_persisted(struct defer *def)
 {
 	struct raftd *r = (struct raftd *)((char *)def - offsetof(struct raftd, engine.persisted));
 	const struct raft *core = &r->engine.core;
-	struct durable d = { core->term, core->vote, r->engine.dev_last };
+	struct durable d = { core->term, core->vote, core->trail.last };
 
-	persisted(r, &d, trail_term(&core->trail, d.last));
+	persisted(r, &d, core->epoch);
 }
 
 static void
@@ -309,17 +697,36 @@ on_compacted(void *ctx, uint64_t base)
 }
 
 static void
+on_yielded(void *arg, int rc)
+{
+	(void)arg;
+	if (rc < 0)
+		log_warn(SUB, "the disk is full, and no other server takes over: %s", err_text(rc));
+}
+
+bool
+engine_yield(struct raftd *r)
+{
+	struct engine *e = &r->engine;
+
+	return e->core.role == RAFT_LEADER && peers_voters(&e->core.peers) > 1 &&
+	    (e->transfer.done != NULL || engine_transfer(r, 0, on_yielded, r) == 0);
+}
+
+static void
 on_space(void *ctx, bool full)
 {
 	struct raftd *r = ctx;
 
+	r->engine.disk_full = full;
 	if (full) {
 		log_err(SUB, "the disk is full: writes are refused, reads go on: dir=%s", r->dir);
-		fail_waiters(r, "The server's disk is full");
+		if (!engine_yield(r))
+			waiters_fail(r, "The server's disk is full");
 	} else {
 		log_info(SUB, "the disk has room again: writes are accepted: dir=%s", r->dir);
 	}
-	r->engine.disk_full = full;
+	engine_keep(r);
 }
 
 /* What is on disk can no longer be told: only a new start, which reads it, may go on. */
@@ -348,7 +755,8 @@ on_drained(struct defer *d)
 	daemon_stopped(r->d);
 }
 
-static const struct store_events events = { on_durable, on_compacted, on_space, on_failed, on_stopped };
+static const struct store_events events = { .durable = on_durable, .read = send_read, .staged = install_staged,
+	.compacted = on_compacted, .space = on_space, .failed = on_failed, .stopped = on_stopped };
 
 /* ---- timers */
 
@@ -357,10 +765,14 @@ on_wake(uv_timer_t *t)
 {
 	const struct raft_event ev = { .type = RAFT_TIMER, .now_ms = clock_ms() };
 	struct raftd *r = of_timer(t);
+	struct engine *e = &r->engine;
 
-	if (r->engine.core.role == RAFT_FOLLOWER)
-		log_info(SUB, "heartbeat timeout reached, starting election: last-leader=");
-	engine_step(r, &ev);
+	if (e->stopping || e->wake_ms == RAFT_NEVER)
+		return;
+	if (ev.now_ms < e->wake_ms)
+		set_timer(r, e->wake_ms);
+	else
+		engine_step(r, &ev);
 }
 
 /* ---- questions */
@@ -370,7 +782,7 @@ engine_leads(const struct raftd *r)
 {
 	const struct engine *e = &r->engine;
 
-	return e->core.role == RAFT_LEADER && e->core.applied >= e->core.term_start;
+	return e->core.role == RAFT_LEADER && e->core.applied >= e->core.term_start && e->core.transfer_to == 0;
 }
 
 int64_t
@@ -383,162 +795,83 @@ engine_now(const struct raftd *r)
 }
 
 int
-engine_read(struct raftd *r, uint64_t *ret_number)
+engine_read(struct raftd *r, bool consistent, uint64_t *ret_number)
 {
-	const struct raft_event ev = { .type = RAFT_READ, .now_ms = clock_ms() };
+	const struct raft_event ev = { .type = RAFT_READ, .now_ms = clock_ms(), .consistent = consistent };
 	struct raft_effects fx;
-	int rc = raft_step(&r->engine.core, &ev, &fx);
+	int rc = step(r, &ev, &nowhere, &fx);
 
-	if (rc < 0)
-		return rc;
-	*ret_number = fx.read;
-	act(r, &fx);
-	return 0;
+	if (rc == 0)
+		*ret_number = fx.read;
+	return rc;
+}
+
+bool
+engine_known_leader(const struct raftd *r)
+{
+	return r->engine.core.leader != 0;
+}
+
+uint64_t
+engine_last_contact(const struct raftd *r)
+{
+	const struct raft *core = &r->engine.core;
+	uint64_t now = clock_ms();
+
+	if (core->role == RAFT_LEADER)
+		return 0;
+	if (core->heard_ms == 0)
+		return RAFT_NEVER;
+	return now > core->heard_ms ? now - core->heard_ms : 0;
 }
 
 /* ---- start and end */
 
-/* The time of the newest entry, from which cluster time goes on. */
-static void
-note_time(struct engine *e, const struct batch *b)
-{
-	struct batch_cursor c;
-	struct batch_entry entry;
-	struct fsm_entry fe;
-
-	if (batch_read((struct str){ (const char *)b->bytes.data, b->bytes.len }, b->first, &c) < 0)
-		return;
-	while (batch_next(&c, false, &entry) > 0)
-		if (entry.kind == ENTRY_STATE && fsm_entry_decode(entry.data, &fe) == 0 && fe.time > e->time_last)
-			e->time_last = fe.time;
-}
-
-static int
-load_record(void *ctx, unsigned table, struct str key, struct str value)
-{
-	struct raftd *r = ctx;
-
-	return fsm_load(r->engine.fsm, (enum fsm_table)table, key, value);
-}
-
-static int
-load_batch(void *ctx, struct batch *b)
-{
-	struct engine *e = &((struct raftd *)ctx)->engine;
-
-	note_time(e, b);
-	*e->tail = b;
-	e->tail = &b->next;
-	e->flight_bytes += b->bytes.len;
-	return 0;
-}
-
-static int
-open_store(struct raftd *r)
-{
-	const struct store_config c = { .path = r->dir, .tables = FSM_TABLES, .events = &events, .ctx = r,
-		.trailing = (uint64_t)cfg_int(r->d->config, "raft_trailing_logs", 10240) };
-	const struct store_loader ld = { r, load_record, load_batch };
-	struct engine *e = &r->engine;
-	char err[DATADIR_ERROR_MAX];
-	int rc = store_open(&r->d->loop, &c, &e->store, err);
-
-	if (rc == 0) {
-		r->id = store_found(e->store)->id;
-		rc = store_load(e->store, &ld, err);
-	}
-	if (rc < 0) {
-		log_err("agent.server", "%s", err);
-		return rc;
-	}
-	rc = fsm_loaded(e->fsm);
-	if (rc < 0) {
-		log_err("agent.server", "%s: the image of the state does not fit together (%s): move the directory away and let the "
-		    "server rejoin as a new member, or restore a backup", r->dir, err_text(rc));
-		return rc;
-	}
-	if (fsm_time(e->fsm) > e->time_last)
-		e->time_last = fsm_time(e->fsm);
-	return 0;
-}
-
-static int
-start_core(struct raftd *r)
-{
-	const uint64_t m = (uint64_t)cfg_int(r->d->config, "performance.raft_multiplier", 5);
-	const struct raft_config c = { .id = r->id, .election_ms = (uint32_t)(200 * m), .heartbeat_ms = (uint32_t)(20 * m),
-		.lease_ms = 100, .seed = r->id ^ clock_ns() };
-	static const struct store_start nothing;
-	const struct store_start *found = r->engine.store != NULL ? store_found(r->engine.store) : &nothing;
-	struct str bytes = { (const char *)found->servers.data, found->servers.len };
-	uint64_t voters[RAFT_VOTERS_MAX];
-	struct raft_start s = { .term = found->term, .vote = found->vote, .base = found->base, .last = found->last,
-		.applied = found->applied, .runs = found->runs, .nruns = found->nruns, .voters = voters };
-	int rc = bytes.len > 0 ? servers_voters(bytes, voters, &s.nvoters) : 0;
-
-	if (rc == 0)
-		rc = raft_init(&r->engine.core, &c, &s, clock_ms());
-	if (rc < 0)
-		log_err("agent.server", "%s: the log does not fit together (%s): move the directory away and let the server rejoin "
-		    "as a new member, or restore a backup", r->dir, err_text(rc));
-	r->engine.servers_index = found->servers_index;
-	r->engine.image_sent = found->applied;
-	log_info(SUB, "initial configuration: index=%" PRIu64 " servers=%zu", found->servers_index, s.nvoters);
-	return rc;
-}
-
 int
 engine_init(struct raftd *r)
 {
-	const struct fsm_config fc = { r->datacenter, 64, cfg_ms(r->d->config, "session_ttl_min", 10000) * NS_PER_MS };
 	struct engine *e = &r->engine;
-	int rc = 0;
+	uv_timer_t *const timers[] = { &e->wake, &e->expire, &e->drain };
 
-	e->tail = &e->head;
 	e->propose.cb = on_propose;
 	e->persisted.cb = on_dev_persisted;
 	e->drained.cb = on_drained;
+	e->wake_ms = RAFT_NEVER;
+	buf_init(&e->scratch, (size_t)1024 * MiB);
 	apply_init(r);
-	(void)uv_timer_init(&r->d->loop.uv, &e->wake);
-	e->wake.data = r;
-	e->wake.timer_cb = on_wake;
-	e->fsm = fsm_new(&fc);
-	if (e->fsm == NULL) {
-		log_err("agent.server", "no memory for the state");
-		return -ENOMEM;
+	for (size_t i = 0; i < ARRAY_LEN(timers); i++) {
+		(void)uv_timer_init(&r->d->loop.uv, timers[i]);
+		timers[i]->data = r;
 	}
-	if (!r->dev)
-		rc = open_store(r);
-	if (rc == 0)
-		rc = start_core(r);
-	if (rc == 0 && e->store != NULL)
-		rc = store_run(e->store);
-	return rc;
+	e->wake.timer_cb = on_wake;
+	return start_engine(r, &events);
 }
 
-/* A server that was told to be the first makes itself the only voter; its configuration entry follows when it leads. */
 void
 engine_start(struct raftd *r)
 {
-	struct raft_event ev = { .type = RAFT_SERVERS, .now_ms = clock_ms(), .voters = &r->id, .nvoters = 1 };
-	struct raft *core = &r->engine.core;
+	const struct raft *core = &r->engine.core;
 
 	log_info(SUB, "entering follower state: follower=\"Node at %s [Follower]\" leader=", r->address);
-	if (core->voters.n == 0 && !r->bootstrap)
+	if (raft_servers(core) != NULL)
+		engine_config_changed(r);
+	else if (!r->bootstrap)
 		log_warn(SUB, "no known peers, aborting election");
-	if (core->voters.n == 0 && r->bootstrap)
-		engine_step(r, &ev);
-	else
-		set_wake(r, core->election_at);
+	plan_wake(r, core->election_at);
 }
 
-void
-engine_drain(struct raftd *r)
+/* ---- SIGTERM: hand over, answer, write what is left */
+
+static void
+stop_now(struct raftd *r)
 {
 	struct engine *e = &r->engine;
 
+	if (e->stopping)
+		return;
 	propose_now(r);
 	e->stopping = true;
+	(void)uv_timer_stop(&e->drain);
 	if (e->store == NULL) {
 		loop_defer(&r->d->loop, DEFER_FLUSH, &e->drained);
 		return;
@@ -547,27 +880,69 @@ engine_drain(struct raftd *r)
 	store_stop(e->store);
 }
 
+static void
+on_drain_end(uv_timer_t *t)
+{
+	stop_now(of_timer(t));
+}
+
+static void
+on_drain_look(uv_timer_t *t)
+{
+	struct raftd *r = of_timer(t);
+	struct engine *e = &r->engine;
+
+	if ((e->wn == 0 && r->hold.n == 0) || clock_ms() >= e->drain_ms)
+		stop_now(r);
+}
+
+/* Another leads, or nobody could be made to. What is in flight may still be answered. */
+static void
+on_handed_over(void *arg, int rc)
+{
+	struct raftd *r = arg;
+
+	if (rc < 0)
+		log_warn(SUB, "the leadership could not be handed over before stopping: %s", err_text(rc));
+	r->engine.drain_ms = clock_ms() + DRAIN_ANSWER_MS;
+	(void)uv_timer_start(&r->engine.drain, on_drain_look, 0, DRAIN_LOOK_MS);
+}
+
+void
+engine_drain(struct raftd *r)
+{
+	struct engine *e = &r->engine;
+
+	(void)uv_timer_start(&e->drain, on_drain_end, DRAIN_TRANSFER_MS, 0);
+	if (e->core.role != RAFT_LEADER || peers_voters(&e->core.peers) < 2 || engine_transfer(r, 0, on_handed_over, r) < 0)
+		stop_now(r);
+}
+
 void
 engine_release(struct raftd *r)
 {
 	struct engine *e = &r->engine;
-	struct batch *b;
 
 	loop_undefer(&r->d->loop, DEFER_WORK, &e->propose);
 	loop_undefer(&r->d->loop, DEFER_WORK, &e->persisted);
 	loop_undefer(&r->d->loop, DEFER_FLUSH, &e->drained);
+	install_release(r);
 	store_free(e->store);
-	if (e->fsm != NULL) {
+	if (e->wake.data != NULL) {
 		uv_close((uv_handle_t *)&e->wake, NULL);
+		uv_close((uv_handle_t *)&e->expire, NULL);
+		uv_close((uv_handle_t *)&e->drain, NULL);
 		apply_release(r);
 	}
-	while ((b = e->head) != NULL) {
-		e->head = b->next;
-		batch_free(b);
-	}
+	send_release(r);
+	entries_release(&e->entries);
 	batch_free(e->open);
 	batch_free(e->spare);
+	configs_free(e->configs);
 	raft_release(&e->core);
 	fsm_free(e->fsm);
 	free(e->waiters);
+	free(e->runs);
+	free(e->found);
+	buf_release(&e->scratch);
 }

@@ -1,6 +1,13 @@
 /*
- * leader.c - what only a leader does: the first entries of its term, the
- * clocks of sessions, and the reaping of tombstones.
+ * leader.c - what only a leader does: the clocks of sessions, and the
+ * reaping of tombstones.
+ *
+ * Deadlines of sessions are in cluster time, which entries carry, so the
+ * next leader goes on with them as they are. A renewal is answered when the
+ * entry that holds it is applied: none that was answered is lost with its
+ * leader. While sessions have deadlines an entry is written every few
+ * seconds even when nothing else is, so that a restart of all servers gives
+ * them no more than that.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -11,7 +18,7 @@
 
 #define SUB "agent.server"
 
-enum { EXPIRE_MAX = 1024, RENEWALS_MAX = 1 << 20, RENEW_BYTES_MAX = 256 * 1024 * 1024 };
+enum { EXPIRE_MAX = 1024, RENEWALS_MAX = 1 << 20, RENEW_BYTES_MAX = 256 * 1024 * 1024, RENEWALS_KEEP = 1024 };
 
 static void on_tick(uv_timer_t *t);
 static void on_reap(uv_timer_t *t);
@@ -21,7 +28,8 @@ leader_init(struct raftd *r)
 {
 	struct leader *l = &r->leader;
 
-	arena_init(&l->renewals, RENEW_BYTES_MAX);
+	for (int i = 0; i < 2; i++)
+		arena_init(&l->renewals[i].arena, RENEW_BYTES_MAX);
 	(void)uv_timer_init(&r->d->loop.uv, &l->tick);
 	(void)uv_timer_init(&r->d->loop.uv, &l->reap);
 	l->tick.data = l->reap.data = r;
@@ -34,8 +42,10 @@ leader_release(struct raftd *r)
 
 	uv_close((uv_handle_t *)&l->tick, NULL);
 	uv_close((uv_handle_t *)&l->reap, NULL);
-	arena_release(&l->renewals);
-	free(l->renew);
+	for (int i = 0; i < 2; i++) {
+		arena_release(&l->renewals[i].arena);
+		free(l->renewals[i].v);
+	}
 }
 
 static void
@@ -52,34 +62,10 @@ log_role(struct raftd *r)
 		    core->term);
 		break;
 	case RAFT_LEADER:
-		log_info("agent.server.raft", "election won: tally=%zu", core->voters.n / 2 + 1);
+		log_info("agent.server.raft", "election won: tally=%zu", peers_voters(&core->peers) / 2 + 1);
 		log_info("agent.server.raft", "entering leader state: leader=\"Node at %s [Leader]\"", r->address);
 		break;
 	}
-}
-
-/* The configuration of a server that made itself the first becomes part of the log. */
-static void
-record_servers(struct raftd *r)
-{
-	static const struct waiter nobody;
-	struct engine *e = &r->engine;
-	struct buf b = BUF_INIT(1 * MiB);
-	struct str raw;
-	int rc;
-
-	if (e->servers_index != 0)
-		return;
-	rc = servers_encode_own(r, &b);
-	raw = (struct str){ (const char *)b.data, b.len };
-	e->servers_index = e->core.trail.last + (e->open != NULL ? e->open->n : 0) + 1;
-	if (rc == 0 && e->store != NULL)
-		rc = store_servers(e->store, e->servers_index, raw);
-	if (rc == 0)
-		rc = engine_propose_entry(r, ENTRY_SERVERS, NULL, raw, &nobody);
-	buf_release(&b);
-	if (rc < 0)
-		log_fatal(SUB, "cannot record the configuration: %s", err_text(rc));
 }
 
 /* The state is that of the whole log: from here on we answer and act. */
@@ -89,12 +75,54 @@ begin(struct raftd *r)
 	struct leader *l = &r->leader;
 
 	l->active = true;
+	l->nseen = 0;
 	log_info(SUB, "cluster leadership acquired");
 	log_info(SUB, "New leader elected: payload=%s", r->node_name);
-	record_servers(r);
 	(void)uv_timer_start(&l->reap, on_reap, REAP_MS, REAP_MS);
 	members_start(r);
-	hold_wake(r, 0);
+	autopilot_lead(r, true);
+	hold_wake_leader(r);
+}
+
+/* ---- renewals */
+
+static void
+clear(struct renewals *b)
+{
+	if (b->cap > RENEWALS_KEEP) {
+		free(b->v);
+		b->v = NULL;
+		b->cap = 0;
+	}
+	b->n = 0;
+	b->time = 0;
+	arena_reset(&b->arena);
+}
+
+/* Not ours any more: whoever leads renews them. To renew twice is to renew. */
+static void
+pass_on(struct raftd *r, struct renewals *b)
+{
+	struct buf body = BUF_INIT(op_info(OP_SESSION_RENEW)->body_max);
+
+	for (size_t i = 0; i < b->n; i++) {
+		const struct renewal *x = &b->v[i];
+		const struct id_request q = { x->id };
+		int rc;
+
+		buf_clear(&body);
+		rc = op_request_encode(OP_SESSION_RENEW, NULL, &q, &body);
+		if (rc == 0) {
+			const struct rpc_request req = { .token = x->token, .info = op_info(OP_SESSION_RENEW), .body = body.data,
+				.len = body.len, .peer = x->peer };
+
+			forward_leader(r, &req);
+		} else {
+			rpc_reply_error(r->d->rpc, x->token, 500, "No cluster leader");
+		}
+	}
+	buf_release(&body);
+	clear(b);
 }
 
 static void
@@ -103,11 +131,14 @@ end(struct raftd *r)
 	struct leader *l = &r->leader;
 
 	l->active = false;
-	l->nrenew = l->nseen = 0;
+	l->nseen = 0;
 	(void)uv_timer_stop(&l->tick);
 	(void)uv_timer_stop(&l->reap);
 	members_stop(r);
+	autopilot_lead(r, false);
 	log_info(SUB, "cluster leadership lost");
+	pass_on(r, &l->renewals[1]);
+	pass_on(r, &l->renewals[0]);
 }
 
 void
@@ -119,23 +150,64 @@ leader_role_changed(struct raftd *r)
 		end(r);
 }
 
-/* ---- sessions */
+static void
+answer_renewal(struct raftd *r, const struct renewal *x)
+{
+	const struct query_meta m = { fsm_index(r->engine.fsm), 0, true };
+	const struct id_request q = { x->id };
+	struct fsm_error err = { .code = 0 };
+	struct buf *b = rpc_reply_begin(r->d->rpc, x->token);
+	struct mp_w w;
+	uint64_t index;
+	int rc;
 
-/* When the nearest session runs out, and no later than renewals may wait. */
+	if (b == NULL)
+		return;
+	w = mp_w_init(b);
+	record_encode(&rec_query_meta, &m, RECORD_WHOLE, &w);
+	rc = fsm_query(r->engine.fsm, OP_SESSION_INFO, &q, &w, &index, NULL, &err);
+	if (rc == 0 && err.code != 0) {
+		rpc_reply_drop(r->d->rpc, x->token);
+		rpc_reply_error(r->d->rpc, x->token, err.code, "%s", err.text);
+		return;
+	}
+	rpc_reply_end(r->d->rpc, x->token, rc == 0 && w.err == 0);
+}
+
+/* Entries' times only grow, and a batch has a time of its own: that of the newest entry tells whether it is applied. */
+static void
+answer_applied(struct raftd *r)
+{
+	struct renewals *b = &r->leader.renewals[1];
+
+	if (b->time == 0 || fsm_time(r->engine.fsm) < b->time)
+		return;
+	for (size_t i = 0; i < b->n; i++)
+		answer_renewal(r, &b->v[i]);
+	clear(b);
+}
+
+/* ---- the tick */
+
+/* When the nearest session runs out, renewals want to go, or time has to reach the disk. */
 static void
 plan_tick(struct raftd *r)
 {
 	struct leader *l = &r->leader;
-	int64_t deadline = fsm_next_deadline(r->engine.fsm), wait_ms = INT64_MAX;
+	int64_t deadline = fsm_next_deadline(r->engine.fsm), now = engine_now(r), wait_ms = INT64_MAX, idle_ms;
 
 	if (deadline != INT64_MAX) {
-		wait_ms = (deadline - engine_now(r)) / NS_PER_MS + 1;
+		wait_ms = (deadline - now) / NS_PER_MS + 1;
+		idle_ms = TIME_KEEP_MS - (now - r->engine.time_last) / NS_PER_MS;
+		if (wait_ms > idle_ms)
+			wait_ms = idle_ms;
 		/* Deadlines that fall together go into one entry. */
-		if (wait_ms < TICK_MS / 10)
-			wait_ms = TICK_MS / 10;
+		if (wait_ms < RENEW_MS)
+			wait_ms = RENEW_MS;
 	}
-	if (l->nrenew > 0 && wait_ms > TICK_MS)
-		wait_ms = TICK_MS;
+	/* One batch of renewals at a time: what comes meanwhile goes together into the next. */
+	if (l->renewals[0].n > 0 && l->renewals[1].time == 0 && wait_ms > RENEW_MS)
+		wait_ms = RENEW_MS;
 	if (wait_ms == INT64_MAX) {
 		(void)uv_timer_stop(&l->tick);
 		return;
@@ -153,14 +225,15 @@ leader_applied(struct raftd *r)
 		return;
 	if (!r->leader.active)
 		begin(r);
+	answer_applied(r);
 	plan_tick(r);
 }
 
 static int
-propose_tick(struct raftd *r, const struct fsm_tick *tick)
+propose_tick(struct raftd *r, const struct fsm_tick *tick, int64_t time)
 {
 	static const char no_options[] = "\x80";
-	struct fsm_entry e = { .kind = FSM_ENTRY_TICK, .time = engine_now(r), .options = { no_options, 1 } };
+	struct fsm_entry e = { .kind = FSM_ENTRY_TICK, .time = time, .options = { no_options, 1 } };
 	struct buf b = BUF_INIT(RENEW_BYTES_MAX);
 	struct mp_w w = mp_w_init(&b);
 	int rc;
@@ -174,116 +247,119 @@ propose_tick(struct raftd *r, const struct fsm_tick *tick)
 	return rc;
 }
 
+static int
+by_session(const void *a, const void *b)
+{
+	return str_cmp(((const struct renewal *)a)->id, ((const struct renewal *)b)->id);
+}
+
+/* The sessions of the batch that is gathered, each once; in its arena. -ENOMEM. */
+static int
+list_renewed(struct renewals *b, struct strs *ret)
+{
+	*ret = (struct strs){ NULL, 0 };
+	if (b->n == 0)
+		return 0;
+	qsort(b->v, b->n, sizeof(*b->v), by_session);
+	ret->v = arena_alloc(&b->arena, b->n * sizeof(*ret->v));
+	if (ret->v == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < b->n; i++)
+		if (i == 0 || !str_eq(b->v[i].id, b->v[i - 1].id))
+			ret->v[ret->n++] = b->v[i].id;
+	return 0;
+}
+
+/* What was gathered is on its way. */
+static void
+exchange(struct leader *l, int64_t time)
+{
+	struct renewals sent = l->renewals[0];
+
+	l->renewals[0] = l->renewals[1];
+	l->renewals[1] = sent;
+	l->renewals[1].time = time;
+}
+
 static void
 on_tick(uv_timer_t *t)
 {
 	struct raftd *r = t->data;
 	struct leader *l = &r->leader;
 	struct str expired[EXPIRE_MAX];
-	struct fsm_tick tick = { .renew = { l->renew, l->nrenew } };
+	struct fsm_tick tick = { .reap_tombstones = 0 };
+	int64_t now = engine_now(r);
+	bool overdue;
 	int rc = 0;
 
 	if (!engine_leads(r))
 		return;
+	if (l->renewals[1].time == 0)
+		rc = list_renewed(&l->renewals[0], &tick.renew);
 	tick.expire.v = expired;
-	tick.expire.n = fsm_expired(r->engine.fsm, engine_now(r), expired, EXPIRE_MAX);
+	tick.expire.n = fsm_expired(r->engine.fsm, now, expired, EXPIRE_MAX);
 	if (tick.expire.n > 0)
 		log_debug(SUB, "Session TTL expired: sessions=%zu first=%.*s", tick.expire.n, STR_ARG(expired[0]));
-	if (tick.renew.n + tick.expire.n > 0)
-		rc = propose_tick(r, &tick);
-	if (rc == 0) {
-		l->nrenew = 0;
-		arena_reset(&l->renewals);
+	overdue = fsm_next_deadline(r->engine.fsm) != INT64_MAX && now - r->engine.time_last >= TIME_KEEP_MS * NS_PER_MS;
+	/* Later than every entry before it: see answer_applied(). */
+	if (now <= r->engine.time_last)
+		now = r->engine.time_last + 1;
+	if (rc == 0 && (tick.renew.n + tick.expire.n > 0 || overdue)) {
+		rc = propose_tick(r, &tick, now);
+		if (rc == 0 && tick.renew.n > 0)
+			exchange(l, now);
 	}
 	/* What was proposed will be planned anew when it is applied; what could not be is tried again. */
 	if (rc < 0)
-		(void)uv_timer_start(&l->tick, on_tick, TICK_MS, 0);
+		(void)uv_timer_start(&l->tick, on_tick, 10 * RENEW_MS, 0);
 	else if (tick.renew.n + tick.expire.n == 0)
 		plan_tick(r);
 }
 
 static int
-grow_renewals(struct leader *l)
+add_renewal(struct raftd *r, const struct rpc_request *req, struct str id)
 {
-	size_t cap = l->renew_cap != 0 ? l->renew_cap * 2 : 16;
-	struct str *v;
-
-	if (l->nrenew < l->renew_cap)
-		return 0;
-	if (l->nrenew >= RENEWALS_MAX)
-		return -ELIMIT;
-	v = realloc(l->renew, cap * sizeof(*v));
-	if (v == NULL)
-		return -ENOMEM;
-	l->renew = v;
-	l->renew_cap = cap;
-	return 0;
-}
-
-/* Kept in order, so that a session that is renewed twice is found. */
-static int
-add_renewal(struct raftd *r, struct str id)
-{
-	struct leader *l = &r->leader;
-	size_t lo = 0, hi = l->nrenew;
+	struct renewals *b = &r->leader.renewals[0];
+	struct renewal *v;
 	char *copy;
-	int rc;
 
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-		int c = str_cmp(l->renew[mid], id);
-
-		if (c == 0)
-			return 0;
-		if (c < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
+	if (b->n >= RENEWALS_MAX)
+		return -ELIMIT;
+	if (b->n == b->cap) {
+		v = realloc(b->v, (b->cap != 0 ? b->cap * 2 : 16) * sizeof(*v));
+		if (v == NULL)
+			return -ENOMEM;
+		b->v = v;
+		b->cap = b->cap != 0 ? b->cap * 2 : 16;
 	}
-	rc = grow_renewals(l);
-	if (rc < 0)
-		return rc;
-	copy = arena_strdup(&l->renewals, id);
+	copy = arena_strdup(&b->arena, id);
 	if (copy == NULL)
 		return -ENOMEM;
-	memmove(l->renew + lo + 1, l->renew + lo, (l->nrenew - lo) * sizeof(*l->renew));
-	l->renew[lo] = (struct str){ copy, id.len };
-	l->nrenew++;
+	b->v[b->n++] = (struct renewal){ { copy, id.len }, req->token, req->peer };
 	plan_tick(r);
 	return 0;
 }
 
-static void
-answer_renewal(struct raftd *r, const struct rpc_request *req, struct str id)
+/* Whether there is such a session; else the request has been answered. */
+static bool
+known(struct raftd *r, const struct rpc_request *req, struct str id)
 {
-	const struct query_meta m = { fsm_applied(r->engine.fsm), 0, true };
+	const struct renewal x = { id, req->token, NULL };
+	struct buf b = BUF_INIT(RENEW_BYTES_MAX);
+	struct mp_w w = mp_w_init(&b);
 	const struct id_request q = { id };
 	struct fsm_error err = { .code = 0 };
-	struct buf *b = rpc_reply_begin(r->d->rpc, req->token);
-	struct mp_w w;
 	struct mp_r list;
 	uint64_t index;
-	size_t at;
-	int rc;
+	bool found;
+	int rc = fsm_query(r->engine.fsm, OP_SESSION_INFO, &q, &w, &index, NULL, &err);
 
-	if (b == NULL)
-		return;
-	w = mp_w_init(b);
-	record_encode(&rec_query_meta, &m, RECORD_WHOLE, &w);
-	at = b->len;
-	rc = fsm_query(r->engine.fsm, OP_SESSION_INFO, &q, &w, &index, NULL, &err);
-	if (rc == 0 && err.code != 0) {
-		rpc_reply_drop(r->d->rpc, req->token);
-		rpc_reply_error(r->d->rpc, req->token, err.code, "%s", err.text);
-		return;
-	}
-	if (rc == 0 && w.err == 0) {
-		list = mp_r_init(b->data + at, b->len - at);
-		/* Without a place in the next tick the renewal did not happen: say so. */
-		if (mp_r_array(&list) > 0)
-			rc = add_renewal(r, id);
-	}
-	rpc_reply_end(r->d->rpc, req->token, rc == 0 && w.err == 0);
+	list = mp_r_init(b.data, b.len);
+	found = rc == 0 && err.code == 0 && w.err == 0 && mp_r_array(&list) > 0;
+	buf_release(&b);
+	if (!found)
+		answer_renewal(r, &x);
+	return found;
 }
 
 void
@@ -302,17 +378,20 @@ leader_renew(void *ctx, const struct rpc_request *req)
 	}
 	if (!check_served(r, req->token, o.datacenter))
 		return;
-	if (!engine_leads(r))
-		hold_add(r, req, 0);
-	else if (r->engine.disk_full)
+	if (!engine_leads(r)) {
+		forward_leader(r, req);
+	} else if (r->engine.disk_full) {
 		rpc_reply_error(r->d->rpc, req->token, 500, "The server's disk is full: this write was refused and nothing was changed");
-	else
-		answer_renewal(r, req, q.id);
+	} else if (known(r, req, q.id)) {
+		rc = add_renewal(r, req, q.id);
+		if (rc < 0)
+			rpc_reply_error(r->d->rpc, req->token, 429, "The server has too many unfinished writes: this one was refused");
+	}
 }
 
 /* ---- tombstones */
 
-/* Every half minute note how far the log is: what was there 15 minutes ago may go. */
+/* Every half minute note how far the state is: what was there 15 minutes ago, in this leader's time, may go. */
 static void
 on_reap(uv_timer_t *t)
 {
@@ -327,7 +406,7 @@ on_reap(uv_timer_t *t)
 	count_sessions(st.sessions);
 	if (l->nseen == ARRAY_LEN(l->seen))
 		memmove(l->seen, l->seen + 1, --l->nseen * sizeof(l->seen[0]));
-	l->seen[l->nseen].index = r->engine.core.applied;
+	l->seen[l->nseen].index = fsm_index(r->engine.fsm);
 	l->seen[l->nseen++].at_ms = now;
 	while (old < l->nseen && l->seen[old].at_ms + REAP_AFTER_MS <= now)
 		old++;
@@ -337,6 +416,6 @@ on_reap(uv_timer_t *t)
 	if (n == 0 || oldest > tick.reap_tombstones)
 		return;
 	log_debug(SUB, "reaping tombstones: index=%" PRIu64, tick.reap_tombstones);
-	if (propose_tick(r, &tick) < 0)
+	if (propose_tick(r, &tick, engine_now(r)) < 0)
 		log_debug(SUB, "reaping tombstones is put off");
 }

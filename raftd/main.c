@@ -1,35 +1,74 @@
 /* main.c - raftd: the replicated state of a datacenter, and the servers' consensus about it. */
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "raftd/raftd.h"
+#include "raftd/recover.h"
 
-static const struct rpc_route routes[] = {
-	{ OP_STATUS_LEADER, status_handle }, { OP_STATUS_PEERS, status_handle }, { OP_CATALOG_DATACENTERS, status_handle },
-	{ OP_KV_GET, reads_handle }, { OP_KV_LIST, reads_handle }, { OP_KV_KEYS, reads_handle },
-	{ OP_KV_APPLY, propose_handle }, { OP_TXN_APPLY, propose_handle },
-	{ OP_SESSION_CREATE, propose_handle }, { OP_SESSION_DESTROY, propose_handle }, { OP_SESSION_RENEW, leader_renew },
-	{ OP_SESSION_INFO, reads_handle }, { OP_SESSION_NODE, reads_handle }, { OP_SESSION_LIST, reads_handle },
-	{ OP_CATALOG_REGISTER, propose_handle }, { OP_CATALOG_DEREGISTER, propose_handle },
-	{ OP_CATALOG_NODES, reads_handle }, { OP_CATALOG_SERVICES, reads_handle }, { OP_CATALOG_SERVICE, reads_handle },
-	{ OP_CATALOG_NODE, reads_handle }, { OP_CATALOG_NODE_SERVICES, reads_handle },
-	{ OP_HEALTH_NODE, reads_handle }, { OP_HEALTH_CHECKS, reads_handle }, { OP_HEALTH_STATE, reads_handle },
-	{ OP_HEALTH_SERVICE, reads_handle },
+/* Who serves what, on a server; a client node sends everything on to one. */
+static rpc_handler *const handlers[] = {
+	[OP_STATUS_LEADER] = status_handle, [OP_STATUS_PEERS] = status_handle, [OP_CATALOG_DATACENTERS] = status_handle,
+	[OP_KV_GET] = reads_handle, [OP_KV_LIST] = reads_handle, [OP_KV_KEYS] = reads_handle,
+	[OP_KV_APPLY] = propose_handle, [OP_TXN_APPLY] = propose_handle,
+	[OP_SESSION_CREATE] = propose_handle, [OP_SESSION_DESTROY] = propose_handle, [OP_SESSION_RENEW] = leader_renew,
+	[OP_SESSION_INFO] = reads_handle, [OP_SESSION_NODE] = reads_handle, [OP_SESSION_LIST] = reads_handle,
+	[OP_CATALOG_REGISTER] = propose_handle, [OP_CATALOG_DEREGISTER] = propose_handle,
+	[OP_CATALOG_NODES] = reads_handle, [OP_CATALOG_SERVICES] = reads_handle, [OP_CATALOG_SERVICE] = reads_handle,
+	[OP_CATALOG_NODE] = reads_handle, [OP_CATALOG_NODE_SERVICES] = reads_handle,
+	[OP_HEALTH_NODE] = reads_handle, [OP_HEALTH_CHECKS] = reads_handle, [OP_HEALTH_STATE] = reads_handle,
+	[OP_HEALTH_SERVICE] = reads_handle,
+	[OP_AUTOPILOT_CONFIG] = reads_handle, [OP_AUTOPILOT_SET] = propose_handle,
+	[OP_AUTOPILOT_HEALTH] = autopilot_handle, [OP_AUTOPILOT_STATE] = autopilot_handle,
+	[OP_RAFT_CONFIGURATION] = operator_handle, [OP_RAFT_REMOVE_PEER] = operator_handle, [OP_RAFT_TRANSFER] = operator_handle,
+	[OP_SNAPSHOT_SAVE] = snapshot_handle, [OP_SNAPSHOT_READ] = snapshot_handle, [OP_SNAPSHOT_WRITE] = snapshot_handle,
+	[OP_SNAPSHOT_RESTORE] = snapshot_handle,
+	[OP_PEER_RAFT] = net_handle, [OP_PEER_JOIN] = join_handle, [OP_PEER_BOOTSTRAP] = join_handle,
 };
 
 static struct raftd raftd;
+static struct rpc_route routes[ARRAY_LEN(handlers)];
+
+void
+raftd_serve(struct raftd *r, const struct rpc_request *req)
+{
+	if (r->server)
+		handlers[req->token.op](r->d, req);
+	else
+		forward_any(r, req);
+}
+
+static void
+on_request(void *ctx, const struct rpc_request *req)
+{
+	raftd_serve(((struct daemon *)ctx)->ctx, req);
+}
+
+static size_t
+make_routes(void)
+{
+	size_t n = 0;
+
+	for (size_t op = 0; op < ARRAY_LEN(handlers); op++)
+		if (handlers[op] != NULL)
+			routes[n++] = (struct rpc_route){ (uint16_t)op, on_request };
+	return n;
+}
 
 static void
 on_cancelled(void *ctx, struct rpc_token t)
 {
 	struct raftd *r = ((struct daemon *)ctx)->ctx;
 
-	if (r == NULL || !r->server)
+	if (r == NULL)
+		return;
+	forward_cancelled(r, t);
+	hold_cancelled(r, t);
+	if (!r->server)
 		return;
 	watch_cancelled(r, t);
-	if (r->hold.n > 0)
-		hold_cancelled(r, t);
+	snapshot_cancelled(r, t);
 }
 
 static void
@@ -45,6 +84,7 @@ read_config(struct raftd *r)
 	r->dev = cfg_bool(c, "dev_mode", false);
 	r->server = cfg_bool(c, "server", false) || r->dev;
 	r->bootstrap = r->dev || cfg_bool(c, "bootstrap", false) || cfg_int(c, "bootstrap_expect", 0) == 1;
+	r->expect = (uint64_t)cfg_int(c, "bootstrap_expect", 0);
 	r->hold_ms = (uint64_t)cfg_ms(c, "performance.rpc_hold_timeout", 7000);
 	(void)snprintf(r->address, sizeof(r->address), strchr(ip, ':') != NULL ? "[%s]:%d" : "%s:%d", ip, port);
 }
@@ -55,15 +95,37 @@ choose_dir(struct raftd *r)
 {
 	const char *data_dir = cfg_str(r->d->config, "data_dir", "");
 
+	if (!r->server)
+		return 0;
 	if (r->dev || data_dir[0] == 0) {
 		r->dev = true;
-		r->id = 1;
+		do
+			randombytes_buf(&r->id, sizeof(r->id));
+		while (r->id == 0);
 		return 0;
 	}
 	if (asprintf(&r->dir, "%s/raftd", data_dir) < 0) {
 		r->dir = NULL;
 		return -ENOMEM;
 	}
+	return 0;
+}
+
+/* What knows the state and the log, in the order in which one needs the other. */
+static int
+init_server(struct raftd *r)
+{
+	static int (*const parts[])(struct raftd *) = { watch_init, members_init, install_init, autopilot_init, snapshot_init,
+		recover_init, engine_init };
+
+	leader_init(r);
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		int rc = parts[i](r);
+
+		if (rc < 0)
+			return rc;
+	}
+	engine_start(r);
 	return 0;
 }
 
@@ -78,22 +140,24 @@ init(struct daemon *d)
 	read_config(r);
 	reads_init(r);
 	count_init();
-	if (!r->server)
-		return 0;
 	hold_init(r);
-	leader_init(r);
 	rc = choose_dir(r);
 	if (rc == 0)
-		rc = watch_init(r);
+		rc = net_init(r);
 	if (rc == 0)
-		rc = members_init(r);
-	if (rc < 0) {
+		rc = join_init(r);
+	if (rc == 0)
+		rc = forward_init(r);
+	if (rc == 0 && r->server)
+		rc = init_server(r);
+	/* The others come in when there is somebody at home. */
+	if (rc == 0 && r->server)
+		rc = net_listen(r);
+	if (rc == 0)
+		join_start(r);
+	/* What refused has said why; memory alone has not. */
+	if (rc == -ENOMEM)
 		log_err("agent.server", "cannot start: %s", err_text(rc));
-		return rc;
-	}
-	rc = engine_init(r);
-	if (rc == 0)
-		engine_start(r);
 	return rc;
 }
 
@@ -115,13 +179,19 @@ fini(struct daemon *d)
 
 	/* Connections that are closed after this have nothing to cancel any more. */
 	d->ctx = NULL;
+	join_release(r);
+	forward_release(r);
+	net_release(r);
 	if (r->server) {
 		members_release(r);
+		snapshot_release(r);
+		autopilot_release(r);
+		install_release(r);
 		engine_release(r);
 		leader_release(r);
-		hold_release(r);
 		watch_release(r);
 	}
+	hold_release(r);
 	reads_release(r);
 	free(r->dir);
 	free((void *)(uintptr_t)r->datacenter);
@@ -132,11 +202,12 @@ fini(struct daemon *d)
 static int
 reload(struct daemon *d, struct json_object *next, struct buf *msg)
 {
-	static const char *const fixed[] = { "data_dir", "datacenter", "node_name", "node_id", "advertise_addr" };
+	static const char *const fixed[] = { "data_dir", "datacenter", "node_name", "node_id", "advertise_addr", "bind_addr" };
 	struct raftd *r = d->ctx;
 
 	if (r->engine.store != NULL)
 		store_set_trailing(r->engine.store, (uint64_t)cfg_int(next, "raft_trailing_logs", 10240));
+	net_reload(r, next);
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
 		if (strcmp(cfg_str(d->config, fixed[i], ""), cfg_str(next, fixed[i], "")) != 0) {
 			int rc = buf_addf(msg, "%s%s", msg->len > 0 ? ", " : "", fixed[i]);
@@ -147,11 +218,10 @@ reload(struct daemon *d, struct json_object *next, struct buf *msg)
 	return 0;
 }
 
-static const struct daemon_spec spec = {
+static struct daemon_spec spec = {
 	.name = "raftd",
 	.summary = "the replicated state of a datacenter: KV, sessions, catalog, health",
 	.routes = routes,
-	.nroutes = ARRAY_LEN(routes),
 	.cancelled = on_cancelled,
 	.init = init,
 	.reload = reload,
@@ -163,5 +233,8 @@ static const struct daemon_spec spec = {
 int
 main(int argc, char **argv)
 {
+	if (argc > 1 && strcmp(argv[1], "recover") == 0)
+		return recover_main(argc - 1, argv + 1);
+	spec.nroutes = make_routes();
 	return daemon_main(argc, argv, &spec);
 }

@@ -1,11 +1,21 @@
 /*
- * members.c - the leader turns what gossip knows of the members into nodes,
+ * members.c - the leader turns what it knows of the members into nodes,
  * serfHealth checks and the service "consul", as Consul's leader does: on
- * every change of the pool, and once a minute over everything.
+ * every change, and once a minute over everything.
+ *
+ * Members are those of gossip, and besides them the servers of the Raft
+ * configuration that gossip does not list: they are as healthy as autopilot
+ * finds them. What is in the catalog and no member any more is taken out,
+ * but only on good evidence:
+ * - a node with the service "consul" is there because it was a server: it
+ *   goes when it is neither in the configuration nor in gossip;
+ * - any other node with serfHealth was a member of gossip's pool: it goes
+ *   when gossip does not list it, provided that this pool is the cluster's,
+ *   that is, lists every server of the configuration;
+ * - nodes without serfHealth are somebody else's.
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "raftd/raftd.h"
 
@@ -116,6 +126,17 @@ has_health(const struct seen *s, const char *status)
 
 /* ---- what a member should look like */
 
+static bool
+is_server(const struct seen *s)
+{
+	const struct node_service *v = s->view.services.v;
+
+	for (size_t i = 0; i < s->view.services.n; i++)
+		if (str_eqs(v[i].id, "consul"))
+			return true;
+	return false;
+}
+
 static struct str
 tag(const struct member *m, const char *name)
 {
@@ -141,18 +162,28 @@ enum { SERVICE_META = 7 };
 struct consul_service {
 	struct node_service service;
 	struct strpair meta[SERVICE_META];
-	char current[24], min[24], max[24], port[24];
+	char current[24], min[24], max[24];
 };
+
+static int64_t
+port_number(struct str s)
+{
+	int64_t port = 0;
+
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.p[i] < '0' || s.p[i] > '9' || port > UINT16_MAX)
+			return 0;
+		port = port * 10 + (s.p[i] - '0');
+	}
+	return port <= UINT16_MAX ? port : 0;
+}
 
 static void
 consul_service(const struct member *m, struct consul_service *ret)
 {
-	struct str port = tag(m, "port");
-
 	(void)snprintf(ret->current, sizeof(ret->current), "%" PRId64, m->protocol_cur);
 	(void)snprintf(ret->min, sizeof(ret->min), "%" PRId64, m->protocol_min);
 	(void)snprintf(ret->max, sizeof(ret->max), "%" PRId64, m->protocol_max);
-	(void)snprintf(ret->port, sizeof(ret->port), "%.*s", STR_ARG(port));
 	ret->meta[0] = (struct strpair){ STR("non_voter"), STR("false") };
 	ret->meta[1] = (struct strpair){ STR("raft_version"), tag(m, "raft_vsn") };
 	ret->meta[2] = (struct strpair){ STR("read_replica"), STR("false") };
@@ -160,7 +191,7 @@ consul_service(const struct member *m, struct consul_service *ret)
 	ret->meta[4] = (struct strpair){ STR("serf_protocol_max"), str_from(ret->max) };
 	ret->meta[5] = (struct strpair){ STR("serf_protocol_min"), str_from(ret->min) };
 	ret->meta[6] = (struct strpair){ STR("version"), version(m) };
-	ret->service = (struct node_service){ .id = STR("consul"), .service = STR("consul"), .port = strtol(ret->port, NULL, 10),
+	ret->service = (struct node_service){ .id = STR("consul"), .service = STR("consul"), .port = port_number(tag(m, "port")),
 		.meta = { ret->meta, SERVICE_META }, .weights = { 1, 1 } };
 }
 
@@ -271,30 +302,106 @@ reconcile_member(struct raftd *r, const struct member *m)
 	see_release(&s);
 }
 
-/* Nodes that gossip once made and no longer knows. Nodes without serfHealth are not ours to touch. */
+/* ---- the servers of the configuration */
+
+static bool
+lists(const struct member *v, size_t n, struct str name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (str_eq_nocase(v[i].name, name))
+			return true;
+	return false;
+}
+
+/* As gossip would tell of this server. */
+static void
+reconcile_server(struct raftd *r, const struct raft_server_info *s, enum server_health health)
+{
+	enum { PORT = 3 };
+	struct strpair tags[] = { { STR("build"), s->version }, { STR("dc"), str_from(r->datacenter) }, { STR("id"), s->node_id },
+		[PORT] = { STR("port"), STR_NONE }, { STR("raft_vsn"), STR("3") }, { STR("role"), STR("consul") } };
+	struct member m = { .name = s->node, .tags = { tags, ARRAY_LEN(tags) }, .protocol_cur = 2, .protocol_min = 1, .protocol_max = 5,
+		.status = health == SERVER_ALIVE ? MEMBER_ALIVE : MEMBER_FAILED };
+	char ip[SERVER_IP_MAX], port[8];
+	uint16_t number;
+
+	if (servers_parse_address(s->address, ip, &number) < 0)
+		return;
+	(void)snprintf(port, sizeof(port), "%u", (unsigned)number);
+	tags[PORT].value = str_from(port);
+	m.addr = str_from(ip);
+	reconcile_member(r, &m);
+}
+
+/* Those that gossip does not list, but ourselves. */
+static void
+reconcile_servers(struct raftd *r, const struct member *v, size_t n)
+{
+	const struct raft_config_entry *c = configs_current(r->engine.configs, NULL);
+	const struct raft_server_info *s = c != NULL ? c->servers.v : NULL;
+	uint64_t id;
+
+	for (size_t i = 0; c != NULL && i < c->servers.n; i++) {
+		enum server_health health = servers_parse_id(s[i].id, &id) == 0 ? autopilot_server(r, id) : SERVER_UNKNOWN;
+
+		if (id != r->id && s[i].node.len > 0 && health != SERVER_UNKNOWN && !lists(v, n, s[i].node))
+			reconcile_server(r, &s[i], health);
+	}
+}
+
+/* ---- nodes that are members no more */
+
+static bool
+in_configuration(const struct raft_config_entry *c, struct str node)
+{
+	const struct raft_server_info *s = c != NULL ? c->servers.v : NULL;
+
+	for (size_t i = 0; c != NULL && i < c->servers.n; i++)
+		if (str_eq_nocase(s[i].node, node))
+			return true;
+	return false;
+}
+
+static void
+reap(struct raftd *r, struct str node, bool whole_pool)
+{
+	struct seen s;
+	int rc;
+
+	see_init(&s);
+	rc = see(r, node, &s);
+	if (rc < 0)
+		log_warn(SUB, "failed to reconcile member: member=%.*s error=\"%s\"", STR_ARG(node), err_text(rc));
+	else if (s.known && (whole_pool || is_server(&s)))
+		gone(r, node, "reaped");
+	see_release(&s);
+}
+
 static void
 reap_unknown(struct raftd *r, const struct member *v, size_t n)
 {
+	const struct raft_config_entry *config = configs_current(r->engine.configs, NULL);
+	const struct raft_server_info *servers = config != NULL ? config->servers.v : NULL;
 	struct catalog_query q = { .state = STR("any") };
 	struct buf bytes = BUF_INIT(ANSWER_MAX);
 	struct arena a = ARENA_INIT(ANSWER_MAX);
+	struct list checks = { { NULL, 0 } };
 	const struct health_check *c;
-	struct list checks;
+	bool whole_pool = config != NULL;
 	struct mp_r in;
 	int rc = ask_state(r, OP_HEALTH_STATE, &q, &bytes);
 
+	for (size_t i = 0; whole_pool && i < config->servers.n; i++)
+		whole_pool = lists(v, n, servers[i].node);
 	in = mp_r_init(bytes.data, bytes.len);
 	if (rc == 0)
 		rc = record_decode(&rec_checks, &in, &checks, &a);
 	c = checks.v.v;
-	for (size_t i = 0; rc == 0 && i < checks.v.n; i++) {
-		bool found = !str_eqs(c[i].check_id, "serfHealth");
-
-		for (size_t j = 0; !found && j < n; j++)
-			found = str_eq_nocase(v[j].name, c[i].node);
-		if (!found)
-			gone(r, c[i].node, "reaped");
-	}
+	for (size_t i = 0; rc == 0 && i < checks.v.n; i++)
+		if (str_eqs(c[i].check_id, "serfHealth") && !lists(v, n, c[i].node) && !in_configuration(config, c[i].node))
+			reap(r, c[i].node, whole_pool);
+	if (rc < 0)
+		log_warn(SUB, "cannot look for nodes that are members no more: error=\"%s\"", err_text(rc));
 	arena_release(&a);
 	buf_release(&bytes);
 }
@@ -305,21 +412,39 @@ reconcile(struct raftd *r)
 	struct members *m = &r->members;
 	struct arena a = ARENA_INIT(ANSWER_MAX);
 	struct mp_r in = mp_r_init(m->last.data, m->last.len);
+	struct list all = { { NULL, 0 } };
 	const struct member *v;
-	struct list all;
-	int rc;
+	int rc = 0;
 
-	if (m->last.len == 0 || !engine_leads(r))
+	if (!m->active || !engine_leads(r))
 		return;
-	rc = record_decode(&rec_members, &in, &all, &a);
-	v = all.v.v;
-	for (size_t i = 0; rc == 0 && i < all.v.n; i++)
-		reconcile_member(r, &v[i]);
-	if (rc == 0 && all.v.n > 0)
-		reap_unknown(r, v, all.v.n);
-	if (rc < 0)
+	if (m->last.len > 0)
+		rc = record_decode(&rec_members, &in, &all, &a);
+	if (rc < 0) {
 		log_warn(SUB, "cannot read the list of members: %s", err_text(rc));
+		all.v.n = 0;
+	}
+	v = all.v.v;
+	for (size_t i = 0; i < all.v.n; i++)
+		reconcile_member(r, &v[i]);
+	reconcile_servers(r, v, all.v.n);
+	/* Without a word from gossip nothing is known of who has gone. */
+	if (all.v.n > 0)
+		reap_unknown(r, v, all.v.n);
 	arena_release(&a);
+}
+
+void
+members_changed(struct raftd *r)
+{
+	if (r->members.active && !r->members.look.queued)
+		loop_defer(&r->d->loop, DEFER_WORK, &r->members.look);
+}
+
+static void
+on_look(struct defer *d)
+{
+	reconcile((struct raftd *)((char *)d - offsetof(struct raftd, members.look)));
 }
 
 /* ---- watching gossip */
@@ -384,6 +509,7 @@ members_init(struct raftd *r)
 	(void)uv_timer_init(&r->d->loop.uv, &m->timer);
 	m->timer.data = r;
 	m->timer.timer_cb = on_timer;
+	m->look.cb = on_look;
 	m->gossip = rpc_client_new(&r->d->loop, r->d->run_fd, "gossipd");
 	return m->gossip != NULL ? 0 : -ENOMEM;
 }
@@ -395,6 +521,8 @@ members_start(struct raftd *r)
 
 	m->active = true;
 	m->index = 0;
+	/* What was heard when we led before is not true any more. */
+	buf_clear(&m->last);
 	watch_pool(r);
 	(void)uv_timer_start(&m->timer, on_timer, RECONCILE_MS, RECONCILE_MS);
 }
@@ -414,6 +542,7 @@ members_stop(struct raftd *r)
 void
 members_release(struct raftd *r)
 {
+	loop_undefer(&r->d->loop, DEFER_WORK, &r->members.look);
 	uv_close((uv_handle_t *)&r->members.timer, NULL);
 	rpc_client_free(r->members.gossip);
 	buf_release(&r->members.last);

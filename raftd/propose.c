@@ -12,10 +12,14 @@ refuse(struct raftd *r, const struct rpc_request *req, int rc)
 
 	switch (rc) {
 	case -RAFT_ENOTLEADER:
-		hold_add(r, req, 0);
+		forward_leader(r, req);
 		break;
 	case -ENOSPC:
-		rpc_reply_error(rpc, req->token, 500, "The server's disk is full: this write was refused and nothing was changed");
+		if (engine_yield(r))
+			forward_leader(r, req);
+		else
+			rpc_reply_error(rpc, req->token, 500,
+			    "The server's disk is full: this write was refused and nothing was changed");
 		break;
 	case -ELIMIT:
 		rpc_reply_error(rpc, req->token, 429, "The server has too many unfinished writes: this one was refused");
@@ -48,7 +52,9 @@ static void
 propose(struct raftd *r, const struct rpc_request *req, const struct query_options *o, struct fsm_entry *e)
 {
 	static struct buf completed = BUF_INIT(RPC_REPLY_MAX);
-	struct waiter w = { .token = req->token, .at_ns = clock_ns(), .seq = o->seq, .op = req->info->number };
+	const struct net_peer *from = req->peer;
+	struct waiter w = { .token = req->token, .at_ns = clock_ns(), .seq = o->seq, .op = req->info->number,
+		.forwarded = from != NULL && from->id != 0 };
 	struct fsm_error err = { .code = 0 };
 	uint8_t random[16] = { 0 };
 	int rc;
@@ -99,6 +105,8 @@ propose_handle(void *ctx, const struct rpc_request *req)
 		reads_txn(r, req, &o);
 	else if (!engine_leads(r))
 		refuse(r, req, -RAFT_ENOTLEADER);
+	else if (snapshot_restoring(r))
+		hold_add(r, req, 0, false);
 	else
 		propose(r, req, &o, &e);
 }

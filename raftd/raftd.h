@@ -13,13 +13,18 @@
 enum {
 	WAITERS_MAX = 65536,			/* writes without an answer */
 	FLIGHT_BYTES_MAX = 256 * 1024 * 1024,	/* of entries proposed and not yet applied; one entry may go beyond */
-	HELD_MAX = 8192,			/* requests waiting for a leader or a read barrier */
+	HELD_MAX = 65536,			/* requests waiting for a leader or a read barrier */
+	APPEND_BYTES = 256 * 1024,		/* of entries in one append: more only for a single larger entry */
+	INFLIGHT_BYTES = 4 * 1024 * 1024,	/* of entries on their way to one server */
+	ENTRIES_KEEP = 16 * 1024 * 1024,	/* bytes of applied entries kept in memory for followers */
+	CHUNK_BYTES = 1024 * 1024,		/* of a snapshot in one message */
 	HELD_BYTES_MAX = 64 * 1024 * 1024,
 	PARKED_MAX = 65536,			/* blocking queries */
 	PARKED_BYTES_MAX = 256 * 1024 * 1024,	/* of their requests */
 	WAKES_MAX = 1024,			/* of them that run again in one turn */
 	IMAGE_LAG_MS = 1000,			/* applied changes reach the store within */
-	TICK_MS = 500,				/* renewals reach the log within */
+	RENEW_MS = 50,				/* renewals are gathered for, and so reach the log within */
+	TIME_KEEP_MS = 5000,			/* while sessions have deadlines cluster time reaches the disk within */
 	REAP_MS = 30 * 1000,			/* how often tombstones are looked at */
 	REAP_AFTER_MS = 15 * 60 * 1000,
 	RECONCILE_MS = 60 * 1000,
@@ -28,34 +33,83 @@ enum {
 
 /* ---- engine.c: drives the core, writes what it wants written, applies what it committed */
 
+/* A write of this server's that waits for its entry to be applied. */
 struct waiter {
-	uint64_t index;
-	struct rpc_token token;		/* conn 0: nobody asks */
+	uint64_t index, term;
+	struct rpc_token token;		/* conn 0: nobody asks any more */
 	uint64_t at_ns;
 	uint8_t origin[16];		/* the write's stamp */
-	uint64_t seq;
+	uint64_t seq;			/* 0: it has none */
 	uint16_t op;
+	bool forwarded;			/* by another server, which sends again by itself */
+};
+
+/* ---- entries.c: the newest part of the log in memory, as batches in order */
+struct entries {
+	struct batch **v;		/* a ring, ascending by first */
+	size_t first, n, cap;
+	size_t bytes;
+};
+void entries_release(struct entries *e);
+/* b->first is the last index held + 1 (any when empty). Takes b. -ENOMEM: it does not. */
+int MUST_CHECK entries_add(struct entries *e, struct batch *b);
+/* The batch that holds index, and its place (for entries_at()); NULL: not in memory. */
+struct batch *entries_find(const struct entries *e, uint64_t index, size_t *ret_place);
+struct batch *entries_at(const struct entries *e, size_t place);	/* NULL past the end */
+/* The data of this entry, of kind ENTRY_STATE; absent when it is not in memory or of another kind or term. */
+struct str entries_data(const struct entries *e, uint64_t index, uint64_t term);
+/* Free the oldest while more than keep bytes are held and they end at or before upto. One of them may be given back for reuse in *ret_spare. */
+void entries_forget(struct entries *e, uint64_t upto, size_t keep, struct batch **ret_spare);
+/* From index on they are gone; the batch that reaches over it is shortened. */
+void entries_truncate(struct entries *e, uint64_t index);
+
+/* One follower's appends: what the log in memory no longer has is read from disk. */
+struct feed {
+	uint64_t id;
+	uint64_t reading;		/* number of the read that is under way, 0: none */
+	struct raft_message m;		/* the append that waits for it */
+	struct batch *list;		/* read, by next */
 };
 
 struct engine {
 	struct raft core;
 	struct fsm *fsm;
 	struct store *store;		/* NULL: in memory */
-	struct batch *head, **tail;	/* entries not yet both on disk and applied, in order */
+	struct entries entries;
 	struct batch *open, *spare;	/* this turn's proposals; an empty one */
-	size_t flight_bytes;
+	uint64_t open_first;		/* the place of its first entry, if nothing comes between */
+	struct configs *configs;	/* the configurations of the core with their addresses: servers.c */
+	size_t flight_bytes;		/* proposed or accepted, and not yet applied */
 	struct waiter *waiters;		/* a ring by index */
 	size_t wfirst, wn, wcap;
 	struct buf result;
+	struct buf scratch;		/* a request, put together again */
 	struct defer propose, persisted, drained;
-	uv_timer_t wake, image;
+	uv_timer_t wake, image, expire, drain;
+	uint64_t wake_ms;		/* when the core wants its timer; `wake` may go off before */
+	struct raft_message *box;	/* messages of the core that have not been sent yet, */
+	size_t nbox, box_cap;		/* since a step may come from within a step */
+	bool sending;
+	struct feed feeds[RAFT_SERVERS_MAX];
+	size_t nfeeds;
+	uint64_t reads;			/* of the log's, numbered */
+	struct net_piece *pieces;	/* of the append being put together */
+	struct buf part;		/* its first, when it begins within a batch */
+	struct raft_run *runs;		/* of the append being checked */
+	size_t runs_cap;
+	struct raft_servers *found;	/* the configurations in it, or in the log at a start */
+	size_t nfound, found_cap;
+	struct { uint64_t index, term; void (*done)(void *arg, int rc); void *arg; } change;
+	struct { uint64_t until_ms; void (*done)(void *arg, int rc); void *arg; } transfer;
 	int64_t time_base;		/* cluster time when this term of ours began, */
 	uint64_t time_base_ns;		/* and the local time then */
 	int64_t time_last;		/* of the newest entry */
+	int64_t time_heard;		/* the leader's, as its last append told */
 	bool disk_full, stopping;
+	bool installing;		/* a state from another server: nothing is applied meanwhile */
+	bool barrier_again[2];		/* [consistent]: too many were under way */
 	uint64_t image_sent;		/* applied index of the changes sent to the store */
-	uint64_t dev_last;		/* in memory: entries to call persisted */
-	uint64_t servers_index;
+	uint64_t drain_ms;		/* SIGTERM: no answers are waited for after */
 	struct store_stats counted;
 };
 
@@ -63,11 +117,24 @@ struct raftd;
 
 int MUST_CHECK engine_init(struct raftd *r);
 void engine_start(struct raftd *r);
-/* Send what is left to the store and stop it; then daemon_stopped(). */
+/* Hand the leadership over, send what is left to the store and stop it; then daemon_stopped(). */
 void engine_drain(struct raftd *r);
 void engine_release(struct raftd *r);
 
+/* The core must take it: a refusal is fatal. */
 void engine_step(struct raftd *r, const struct raft_event *ev);
+/* It may be refused (-RAFT_*, -EINVAL ...): nothing has changed then. */
+int MUST_CHECK engine_try(struct raftd *r, const struct raft_event *ev);
+
+/*
+ * A message of another server, of this cluster: w as decoded, its entries and data pointing into
+ * the input. Checks it whole (checksums, ranges, configurations) before the core sees
+ * it. -EDECODE with a sentence in ret_err: the connection is to be closed.
+ */
+int MUST_CHECK engine_message(struct raftd *r, const struct raft_wire *w, uint64_t cluster, char ret_err[256]);
+/* net.c: the connection to this server was made or lost; a connection from it was reset. */
+void engine_peer(struct raftd *r, uint64_t id, bool up);
+void engine_peer_lost(struct raftd *r, uint64_t id);
 
 /* Leader, and everything of earlier terms is applied. */
 bool engine_leads(const struct raftd *r);
@@ -78,16 +145,143 @@ int64_t engine_now(const struct raftd *r);
  * applied (NULL: nobody). -RAFT_ENOTLEADER, -ELIMIT, -ENOMEM, -ENOSPC.
  */
 int MUST_CHECK engine_propose(struct raftd *r, const struct fsm_entry *e, const struct waiter *w);
-/* Of any kind: entry, or (NULL) raw bytes. */
-int MUST_CHECK engine_propose_entry(struct raftd *r, enum entry_kind kind, const struct fsm_entry *entry, struct str raw,
-    const struct waiter *w);
+/*
+ * Propose a configuration: this turn's proposals go first. -RAFT_ENOTLEADER,
+ * -RAFT_ECHANGING, -EINVAL (more than one vote changes), -ENOMEM.
+ * done (may be NULL) is called once with 0 when it is committed or a negative code when leadership ended before.
+ */
+int MUST_CHECK engine_propose_servers(struct raftd *r, const struct raft_config_entry *c, void (*done)(void *arg, int rc), void *arg);
+/* The first configuration of a new cluster, on an empty server (join.c decides). */
+int MUST_CHECK engine_bootstrap(struct raftd *r, const struct raft_config_entry *c);
+/* Hand over to this server (0: the best). -RAFT_ENOTLEADER, -EINVAL. done: 0 when another leads, -ETIMEDOUT. */
+int MUST_CHECK engine_transfer(struct raftd *r, uint64_t id, void (*done)(void *arg, int rc), void *arg);
+/* This leader's disk is full: hand over. False: there is nobody, or he does not want to. */
+bool engine_yield(struct raftd *r);
 /* Whether a write of this stamp waits for its answer. */
 bool engine_in_flight(struct raftd *r, struct str origin, uint64_t seq);
-/* Start a read barrier; reads up to the number are served by hold_wake() when it holds. */
-int MUST_CHECK engine_read(struct raftd *r, uint64_t *ret_number);
-/* Waiter i from the oldest (i < wn); take the oldest off. */
-struct waiter *engine_waiter(struct engine *e, size_t i);
-void engine_waiter_pop(struct engine *e);
+/* Start a read barrier, at the leader or a follower; reads up to the number are served by hold_wake() when it holds. */
+int MUST_CHECK engine_read(struct raftd *r, bool consistent, uint64_t *ret_number);
+/* Milliseconds since this server heard of the leader (0 at the leader), and whether one is known. */
+uint64_t engine_last_contact(const struct raftd *r);
+bool engine_known_leader(const struct raftd *r);
+/* Tell the store what of the log other servers still want. */
+void engine_keep(struct raftd *r);
+/* What the core knows of configurations has changed: tell those who follow them. */
+void engine_config_changed(struct raftd *r);
+/* What stood in the log is replaced by a state (install.c): the new machine stands at this snapshot. */
+void engine_replaced(struct raftd *r, struct fsm *fsm, const struct raft_snapshot *s);
+
+/* ---- start.c: what recovery finds, and the core that begins with it */
+int MUST_CHECK start_engine(struct raftd *r, const struct store_events *events);
+struct fsm_config start_fsm_config(struct raftd *r);	/* of this server's states */
+
+/* ---- waiters.c: writes that wait for their entries */
+int MUST_CHECK waiters_add(struct engine *e, const struct waiter *w);
+/* An entry was applied: answer who waits for it. */
+void waiters_applied(struct raftd *r, uint64_t index, uint64_t term, struct str payload, const struct fsm_error *err);
+/* Entries from index on are about to leave the log: those who wait for them are sent to the leader that there is now. */
+void waiters_cut(struct raftd *r, uint64_t index);
+/* The proposals in b, from index on, never reached the log: likewise. */
+void waiters_unproposed(struct raftd *r, const struct batch *b, uint64_t index);
+/* A state replaced the log up to index: what became of the entries is not known here. */
+void waiters_passed(struct raftd *r, uint64_t index);
+/* All are told why they will not hear more: the outcome is unknown. */
+void waiters_fail(struct raftd *r, const char *why);
+/* Those that wait without being decided since before this: the outcome is unknown. Whether any is left. */
+bool waiters_expire(struct raftd *r, uint64_t before_ns);
+
+/* ---- send.c: the core's messages on their way out */
+void send_messages(struct raftd *r, const struct raft_effects *fx);
+/* A chunk that install_send() was asked for. */
+void send_chunk(struct raftd *r, const struct raft_message *m, struct str chunk);
+/* store_events.read */
+void send_read(void *ctx, uint64_t number, struct batch *list);
+void send_release(struct raftd *r);
+
+/* ---- receive.c: appends, checked whole, and made batches again */
+/* Sets runs and configs of ev. -EDECODE with a sentence. */
+int MUST_CHECK receive_check(struct raftd *r, const struct raft_wire *w, struct raft_event *ev, char ret_err[256]);
+/* Entries first..first + n - 1 of it, each batch given to add (which takes it). */
+void receive_entries(struct raftd *r, const struct raft_wire *w, uint64_t first, uint64_t n, void (*add)(struct raftd *r, struct batch *b));
+/* One more configuration into e->found. -EDECODE with a sentence. */
+int MUST_CHECK receive_config(struct raftd *r, uint64_t index, struct str bytes, char ret_err[256]);
+/* An empty batch. */
+struct batch *engine_batch(struct engine *e);
+
+/* ---- install.c: snapshots to and from other servers (files of snapfile.h), without blocking the loop */
+struct install;
+int MUST_CHECK install_init(struct raftd *r);
+void install_release(struct raftd *r);
+void install_make(struct raftd *r);		/* effects.snapshot_wanted: a child writes it; then RAFT_SNAPSHOT_READY or _FAILED */
+void install_unneeded(struct raftd *r);
+uint64_t install_keep(const struct raftd *r);	/* the log behind this index is needed with it; UINT64_MAX: none */
+void install_send(struct raftd *r, const struct raft_message *m);	/* read the chunk, then net_send() */
+void install_chunk(struct raftd *r, const struct raft_message *m, struct str data);	/* store it, then RAFT_CHUNK */
+void install_staged(void *ctx, uint64_t applied);	/* store_events.staged */
+void install_load(struct raftd *r, const struct raft_snapshot *s);	/* effects.install: in slices, then RAFT_INSTALLED or _FAILED */
+
+/* ---- child.c: long work in a child process with a copy of the state */
+enum { CHILD_ERROR_MAX = 1024 };
+/* In the child: no loop, no store, no locks. 0 or negative with a sentence. It has own `in` and `out` (inherited descriptors), which it may use. */
+typedef int child_work(void *arg, char err[CHILD_ERROR_MAX]);
+struct child;
+/* done is called once on the loop with what work returned (-ECANCELED: killed or crashed, and why). -errno. */
+int MUST_CHECK child_start(struct raftd *r, child_work *work, void *arg, void (*done)(void *done_arg, int rc, const char *err),
+    void *done_arg, struct child **ret);
+void child_kill(struct child *c);	/* done is not called any more */
+/* An unnamed file: in the store's directory, or in memory for -dev. A descriptor or -errno. */
+int child_tmpfile(struct raftd *r);
+
+/* ---- net.c: connections to the other servers of the configuration, and from them */
+struct net;
+enum { NET_CONNS_MAX = RPC_TCP_CONNS_MAX, NET_HELLO_MS = 5000, NET_CONNECT_MS = 2000, NET_READY_BYTES = 1024 * 1024 };
+/* rpc_request.peer of a connection over TCP. */
+struct net_peer {
+	struct net_peer *next, **link;
+	struct net *net;
+	uint64_t id;			/* 0: a client node */
+	uint64_t cluster;		/* 0: of none when it greeted */
+	bool raft;			/* carries messages of the core, else requests */
+	char from[80], node[64];
+};
+int MUST_CHECK net_init(struct raftd *r);	/* a message logged on failure */
+int MUST_CHECK net_listen(struct raftd *r);	/* on ports.server, when everything else is ready; a message logged on failure */
+void net_reload(struct raftd *r, struct json_object *next);
+void net_release(struct raftd *r);
+/* These are the servers now: connect to new ones and new addresses, let go of others. Copied. */
+void net_servers(struct raftd *r, const struct raft_config_entry *c);
+/* Bytes of a message that are not in struct raft_wire: entries by batch, or a chunk. */
+struct net_piece {
+	uint64_t first;		/* entries: index of the first one */
+	struct str bytes;	/* a batch as in raftd/store/batch.h, or the chunk */
+};
+/* False: not connected or backed up; nothing was sent. w->entries and w->data are taken from pieces. */
+bool net_send(struct raftd *r, const struct raft_wire *w, const struct net_piece *pieces, size_t n);
+/* Room for one more append with entries on the connection to this server. */
+bool net_ready(struct raftd *r, uint64_t id);
+/* The client for requests to that server; NULL: not known. */
+struct rpc_client *net_forward(struct raftd *r, uint64_t id);
+/* A connection of our own to any "ip:port", for join.c and client nodes; the same greeting. NULL: not such an address, or no memory. */
+struct rpc_client *net_client(struct raftd *r, const char *address, const char *purpose);
+void net_handle(void *ctx, const struct rpc_request *req);	/* peer.raft */
+void net_info(struct raftd *r, struct info_writer *iw);
+
+/* ---- forward.c: requests that another raftd must carry out */
+int MUST_CHECK forward_init(struct raftd *r);
+void forward_release(struct raftd *r);
+/*
+ * Not ours to do: send it to the leader and answer with its answer, holding
+ * it up to rpc_hold_timeout while there is none. A request that came from another server is not
+ * sent on: it is answered 500 "Not the leader", which that server's forward.c understands.
+ */
+void forward_leader(struct raftd *r, const struct rpc_request *req);
+/* On a client node: everything goes to some server. */
+void forward_any(struct raftd *r, const struct rpc_request *req);
+void forward_cancelled(struct raftd *r, struct rpc_token t);
+/* Another server leads: what may be repeated and was sent elsewhere is sent to it. */
+void forward_moved(struct raftd *r);
+/* Whether a request that waits for a leader could be sent to one now. */
+bool forward_possible(struct raftd *r);
 
 /* ---- apply.c: committed entries into the state, their changes to the store, their results to the askers */
 void apply_init(struct raftd *r);
@@ -98,42 +292,125 @@ void apply_forget(struct raftd *r);
 /* Send the changes that wait to the store. */
 void apply_flush(struct raftd *r);
 
-/* ---- servers.c: the Raft configuration as a record */
-struct server {
-	struct str id;		/* of its data directory, 16 hexadecimal digits */
-	struct str node_id, node, address;
-	bool voter;
-};
-struct servers {
-	struct records v;	/* server */
-};
-extern const struct record rec_servers;
-/* This server alone, encoded. */
-int MUST_CHECK servers_encode_own(const struct raftd *r, struct buf *out);
-/* Ids of the voters, at most RAFT_VOTERS_MAX. -EDECODE, -ELIMIT. */
-int MUST_CHECK servers_voters(struct str encoded, uint64_t ids[RAFT_VOTERS_MAX], size_t *ret_n);
+/* ---- servers.c: Raft configurations with names and addresses, beside the core's */
+struct configs;
+struct configs *configs_new(void);
+void configs_free(struct configs *c);
+/* The configuration of this index (bytes of an ENTRY_SERVERS) follows the last one. -EDECODE with a sentence: not a configuration (ids twice, too many, no voter ...). */
+int MUST_CHECK configs_add(struct configs *c, uint64_t index, struct str bytes, char ret_err[256]);
+void configs_truncate(struct configs *c, uint64_t from);
+void configs_compact(struct configs *c, uint64_t committed);	/* keeps the newest at or before it */
+/* The one in force, NULL: none; its index. Valid until the next change. */
+const struct raft_config_entry *configs_current(const struct configs *c, uint64_t *ret_index);
+/* As the core wants it. -EDECODE with a sentence. */
+int MUST_CHECK servers_core(uint64_t index, struct str bytes, struct raft_servers *ret, char ret_err[256]);
+int MUST_CHECK servers_encode(const struct raft_config_entry *c, struct buf *out);
+const struct raft_server_info *servers_find(const struct raft_config_entry *c, uint64_t id);
+const struct raft_server_info *servers_find_node(const struct raft_config_entry *c, struct str node_id);
+const struct raft_server_info *servers_find_address(const struct raft_config_entry *c, struct str address);
+/* 16 hexadecimal digits, not all 0. -EDECODE. */
+int MUST_CHECK servers_parse_id(struct str s, uint64_t *ret);
+void servers_format_id(uint64_t id, char out[17]);
+/* "1.2.3.4:8300", "[::1]:8300". -EDECODE. */
+enum { SERVER_IP_MAX = 64 };
+int MUST_CHECK servers_parse_address(struct str s, char ip[SERVER_IP_MAX], uint16_t *ret_port);
+/* What one server tells of itself; a configuration about to be proposed. -EDECODE with a sentence. */
+int MUST_CHECK servers_check_one(const struct raft_server_info *s, char ret_err[256]);
+int MUST_CHECK servers_check(const struct raft_config_entry *c, char ret_err[256]);
+/* Recovery: these bytes stand in the place of every configuration up to this index, and of the old cluster's. -EDECODE, -ENOMEM, -ELIMIT. */
+int MUST_CHECK servers_replace(uint64_t upto, struct str old_cluster, struct str bytes);
+bool servers_replaced(uint64_t index);	/* whether the configuration of this index is one of those */
+/* This server, in storage that lasts. */
+struct raft_server_info servers_own(struct raftd *r);
+
+/* ---- join.c: finding the other servers, the first configuration, and belonging to it */
+int MUST_CHECK join_init(struct raftd *r);
+void join_release(struct raftd *r);
+void join_start(struct raftd *r);
+void join_handle(void *ctx, const struct rpc_request *req);	/* peer.join, peer.bootstrap */
+void join_role_changed(struct raftd *r);
+void join_config_changed(struct raftd *r);
+void join_leaving(struct raftd *r);		/* our node asked to be taken out: do not ask to be let in again at once */
+/* Addresses of servers to ask (client nodes: forward.c); NULL past the last. */
+const char *join_server(struct raftd *r, size_t i);
+
+/* ---- autopilot.c */
+int MUST_CHECK autopilot_init(struct raftd *r);
+void autopilot_release(struct raftd *r);
+void autopilot_lead(struct raftd *r, bool leads);
+void autopilot_config_changed(struct raftd *r);
+void autopilot_handle(void *ctx, const struct rpc_request *req);	/* autopilot.health, autopilot.state */
+/* What the leader thinks of a server, for members.c. */
+enum server_health { SERVER_UNKNOWN, SERVER_ALIVE, SERVER_FAILED };
+enum server_health autopilot_server(struct raftd *r, uint64_t id);
+/* Leader: whether the voters that would be left without this server hold a quorum. */
+bool autopilot_may_remove(struct raftd *r, uint64_t id);
+
+/* ---- operator.c */
+void operator_handle(void *ctx, const struct rpc_request *req);	/* raft.* */
+
+/* ---- snapshot.c */
+int MUST_CHECK snapshot_init(struct raftd *r);
+void snapshot_release(struct raftd *r);
+void snapshot_handle(void *ctx, const struct rpc_request *req);	/* snapshot.* */
+/* A save whose read barrier holds (hold.c). */
+void snapshot_confirmed(struct raftd *r, const struct rpc_request *req);
+/* Its asker has gone: a save that is still being made ends. */
+void snapshot_cancelled(struct raftd *r, struct rpc_token t);
+void snapshot_role_changed(struct raftd *r);
+/* A restore is going through the log: other writes are held. */
+bool snapshot_restoring(const struct raftd *r);
+void snapshot_applied(struct raftd *r);
 
 /* ---- hold.c: requests that wait for a leader or a read barrier */
+enum { TOKENS_HASH = 4096, HOLD_TICK_MS = 100 };
+/* Where a request stands in a table of TOKENS_HASH chains. */
+static inline size_t
+token_hash(struct rpc_token t)
+{
+	return (size_t)((t.conn * 0x9e3779b97f4a7c15u ^ t.id * 0x9e3779b1u) >> 7) % TOKENS_HASH;
+}
+
 struct held {
-	struct held *next;
+	struct held *next, **link;	/* in its queue; link: what points at it */
+	struct held *chain;		/* in the table by token */
 	struct rpc_token token;
+	void *peer;			/* as in rpc_request */
 	uint64_t deadline_ms, read;	/* read: number of the barrier, 0: waits for a leader */
-	uint16_t op;
+	bool consistent;		/* the barrier is of that kind */
+	bool sent;			/* it was forwarded before, and may have been carried out */
 	size_t len;
 	uint8_t body[];
 };
+struct held_queue {
+	struct held *head, **tail;	/* in the order of coming, which for reads is that of their numbers */
+	size_t n;
+};
 struct hold {
-	struct held *head, **tail;
+	struct held_queue leader, reads[2];	/* [consistent] */
+	struct held *by_token[TOKENS_HASH];
 	size_t n, bytes;
+	uint64_t serving_until;		/* deadline of the held request that is being served: it keeps it. 0: none is */
+	bool serving_sent;
 	uv_timer_t timer;
 };
 void hold_init(struct raftd *r);
 void hold_release(struct raftd *r);
-/* Keep the request; answers it itself when there is no place. */
-void hold_add(struct raftd *r, const struct rpc_request *req, uint64_t read);
-/* Barriers up to this number hold; 0: there is a leader. Serve who waited for that. */
-void hold_wake(struct raftd *r, uint64_t reads_ready);
+/* Keep the request for up to hold_ms since it first came; answers it itself when there is no place or no time left. */
+void hold_add(struct raftd *r, const struct rpc_request *req, uint64_t read, bool consistent);
+/* The same for one that waits for a leader and first came hold_ms before until_ms. */
+void hold_again(struct raftd *r, const struct rpc_request *req, uint64_t until_ms, bool sent);
+/* When the request that is being served must have been answered, or may at least no longer be held. */
+uint64_t hold_deadline(const struct raftd *r);
+/* Barriers up to this number hold. Serve who waited for that. */
+void hold_wake_reads(struct raftd *r, uint64_t ready, bool consistent);
+/* There is a leader (ourselves or another): serve, or forward, who waited for one, and who was forwarded to another one. */
+void hold_wake_leader(struct raftd *r);
 void hold_cancelled(struct raftd *r, struct rpc_token t);
+
+/* ---- main.c */
+/* Hand the request to the handler of its operation; on a client node, on to a server. */
+void raftd_serve(struct raftd *r, const struct rpc_request *req);
 
 /* ---- propose.c */
 void propose_handle(void *ctx, const struct rpc_request *req);
@@ -150,8 +427,8 @@ void reads_handle(void *ctx, const struct rpc_request *req);
 void reads_confirmed(struct raftd *r, const struct rpc_request *req);
 /* A transaction that only reads, decoded as far as o. */
 void reads_txn(struct raftd *r, const struct rpc_request *req, const struct query_options *o);
-/* A parked read again. True when it was answered; else ret_watch is what to wait for now. */
-bool reads_again(struct raftd *r, struct rpc_token t, struct str body, struct watch_set *ret_watch);
+/* A parked read again; anyway: answer it also when its index has not grown. True when it was answered; else ret_watch is what to wait for now. */
+bool reads_again(struct raftd *r, struct rpc_token t, struct str body, bool anyway, struct watch_set *ret_watch);
 /* Whether the datacenter is ours and this is a server; else the request has been answered. */
 bool check_served(struct raftd *r, struct rpc_token t, struct str datacenter);
 
@@ -166,12 +443,22 @@ void watch_cancelled(struct raftd *r, struct rpc_token t);
 size_t watch_count(const struct raftd *r);
 
 /* ---- leader.c: what only a leader does */
+struct renewal {
+	struct str id;			/* of the session, in the arena of its batch */
+	struct rpc_token token;
+	void *peer;
+};
+/* Renewals that go into one entry, and are answered when it is applied. */
+struct renewals {
+	struct arena arena;
+	struct renewal *v;
+	size_t n, cap;
+	int64_t time;			/* cluster time of the entry, 0: not proposed yet */
+};
 struct leader {
 	uv_timer_t tick, reap;
 	bool active;
-	struct arena renewals;
-	struct str *renew;		/* session ids to push out with the next tick, in the arena */
-	size_t nrenew, renew_cap;
+	struct renewals renewals[2];	/* [0] is being gathered, [1] is on its way */
 	struct { uint64_t index, at_ms; } seen[REAP_AFTER_MS / REAP_MS + 2];	/* for tombstones */
 	size_t nseen;
 };
@@ -182,19 +469,22 @@ void leader_ready(struct raftd *r);		/* the no-op entry is applied */
 void leader_applied(struct raftd *r);		/* entries were applied: look at the deadlines again */
 void leader_renew(void *ctx, const struct rpc_request *req);	/* session.renew */
 
-/* ---- members.c: gossip's members into the catalog */
+/* ---- members.c: members, of gossip and of the configuration, into the catalog */
 struct members {
 	struct rpc_client *gossip;
 	uint32_t call;
 	uint64_t index;
 	uv_timer_t timer;
 	struct buf last;		/* the newest list, encoded */
+	struct defer look;
 	bool active;
 };
 int MUST_CHECK members_init(struct raftd *r);
 void members_release(struct raftd *r);
 void members_start(struct raftd *r);
 void members_stop(struct raftd *r);
+/* The servers of the configuration, or what is thought of their health, changed. */
+void members_changed(struct raftd *r);
 
 /* ---- status.c */
 void status_handle(void *ctx, const struct rpc_request *req);
@@ -207,6 +497,8 @@ void count_applied(uint64_t op, uint64_t ns);	/* in the state machine */
 void count_answered(uint64_t op, uint64_t ns);	/* since the request came */
 void count_synced(const struct store_stats *before, const struct store_stats *now);
 void count_role(enum raft_role role);
+void count_sent(uint64_t entries);
+void count_message(const struct raft *core, const struct raft_message *m, uint64_t now_ms);	/* received */
 void count_query(size_t parked);
 void count_sessions(uint64_t n);
 
@@ -217,14 +509,22 @@ struct raftd {
 	char address[80];		/* ip:port of ports.server */
 	uint64_t id;			/* of the data directory */
 	bool server, bootstrap, dev;
+	uint64_t expect;		/* bootstrap_expect */
+	char cluster[17];		/* "" : of none yet */
 	uint64_t hold_ms;
 	struct arena arena;		/* of the request being served */
 	struct engine engine;
 	struct hold hold;
-	struct defer barrier;		/* one for all consistent reads of this turn */
+	struct defer barrier[2];	/* [consistent]: one for all reads of this turn that need one */
 	struct watch *watch;
 	struct leader leader;
 	struct members members;
+	struct net *net;
+	struct forward *forward;
+	struct join *join;
+	struct autopilot *autopilot;
+	struct install *install;
+	struct snapshot *snapshot;
 };
 
 #endif

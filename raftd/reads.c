@@ -1,10 +1,11 @@
 /*
  * reads.c - reads, answered from memory straight into the connection's
- * output: the default ones under the leader's lease, consistent ones behind
- * a read barrier, stale ones at once.
+ * output by whichever server is asked: stale ones at once, the leader's
+ * default ones under its lease, all others when this server's state is known
+ * to be as new as the leader's was when they came. One barrier serves all
+ * reads of a turn.
  */
-#include <string.h>
-
+#include "lib/duration.h"
 #include "raftd/raftd.h"
 
 /* What a READ operation may ask; decoded without an allocation of its own. */
@@ -23,10 +24,6 @@ struct read {
 bool
 check_served(struct raftd *r, struct rpc_token t, struct str datacenter)
 {
-	if (!r->server) {
-		rpc_reply_error(r->d->rpc, t, 500, "No known Consul servers");
-		return false;
-	}
 	if (datacenter.len != 0 && !str_eqs(datacenter, r->datacenter)) {
 		rpc_reply_error(r->d->rpc, t, 500, "No path to datacenter");
 		return false;
@@ -38,15 +35,34 @@ check_served(struct raftd *r, struct rpc_token t, struct str datacenter)
 
 enum { META_INDEX_AT = 8 };	/* behind the map header, the name and the type byte */
 
-static void
-meta_begin(const struct raftd *r, struct mp_w *w)
-{
-	static const uint8_t head[META_INDEX_AT + 8] = { 0x82, 0xa5, 'I', 'n', 'd', 'e', 'x', 0xcf };
-	const struct str bytes = { (const char *)head, sizeof(head) };
+/* What is told of a leader that was never heard of: as Consul does. */
+#define NEVER_MS (INT64_MAX / 1000000)
 
+static int64_t
+last_contact(const struct raftd *r)
+{
+	uint64_t ms = engine_last_contact(r);
+
+	return ms < (uint64_t)NEVER_MS ? (int64_t)ms : NEVER_MS;
+}
+
+/* Answers that are as new as the leader's are of no age. */
+static void
+meta_begin(const struct raftd *r, bool stale, struct mp_w *w)
+{
+	uint8_t head[META_INDEX_AT + 8] = { 0x82, 0xa5, 'I', 'n', 'd', 'e', 'x', 0xcf };
+	const struct str bytes = { (const char *)head, sizeof(head) };
+	int64_t contact = stale ? last_contact(r) : 0;
+
+	if (contact > 0)
+		head[0]++;
 	mp_w_raw(w, bytes);
+	if (contact > 0) {
+		mp_w_str(w, STR("LastContact"));
+		mp_w_int(w, contact);
+	}
 	mp_w_str(w, STR("KnownLeader"));
-	mp_w_bool(w, r->engine.core.leader != 0);
+	mp_w_bool(w, engine_known_leader(r));
 }
 
 static void
@@ -59,8 +75,9 @@ enum outcome { ANSWERED, NOT_YET };
 
 /* Run the query; NOT_YET: its index is not above min, and nothing was answered. */
 static enum outcome
-answer(struct raftd *r, struct rpc_token t, uint64_t min_index, const union query *q, struct watch_set *ret_watch)
+answer(struct raftd *r, struct rpc_token t, const struct query_options *o, const union query *q, struct watch_set *ret_watch)
 {
+	const uint64_t min_index = o->min_index;
 	struct rpc_server *rpc = r->d->rpc;
 	struct buf *b = rpc_reply_begin(rpc, t);
 	struct fsm_error err = { .code = 0 };
@@ -73,7 +90,7 @@ answer(struct raftd *r, struct rpc_token t, uint64_t min_index, const union quer
 		return ANSWERED;
 	at = b->len;
 	w = mp_w_init(b);
-	meta_begin(r, &w);
+	meta_begin(r, o->consistency == CONSISTENCY_STALE, &w);
 	rc = fsm_query(r->engine.fsm, t.op, q, &w, &index, min_index > 0 ? ret_watch : NULL, &err);
 	if (rc == 0 && err.code != 0) {
 		rpc_reply_drop(rpc, t);
@@ -110,35 +127,53 @@ serve(struct raftd *r, const struct read *rd)
 {
 	struct watch_set keys = { .n = 0 };
 
-	if (answer(r, rd->req->token, rd->o.min_index, &rd->q, &keys) == NOT_YET)
+	if (answer(r, rd->req->token, &rd->o, &rd->q, &keys) == NOT_YET)
 		watch_park(r, rd->req, &keys);
 }
 
+/* They wait in hold.c. Too many barriers under way: the next that holds makes place for this one. */
 static void
-on_barrier(struct defer *d)
+barrier(struct raftd *r, bool consistent)
 {
-	struct raftd *r = (struct raftd *)((char *)d - offsetof(struct raftd, barrier));
 	uint64_t number;
 
-	/* Not the leader any more: those who wait are told when their time is over. */
-	if (engine_read(r, &number) < 0)
-		return;
+	if (engine_read(r, consistent, &number) < 0)
+		r->engine.barrier_again[consistent] = true;
 }
 
-/* Where the read can go on now: true. Else it waits, or was answered. */
-static bool
-may_read(struct raftd *r, const struct rpc_request *req, uint64_t consistency)
+static void
+on_default_barrier(struct defer *d)
 {
-	if (consistency == CONSISTENCY_STALE)
+	barrier((struct raftd *)((char *)d - offsetof(struct raftd, barrier[0])), false);
+}
+
+static void
+on_consistent_barrier(struct defer *d)
+{
+	barrier((struct raftd *)((char *)d - offsetof(struct raftd, barrier[1])), true);
+}
+
+/* A stale answer that would be older than the asker takes is no answer. */
+static bool
+stale_will_do(const struct raftd *r, const struct query_options *o)
+{
+	return o->consistency == CONSISTENCY_STALE &&
+	    (o->max_stale <= 0 || engine_last_contact(r) <= (uint64_t)o->max_stale / NS_PER_MS);
+}
+
+/* Where the read can go on now: true. Else it waits. */
+static bool
+may_read(struct raftd *r, const struct rpc_request *req, const struct query_options *o)
+{
+	bool consistent = o->consistency == CONSISTENCY_CONSISTENT;
+
+	if (stale_will_do(r, o))
 		return true;
-	if (!engine_leads(r)) {
-		hold_add(r, req, 0);
-		return false;
-	}
-	if (consistency == CONSISTENCY_DEFAULT && raft_lease_valid(&r->engine.core, clock_ms()))
+	if (!consistent && engine_leads(r) && raft_lease_valid(&r->engine.core, clock_ms()))
 		return true;
-	hold_add(r, req, r->engine.core.read_seq + 1);
-	loop_defer(&r->d->loop, DEFER_WORK, &r->barrier);
+	/* The number that the next barrier gets, or one behind it. */
+	hold_add(r, req, r->engine.core.read_seq + 1, consistent);
+	loop_defer(&r->d->loop, DEFER_WORK, &r->barrier[consistent]);
 	return false;
 }
 
@@ -151,25 +186,27 @@ reads_handle(void *ctx, const struct rpc_request *req)
 	if (!decode(r, &rd) || !check_served(r, req->token, rd.o.datacenter))
 		return;
 	count_query(watch_count(r));
-	if (may_read(r, req, rd.o.consistency))
+	if (may_read(r, req, &rd.o))
 		serve(r, &rd);
 }
 
 bool
-reads_again(struct raftd *r, struct rpc_token t, struct str body, struct watch_set *ret_watch)
+reads_again(struct raftd *r, struct rpc_token t, struct str body, bool anyway, struct watch_set *ret_watch)
 {
 	const struct rpc_request req = { .token = t, .info = op_info(t.op), .body = (const uint8_t *)body.p, .len = body.len };
 	struct read rd = { .req = &req };
 
 	if (!decode(r, &rd))
 		return true;
-	return answer(r, t, rd.o.min_index, &rd.q, ret_watch) == ANSWERED;
+	if (anyway)
+		rd.o.min_index = 0;
+	return answer(r, t, &rd.o, &rd.q, ret_watch) == ANSWERED;
 }
 
 /* ---- transactions that only read */
 
 static void
-answer_txn(struct raftd *r, const struct rpc_request *req, const struct txn_request *txn)
+answer_txn(struct raftd *r, const struct rpc_request *req, bool stale, const struct txn_request *txn)
 {
 	struct rpc_server *rpc = r->d->rpc;
 	struct buf *b = rpc_reply_begin(rpc, req->token);
@@ -183,7 +220,7 @@ answer_txn(struct raftd *r, const struct rpc_request *req, const struct txn_requ
 		return;
 	at = b->len;
 	w = mp_w_init(b);
-	meta_begin(r, &w);
+	meta_begin(r, stale, &w);
 	rc = fsm_query_txn(r->engine.fsm, txn, &w, &index, &err);
 	if (rc == 0 && err.code != 0) {
 		rpc_reply_drop(rpc, req->token);
@@ -207,13 +244,13 @@ serve_txn(struct raftd *r, const struct rpc_request *req)
 	if (rc < 0)
 		rpc_bad_request(r->d->rpc, req, err_text(rc));
 	else
-		answer_txn(r, req, &txn);
+		answer_txn(r, req, o.consistency == CONSISTENCY_STALE, &txn);
 }
 
 void
 reads_txn(struct raftd *r, const struct rpc_request *req, const struct query_options *o)
 {
-	if (may_read(r, req, o->consistency))
+	if (may_read(r, req, o))
 		serve_txn(r, req);
 }
 
@@ -231,13 +268,15 @@ reads_confirmed(struct raftd *r, const struct rpc_request *req)
 void
 reads_init(struct raftd *r)
 {
-	r->barrier.cb = on_barrier;
+	r->barrier[0].cb = on_default_barrier;
+	r->barrier[1].cb = on_consistent_barrier;
 	arena_init(&r->arena, REQUEST_ARENA_MAX);
 }
 
 void
 reads_release(struct raftd *r)
 {
-	loop_undefer(&r->d->loop, DEFER_WORK, &r->barrier);
+	loop_undefer(&r->d->loop, DEFER_WORK, &r->barrier[0]);
+	loop_undefer(&r->d->loop, DEFER_WORK, &r->barrier[1]);
 	arena_release(&r->arena);
 }

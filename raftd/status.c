@@ -1,12 +1,13 @@
 /* status.c - who leads, who the peers are, and what `info` shows of Raft. */
 #include <inttypes.h>
 
+#include "lib/duration.h"
 #include "raftd/raftd.h"
 
 static void
-reply_texts(struct raftd *r, const struct rpc_request *req, struct str only)
+reply_texts(struct raftd *r, const struct rpc_request *req, const struct str *v, size_t n)
 {
-	const struct query_meta m = { 1, 0, r->engine.core.leader != 0 };
+	const struct query_meta m = { 1, 0, engine_known_leader(r) };
 	struct buf *b = rpc_reply_begin(r->d->rpc, req->token);
 	struct mp_w w;
 
@@ -14,10 +15,31 @@ reply_texts(struct raftd *r, const struct rpc_request *req, struct str only)
 		return;
 	w = mp_w_init(b);
 	record_encode(&rec_query_meta, &m, RECORD_WHOLE, &w);
-	mp_w_array(&w, only.len > 0 ? 1 : 0);
-	if (only.len > 0)
-		mp_w_str(&w, only);
+	mp_w_array(&w, (uint32_t)n);
+	for (size_t i = 0; i < n; i++)
+		mp_w_str(&w, v[i]);
 	rpc_reply_end(r->d->rpc, req->token, w.err == 0);
+}
+
+static void
+reply_peers(struct raftd *r, const struct rpc_request *req)
+{
+	const struct raft_config_entry *c = configs_current(r->engine.configs, NULL);
+	const struct raft_server_info *s = c != NULL ? c->servers.v : NULL;
+	struct str v[RAFT_SERVERS_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; c != NULL && i < c->servers.n; i++)
+		v[n++] = s[i].address;
+	reply_texts(r, req, v, n);
+}
+
+static struct str
+leader_address(struct raftd *r)
+{
+	const struct raft_server_info *s = servers_find(configs_current(r->engine.configs, NULL), r->engine.core.leader);
+
+	return s != NULL ? s->address : STR("");
 }
 
 /* status.leader, status.peers, catalog.datacenters: answered by any server, leader or not. */
@@ -25,7 +47,7 @@ void
 status_handle(void *ctx, const struct rpc_request *req)
 {
 	struct raftd *r = ((struct daemon *)ctx)->ctx;
-	const struct raft *core = &r->engine.core;
+	const struct str datacenter = str_from(r->datacenter);
 	struct query_options o;
 	int rc;
 
@@ -38,11 +60,11 @@ status_handle(void *ctx, const struct rpc_request *req)
 	if (!check_served(r, req->token, o.datacenter))
 		return;
 	if (req->info->number == OP_CATALOG_DATACENTERS)
-		reply_texts(r, req, str_from(r->datacenter));
+		reply_texts(r, req, &datacenter, 1);
 	else if (req->info->number == OP_STATUS_PEERS)
-		reply_texts(r, req, core->voters.n > 0 ? str_from(r->address) : STR_NONE);
+		reply_peers(r, req);
 	else
-		rpc_reply_text(r->d->rpc, req->token, 1, core->leader != 0 ? str_from(r->address) : STR(""));
+		rpc_reply_text(r->d->rpc, req->token, 1, leader_address(r));
 }
 
 static void
@@ -56,11 +78,60 @@ info_consul(struct raftd *r, struct info_writer *iw)
 	info_add(iw, "known_datacenters", "1");
 	if (r->server) {
 		info_add(iw, "leader", "%s", leads ? "true" : "false");
-		info_add(iw, "leader_addr", "%s", r->engine.core.leader != 0 ? r->address : "");
+		info_add(iw, "leader_addr", "%.*s", STR_ARG(leader_address(r)));
 	} else {
 		info_add(iw, "known_servers", "0");
 	}
 	info_add(iw, "server", "%s", r->server ? "true" : "false");
+}
+
+/* As Consul prints its list: [{Suffrage:Voter ID:... Address:...} ...] */
+static void
+info_configuration(struct raftd *r, struct info_writer *iw)
+{
+	struct buf text = BUF_INIT(64 * KiB);
+	const char *shown = NULL;
+	uint64_t index;
+	const struct raft_config_entry *c = configs_current(r->engine.configs, &index);
+	const struct raft_server_info *s = c != NULL ? c->servers.v : NULL;
+	int rc = buf_adds(&text, "[");
+
+	for (size_t i = 0; rc == 0 && c != NULL && i < c->servers.n; i++)
+		rc = buf_addf(&text, "%s{Suffrage:%s ID:%.*s Address:%.*s}", i > 0 ? " " : "", s[i].voter ? "Voter" : "Nonvoter",
+		    STR_ARG(s[i].node_id), STR_ARG(s[i].address));
+	if (rc == 0)
+		rc = buf_adds(&text, "]");
+	if (rc == 0)
+		shown = buf_cstr(&text);
+	info_add(iw, "latest_configuration", "%s", shown != NULL ? shown : "[]");
+	info_add(iw, "latest_configuration_index", "%" PRIu64, index);
+	buf_release(&text);
+}
+
+/* The other voters. */
+static size_t
+count_peers(const struct raft *core)
+{
+	const struct raft_servers *s = raft_servers(core);
+	size_t n = 0;
+
+	for (size_t i = 0; s != NULL && i < s->n; i++)
+		n += s->v[i].voter && s->v[i].id != core->config.id;
+	return n;
+}
+
+static void
+info_contact(struct raftd *r, struct info_writer *iw)
+{
+	uint64_t contact = engine_last_contact(r);
+	char text[DURATION_TEXT_MAX];
+
+	if (r->engine.core.role == RAFT_LEADER || contact == RAFT_NEVER) {
+		info_add(iw, "last_contact", "%s", contact == RAFT_NEVER ? "never" : "0");
+		return;
+	}
+	duration_format((int64_t)contact * NS_PER_MS, text);
+	info_add(iw, "last_contact", "%s", text);
 }
 
 static void
@@ -72,14 +143,13 @@ info_raft(struct raftd *r, struct info_writer *iw)
 	info_add(iw, "applied_index", "%" PRIu64, core->applied);
 	info_add(iw, "commit_index", "%" PRIu64, core->commit);
 	info_add(iw, "fsm_pending", "%" PRIu64, core->commit - core->applied);
-	info_add(iw, "last_contact", "%s", core->role == RAFT_LEADER ? "0" : "never");
+	info_contact(r, iw);
 	info_add(iw, "last_log_index", "%" PRIu64, core->trail.last);
 	info_add(iw, "last_log_term", "%" PRIu64, trail_term(&core->trail, core->trail.last));
 	info_add(iw, "last_snapshot_index", "%" PRIu64, core->trail.base);
 	info_add(iw, "last_snapshot_term", "%" PRIu64, trail_term(&core->trail, core->trail.base));
-	info_add(iw, "latest_configuration", "[{Suffrage:Voter ID:%s Address:%s}]", r->node_id, r->address);
-	info_add(iw, "latest_configuration_index", "%" PRIu64, r->engine.servers_index);
-	info_add(iw, "num_peers", "%zu", core->voters.n > 0 ? core->voters.n - 1 : 0);
+	info_configuration(r, iw);
+	info_add(iw, "num_peers", "%zu", count_peers(core));
 	info_add(iw, "protocol_version", "3");
 	info_add(iw, "protocol_version_max", "3");
 	info_add(iw, "protocol_version_min", "0");
@@ -87,6 +157,9 @@ info_raft(struct raftd *r, struct info_writer *iw)
 	info_add(iw, "snapshot_version_min", "0");
 	info_add(iw, "state", "%s", raft_role_name(core->role));
 	info_add(iw, "term", "%" PRIu64, core->term);
+	/* Ours, behind Consul's. */
+	info_add(iw, "cluster", "%s", r->cluster);
+	info_add(iw, "server_id", "%s", servers_own(r).id.p);
 }
 
 static void
@@ -140,4 +213,6 @@ status_info(struct daemon *d, struct info_writer *iw)
 	info_raft(r, iw);
 	info_store(r, iw);
 	info_state(r, iw);
+	if (r->net != NULL)
+		net_info(r, iw);
 }

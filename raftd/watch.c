@@ -35,6 +35,7 @@ struct parked {
 	struct parked *next, **prev;	/* in its bucket by token */
 	struct parked *woken_next, **woken_prev;	/* woken_prev NULL: not marked */
 	struct rpc_token token;
+	bool replaced;			/* the whole state was: it is answered, whatever its index */
 	size_t nlinks;
 	struct link links[4];
 	uint8_t *keys;			/* of the links, one block */
@@ -355,8 +356,10 @@ static void
 mark_all(struct watch *w)
 {
 	for (size_t i = 0; i < w->buckets; i++)
-		for (struct parked *p = w->by_token[i]; p != NULL; p = p->next)
+		for (struct parked *p = w->by_token[i]; p != NULL; p = p->next) {
+			p->replaced = true;
 			mark(w, p);
+		}
 }
 
 void
@@ -383,7 +386,7 @@ run_again(struct watch *w, struct parked *p)
 	struct watch_set keys = { .n = 0 };
 
 	unmark(w, p);
-	if (reads_again(w->r, p->token, (struct str){ (const char *)p->body, p->len }, &keys)) {
+	if (reads_again(w->r, p->token, (struct str){ (const char *)p->body, p->len }, p->replaced, &keys)) {
 		drop(w, p);
 		return;
 	}

@@ -115,7 +115,7 @@ my $keep = slurp("$tmp/data/raftd/durable");
 spew("$tmp/data/raftd/durable", $durable);
 refused(qr/durable is damaged.*rejoin as a new member/, 'a damaged durable file');
 spew("$tmp/data/raftd/durable", $keep);
-my %db = map { $_ => slurp($_) } glob "$tmp/data/raftd/raft.db $tmp/data/raftd/image-1.db $tmp/data/raftd/log.*";
+my %db = map { $_ => slurp($_) } glob "$tmp/data/raftd/*.db $tmp/data/raftd/log.*";
 unlink keys %db;
 refused(qr/had been promised.*rejoin as a new member/, 'a lost database');
 unlink glob "$tmp/data/raftd/*.db $tmp/data/raftd/log.*";

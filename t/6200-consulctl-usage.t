@@ -16,13 +16,14 @@ is($out, '', 'usage on the standard error');
 like($usage, qr/^Usage: consulctl \[--version\] \[--help\] <command> \[<args>\]\n/, 'usage');
 is_deeply([ctl({}, 'frobnicate')], [127, '', $usage], 'an unknown command: the same');
 is_deeply([ctl({}, $_)], [0, $usage, ''], $_) for qw(-h -help --help);
-for my $group (qw(kv catalog services)) {
-	my @got = ctl({}, $group);
+for my $group (qw(kv catalog services snapshot operator), 'operator raft', 'operator autopilot') {
+	my @words = split / /, $group;
+	my @got = ctl({}, @words);
 
 	is($got[0], 1, "$group alone: 1");
 	like($got[2], qr/^Usage: consulctl $group <subcommand>/, 'prints its subcommands');
-	is_deeply([ctl({}, $group, 'frobnicate')], \@got, 'as with an unknown one');
-	is_deeply([ctl({}, $group, '-h')], [0, $got[2], ''], "$group -h");
+	is_deeply([ctl({}, @words, 'frobnicate')], \@got, 'as with an unknown one');
+	is_deeply([ctl({}, @words, '-h')], [0, $got[2], ''], "$group -h");
 }
 
 # Version
@@ -36,7 +37,7 @@ like($keys[0], qr{^[A-Za-z0-9+/]{43}=\n$}, 'keygen prints 32 bytes');
 isnt($keys[0], $keys[1], 'others each time');
 
 # Every command
-my @commands = map { /^    (\S+(?: \S+)?)  / ? $1 : () } split /\n/, $usage;
+my @commands = map { /^    (\S+(?: \S+)*)  / ? $1 : () } split /\n/, $usage;
 cmp_ok(scalar @commands, '>', 20, 'commands are listed');
 is_deeply(\@commands, [sort @commands], 'in order');
 my $page = `mandoc -T ascii $src/man/consulctl.1 2>/dev/null`;
@@ -85,6 +86,7 @@ SKIP: {
 	is_deeply($complete->(''), [sort keys %first], 'completion knows every command');
 	is_deeply($complete->('mem'), ['members'], 'by its beginning');
 	is_deeply($complete->('kv', ''), [qw(delete export get import put)], 'and subcommands');
+	is_deeply($complete->('operator', 'raft', ''), [qw(list-peers recover remove-peer transfer-leader)], 'of groups in groups');
 	is_deeply($complete->('kv', 'get', '-re'), ['-recurse'], 'and flags');
 	is_deeply($complete->('members', '-token'), ['-token', '-token-file'], 'also the common ones');
 }

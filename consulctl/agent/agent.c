@@ -196,8 +196,8 @@ is_program(const char *path)
 }
 
 /* Where told; else in the build tree that we run from; else where they were installed. */
-static char *
-find_daemon(const char *name)
+char *
+agent_find_daemon(const char *name)
 {
 	const char *dir = getenv("CONSULCTL_LIBEXECDIR");
 	char exe[PATH_MAX], *path;
@@ -223,7 +223,7 @@ find_daemons(struct agent *a, struct buf *err)
 	for (size_t i = 0; i < AGENT_DAEMONS; i++) {
 		const char *name = agent_daemon_names[i];
 
-		a->paths[i] = find_daemon(name);
+		a->paths[i] = agent_find_daemon(name);
 		if (a->paths[i] == NULL || asprintf(&a->slices[i], "%s/config/%s.json", a->run.path, name) < 0) {
 			a->slices[i] = NULL;
 			return -ENOMEM;
@@ -275,7 +275,7 @@ on_failed(void *arg, const char *name, const char *why)
 {
 	struct agent *a = arg;
 
-	log_err("agent", "Cannot start: daemon=%s", name);
+	log_err("agent", "%s: daemon=%s", a->up ? "Cannot go on" : "Cannot start", name);
 	if (!same_file(STDOUT_FILENO, a->err_fd))
 		dprintf(a->err_fd, "==> %s: %s\n", name, why);
 	agent_stop(a, 1);

@@ -22,6 +22,7 @@ enum {
 	AGENT_WAITERS_MAX = 64,		/* requests for one reload, or for the leave */
 	AGENT_RELOAD_MS = 5000,		/* for a daemon to answer */
 	AGENT_LEAVE_MS = 15000,
+	AGENT_LEAVE_SERVERS_MS = 8000,	/* of them for the Raft configuration */
 	AGENT_WATCHDOG_USEC = 30000000,	/* unless the service manager asks for another */
 };
 
@@ -83,6 +84,9 @@ int MUST_CHECK agent_ops_open(struct agent *a);
 /* Signals and the ways to the end. */
 int MUST_CHECK agent_end_init(struct agent *a);
 /* Leave the cluster, then stop; token (NULL: a signal) is answered in between. */
+/* The path of a daemon's program: where told, beside us, or where it was installed. The caller frees; NULL without memory. */
+char *agent_find_daemon(const char *name);
+
 void agent_leave(struct agent *a, const struct rpc_token *token);
 /* Stop the daemons, then the loop. The first code given stays. */
 void agent_stop(struct agent *a, int exit_code);

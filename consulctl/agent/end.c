@@ -88,6 +88,39 @@ on_leave_timeout(uv_timer_t *t)
 	leave_over(a, 1, "the node did not leave the cluster in time");
 }
 
+static void
+leave_pool(struct agent *a)
+{
+	if (rpc_call_record(a->clients[AGENT_GOSSIPD], OP_GOSSIP_LEAVE, NULL, NULL, RPC_RETRY, AGENT_LEAVE_MS, on_left, a) == 0)
+		on_left(a, &(struct rpc_answer){ .rc = -ENOMEM });
+}
+
+/* The last server of a cluster stays what it is; one that cannot be taken out now is cleaned up by autopilot. */
+static void
+on_removed(void *arg, const struct rpc_answer *answer)
+{
+	struct agent *a = arg;
+	struct rpc_error e = { 500, str_from(err_text(answer->rc)) };
+
+	if (a->stopping)
+		return;
+	if (answer->rc == -EPROTO)
+		rpc_error_decode(answer, &e);
+	if (answer->rc < 0)
+		log_info("agent", "this server stays in the Raft configuration: reason=\"%.*s\"", STR_ARG(e.text));
+	leave_pool(a);
+}
+
+/* A server takes itself out of the configuration first, so that the others need not wait for it any more. */
+static void
+leave_servers(struct agent *a)
+{
+	const struct raft_peer_request q = { .id = str_from(cfg_str(config_tree(a->config), "node_id", "")) };
+
+	if (rpc_call_record(a->clients[AGENT_RAFTD], OP_RAFT_REMOVE_PEER, NULL, &q, 0, AGENT_LEAVE_SERVERS_MS, on_removed, a) == 0)
+		leave_pool(a);
+}
+
 void
 agent_leave(struct agent *a, const struct rpc_token *token)
 {
@@ -98,8 +131,10 @@ agent_leave(struct agent *a, const struct rpc_token *token)
 	a->leaving = true;
 	log_info("agent", "Gracefully shutting down agent...");
 	uv_timer_start(&a->leave_timer, on_leave_timeout, AGENT_LEAVE_MS, 0);
-	if (rpc_call_record(a->clients[AGENT_GOSSIPD], OP_GOSSIP_LEAVE, NULL, NULL, RPC_RETRY, AGENT_LEAVE_MS, on_left, a) == 0)
-		on_left(a, &(struct rpc_answer){ .rc = -ENOMEM });
+	if (cfg_bool(config_tree(a->config), "server", false) && !cfg_bool(config_tree(a->config), "dev_mode", false))
+		leave_servers(a);
+	else
+		leave_pool(a);
 }
 
 static void

@@ -74,6 +74,19 @@ fail(struct child *c, const char *why)
 	s->c.failed(s->c.arg, c->name, why);
 }
 
+/* One that was ready ends with the word that it will not go on (retry_max). */
+static void
+gave_up(struct child *c)
+{
+	struct supervisor *s = c->s;
+
+	c->state = CHILD_DOWN;
+	if (s->failed)
+		return;
+	s->failed = true;
+	s->c.failed(s->c.arg, c->name, c->status[0] != '\0' ? c->status : "it gave up");
+}
+
 static void
 on_restart(uv_timer_t *t)
 {
@@ -255,6 +268,8 @@ static void stop_advance(struct supervisor *s);
 static void
 child_died(struct child *c, int status)
 {
+	bool on_purpose = c->state == CHILD_READY && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_REFUSED;
+
 	if (!c->s->stopping)
 		log_death(c, status);
 	else if (WIFSIGNALED(status) || WEXITSTATUS(status) != 0)
@@ -265,6 +280,8 @@ child_died(struct child *c, int status)
 		stop_advance(c->s);
 	} else if (!c->was_ready) {
 		died_unready(c, status);
+	} else if (on_purpose) {
+		gave_up(c);
 	} else {
 		schedule_restart(c);
 	}

@@ -44,7 +44,7 @@ struct supervisor_config {
 	uint64_t watchdog_usec;		/* 0: none */
 	/* All have been ready. Called once. */
 	void (*ready)(void *arg);
-	/* One cannot be started; why is a sentence. Called at most once, before ready. */
+	/* One cannot be started, or ends for good (EXIT_REFUSED) after it was ready; why is a sentence. Called at most once. */
 	void (*failed)(void *arg, const char *name, const char *why);
 	/* After supervisor_stop() or supervisor_kill(): none runs any more. */
 	void (*stopped)(void *arg);

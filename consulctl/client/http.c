@@ -12,7 +12,7 @@
 #include "consulctl/client/transport.h"
 #include "lib/sock.h"
 
-enum { ADDRESSES_MAX = 8, READ_SIZE = 64 * KiB };
+enum { ADDRESSES_MAX = 8, READ_SIZE = 64 * KiB, HEAD_MAX = 256 * KiB };
 
 struct conn {
 	int fd;			/* -1: unused */
@@ -20,8 +20,8 @@ struct conn {
 	bool connecting;
 	bool reused;		/* it carried an exchange before this one */
 	unsigned next_address;	/* what to try when this one refuses */
-	struct buf out;
-	size_t sent;
+	struct buf out;		/* the head; the body is sent from where it lies */
+	size_t sent;		/* of both */
 	struct reply reply;
 };
 
@@ -227,9 +227,14 @@ render(const struct http *h, struct exchange *ex, struct buf *out)
 		rc = buf_addf(out, "Content-Length: %zu\r\n", ex->body.len);
 	if (rc == 0)
 		rc = buf_adds(out, "\r\n");
-	if (rc == 0)
-		rc = buf_add(out, ex->body.p, ex->body.len);
 	return rc;
+}
+
+/* Bytes that have not been sent yet. */
+static size_t
+unsent(const struct conn *c)
+{
+	return c->out.len + c->ex->body.len - c->sent;
 }
 
 static void
@@ -244,7 +249,7 @@ http_begin(struct transport *t, struct exchange *ex)
 	}
 	if (!h->is_unix && !h->resolved && resolve(h, ex) < 0)
 		return;
-	buf_init(&c->out, EXCHANGE_BODY_MAX);
+	buf_init(&c->out, HEAD_MAX);
 	reply_init(&c->reply);
 	c->sent = 0;
 	if (render(h, ex, &c->out) < 0) {
@@ -308,13 +313,14 @@ static void
 conn_finish(struct conn *c)
 {
 	struct exchange *ex = c->ex;
+	bool in_step = unsent(c) == 0;
 
 	ex->status = c->reply.status;
 	ex->index = c->reply.index;
 	ex->done = true;
 	c->ex = NULL;
 	/* An answer before the whole request was taken leaves the stream out of step. */
-	if (!c->reply.keep_alive || c->sent < c->out.len)
+	if (!c->reply.keep_alive || !in_step)
 		conn_close(c);
 	buf_release(&c->out);
 	reply_release(&c->reply);
@@ -345,13 +351,17 @@ conn_connected(struct http *h, struct conn *c)
 static void
 conn_write(struct http *h, struct conn *c)
 {
-	ssize_t n = send(c->fd, c->out.data + c->sent, c->out.len - c->sent, MSG_NOSIGNAL);
+	size_t head = c->sent < c->out.len ? c->out.len - c->sent : 0, body = c->sent + head - c->out.len;
+	struct iovec v[2] = { { c->out.data + c->out.len - head, head },
+		{ (void *)(uintptr_t)(c->ex->body.p != NULL ? c->ex->body.p + body : ""), c->ex->body.len - body } };
+	struct msghdr m = { .msg_iov = v, .msg_iovlen = ARRAY_LEN(v) };
+	ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
 
 	if (n >= 0)
 		c->sent += (size_t)n;
 	else if ((errno == EPIPE || errno == ECONNRESET) && c->sent > 0)
 		/* The peer refuses the rest; it may have said why. */
-		c->sent = c->out.len;
+		c->sent += unsent(c);
 	else if (errno != EAGAIN && errno != EINTR)
 		conn_fail(h, c, -errno);
 }
@@ -385,7 +395,7 @@ conn_event(struct http *h, struct conn *c, short events)
 			conn_connected(h, c);
 		return;
 	}
-	if ((events & POLLOUT) && c->sent < c->out.len)
+	if ((events & POLLOUT) && unsent(c) > 0)
 		conn_write(h, c);
 	if (c->ex != NULL && !c->connecting && (events & (POLLIN | POLLERR | POLLHUP)))
 		conn_read(h, c);
@@ -406,7 +416,7 @@ http_wait(struct transport *t, int fd, int timeout_ms)
 			continue;
 		who[n] = c;
 		p[n].fd = c->fd;
-		p[n++].events = (short)(c->connecting ? POLLOUT : POLLIN | (c->sent < c->out.len ? POLLOUT : 0));
+		p[n++].events = (short)(c->connecting ? POLLOUT : POLLIN | (unsent(c) > 0 ? POLLOUT : 0));
 	}
 	p[n] = (struct pollfd){ fd, POLLIN, 0 };
 	if (poll(p, n + (fd >= 0), timeout_ms) <= 0)

@@ -4,33 +4,37 @@
 #include "raftd/core/core.h"
 
 struct raft_progress *
-voters_find(struct raft_voters *vs, uint64_t id)
+peers_find(struct raft_peers *ps, uint64_t id)
 {
-	for (size_t i = 0; i < vs->n; i++)
-		if (vs->v[i].id == id)
-			return &vs->v[i];
+	for (size_t i = 0; i < ps->n; i++)
+		if (ps->v[i].id == id)
+			return &ps->v[i];
 	return NULL;
 }
 
-static size_t
-majority(const struct raft_voters *vs)
+size_t
+peers_voters(const struct raft_peers *ps)
 {
-	return vs->n / 2 + 1;
+	size_t n = 0;
+
+	for (size_t i = 0; i < ps->n; i++)
+		n += ps->v[i].voter;
+	return n;
 }
 
 enum raft_vote
-voters_outcome(const struct raft_voters *vs)
+peers_outcome(const struct raft_peers *ps)
 {
-	size_t granted = 0, refused = 0;
+	size_t voters = peers_voters(ps), majority = voters / 2 + 1, granted = 0, refused = 0;
 
-	for (size_t i = 0; i < vs->n; i++) {
-		granted += vs->v[i].vote == RAFT_VOTE_GRANTED;
-		refused += vs->v[i].vote == RAFT_VOTE_REFUSED;
+	for (size_t i = 0; i < ps->n; i++) {
+		granted += ps->v[i].voter && ps->v[i].vote == RAFT_VOTE_GRANTED;
+		refused += ps->v[i].voter && ps->v[i].vote == RAFT_VOTE_REFUSED;
 	}
-	if (vs->n > 0 && granted >= majority(vs))
+	if (granted >= majority)
 		return RAFT_VOTE_GRANTED;
 	/* Lost once the rest cannot make a majority any more. */
-	if (refused > vs->n - majority(vs))
+	if (voters > 0 && refused > voters - majority)
 		return RAFT_VOTE_REFUSED;
 	return RAFT_VOTE_NONE;
 }
@@ -43,42 +47,60 @@ descending(const void *a, const void *b)
 	return (x < y) - (x > y);
 }
 
-/* The value that a majority has reached: the majority-th highest. */
+/* The value that a majority has reached: the majority-th highest of n. */
 static uint64_t
-reached(const struct raft_voters *vs, uint64_t values[RAFT_VOTERS_MAX])
+reached(uint64_t *values, size_t n)
 {
-	if (vs->n == 0)
+	if (n == 0)
 		return 0;
-	qsort(values, vs->n, sizeof(values[0]), descending);
-	return values[majority(vs) - 1];
+	qsort(values, n, sizeof(values[0]), descending);
+	return values[n / 2];
 }
 
 uint64_t
-voters_match(const struct raft_voters *vs)
+peers_match(const struct raft_peers *ps)
 {
-	uint64_t values[RAFT_VOTERS_MAX];
+	uint64_t values[RAFT_SERVERS_MAX];
+	size_t n = 0;
 
-	for (size_t i = 0; i < vs->n; i++)
-		values[i] = vs->v[i].match;
-	return reached(vs, values);
+	for (size_t i = 0; i < ps->n; i++)
+		if (ps->v[i].voter)
+			values[n++] = ps->v[i].match;
+	return reached(values, n);
 }
 
 uint64_t
-voters_round(const struct raft_voters *vs)
+peers_round(const struct raft_peers *ps)
 {
-	uint64_t values[RAFT_VOTERS_MAX];
+	uint64_t values[RAFT_SERVERS_MAX];
+	size_t n = 0;
 
-	for (size_t i = 0; i < vs->n; i++)
-		values[i] = vs->v[i].round;
-	return reached(vs, values);
+	for (size_t i = 0; i < ps->n; i++)
+		if (ps->v[i].voter)
+			values[n++] = ps->v[i].round;
+	return reached(values, n);
 }
 
 uint64_t
-voters_acked_ms(const struct raft_voters *vs)
+peers_acked_ms(const struct raft_peers *ps, uint64_t self, uint64_t now_ms)
 {
-	uint64_t values[RAFT_VOTERS_MAX];
+	uint64_t values[RAFT_SERVERS_MAX];
+	size_t n = 0;
 
-	for (size_t i = 0; i < vs->n; i++)
-		values[i] = vs->v[i].acked_ms;
-	return reached(vs, values);
+	for (size_t i = 0; i < ps->n; i++)
+		if (ps->v[i].voter)
+			values[n++] = ps->v[i].id == self ? now_ms : ps->v[i].acked_ms;
+	return reached(values, n);
+}
+
+uint64_t
+peers_heard_ms(const struct raft_peers *ps, uint64_t self, uint64_t now_ms)
+{
+	uint64_t values[RAFT_SERVERS_MAX];
+	size_t n = 0;
+
+	for (size_t i = 0; i < ps->n; i++)
+		if (ps->v[i].voter)
+			values[n++] = ps->v[i].id == self ? now_ms : ps->v[i].heard_ms;
+	return reached(values, n);
 }

@@ -13,17 +13,18 @@ trail_release(struct raft_trail *t)
 	*t = (struct raft_trail){ 0 };
 }
 
-static int
-grow(struct raft_trail *t)
+int
+trail_reserve(struct raft_trail *t, size_t n)
 {
 	struct raft_run *p;
-	size_t cap;
+	size_t cap = t->cap != 0 ? t->cap : TRAIL_FIRST;
 
-	if (t->n < t->cap)
-		return 0;
-	if (t->n >= RAFT_RUNS_MAX)
+	if (n > RAFT_RUNS_MAX - t->n)
 		return -ELIMIT;
-	cap = t->cap != 0 ? t->cap * 2 : TRAIL_FIRST;
+	if (t->n + n <= t->cap)
+		return 0;
+	while (cap < t->n + n)
+		cap *= 2;
 	p = realloc(t->runs, cap * sizeof(*p));
 	if (p == NULL)
 		return -ENOMEM;
@@ -32,18 +33,24 @@ grow(struct raft_trail *t)
 	return 0;
 }
 
+void
+trail_extend(struct raft_trail *t, uint64_t last, uint64_t term)
+{
+	if (t->n == 0 || t->runs[t->n - 1].term != term)
+		t->runs[t->n++] = (struct raft_run){ t->last + 1, term };
+	t->last = last;
+}
+
 int
 trail_append(struct raft_trail *t, uint64_t term)
 {
-	int rc;
-
 	if (t->n == 0 || t->runs[t->n - 1].term != term) {
-		rc = grow(t);
+		int rc = trail_reserve(t, 1);
+
 		if (rc < 0)
 			return rc;
-		t->runs[t->n++] = (struct raft_run){ t->last + 1, term };
 	}
-	t->last++;
+	trail_extend(t, t->last + 1, term);
 	return 0;
 }
 
@@ -74,6 +81,31 @@ trail_term(const struct raft_trail *t, uint64_t index)
 	return i < t->n ? t->runs[i].term : 0;
 }
 
+uint64_t
+trail_run_first(const struct raft_trail *t, uint64_t index)
+{
+	size_t i = find(t, index);
+
+	return i < t->n && t->runs[i].first > t->base ? t->runs[i].first : t->base;
+}
+
+uint64_t
+trail_last_of(const struct raft_trail *t, uint64_t term)
+{
+	size_t lo = 0, hi = t->n, mid;
+
+	while (lo < hi) {
+		mid = lo + (hi - lo) / 2;
+		if (t->runs[mid].term < term)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo == t->n || t->runs[lo].term != term)
+		return 0;
+	return lo + 1 < t->n ? t->runs[lo + 1].first - 1 : t->last;
+}
+
 void
 trail_compact(struct raft_trail *t, uint64_t index)
 {
@@ -89,4 +121,22 @@ trail_compact(struct raft_trail *t, uint64_t index)
 	t->base = index;
 	if (t->last < index)
 		t->last = index;
+}
+
+void
+trail_truncate(struct raft_trail *t, uint64_t index)
+{
+	if (index <= t->base || index > t->last)
+		return;
+	while (t->n > 0 && t->runs[t->n - 1].first >= index)
+		t->n--;
+	t->last = index - 1;
+}
+
+void
+trail_reset(struct raft_trail *t, uint64_t index, uint64_t term)
+{
+	t->runs[0] = (struct raft_run){ index, term };
+	t->n = 1;
+	t->base = t->last = index;
 }

@@ -12,6 +12,7 @@ enum {
 static const struct table_ops *const tables[T_COUNT] = {
 	[T_KV] = &kv_ops, [T_TOMB] = &tomb_ops, [T_SESSION] = &session_ops, [T_NODE] = &node_ops, [T_SERVICE] = &service_ops,
 	[T_CHECK] = &check_ops, [T_NAME] = &name_ops, [T_DELAY] = &delay_ops,
+	[T_OPAQUE] = &opaque_ops, [T_AUTOPILOT] = &autopilot_ops,
 };
 
 static int
@@ -113,29 +114,67 @@ change_undo(struct fsm *f, size_t mark)
 int
 change_load(struct fsm *f, enum item_table table, void *item)
 {
-	int rc = tables[table]->swap(f, NULL, item);
+	const struct tree *t = tables[table]->primary(f);
+	struct str key = t->type->key(item);
+	void *old = tree_is_last(t, key) ? NULL : tree_get(t, key);
+	int rc = tables[table]->swap(f, old, item);
 
 	if (rc < 0)
 		tables[table]->drop(item);
+	else if (old != NULL)
+		tables[table]->drop(old);
+	return rc;
+}
+
+static int
+dump_table(const struct fsm *f, const struct table_ops *ops, const struct fsm_sink *sink)
+{
+	struct tree_iter it;
+	void *item;
+	int rc = 0;
+
+	tree_seek(ops->primary(f), STR_NONE, &it);
+	while (rc == 0 && (item = tree_next(&it)) != NULL)
+		rc = report(f, ops, NULL, item, sink);
 	return rc;
 }
 
 int
 change_dump(const struct fsm *f, const struct fsm_sink *sink)
 {
-	for (size_t i = 0; i < T_COUNT; i++) {
-		struct tree_iter it;
-		void *item;
-		int rc;
+	int rc = 0;
 
-		tree_seek(tables[i]->primary(f), STR_NONE, &it);
-		while ((item = tree_next(&it)) != NULL) {
-			rc = report(f, tables[i], NULL, item, sink);
-			if (rc < 0)
-				return rc;
-		}
+	for (size_t i = 0; i < T_COUNT && rc == 0; i++)
+		rc = dump_table(f, tables[i], sink);
+	return rc;
+}
+
+int
+fsm_walk(const struct fsm *f, enum fsm_table table, struct str prefix,
+    int (*each)(void *ctx, struct str key, struct str value), void *ctx)
+{
+	const struct table_ops *ops = NULL;
+	struct tree_iter it;
+	void *item;
+	int rc = 0;
+
+	for (size_t i = 0; i < T_COUNT; i++)
+		if (tables[i]->image == table)
+			ops = tables[i];
+	if (ops == NULL)
+		return 0;
+	tree_seek(ops->primary(f), prefix, &it);
+	while (rc == 0 && (item = tree_next_prefixed(&it, prefix)) != NULL) {
+		struct mp_w w = mp_w_init(f->enc);
+		struct str key;
+
+		buf_clear(f->enc);
+		key = ops->encode(item, &w);
+		rc = w.err;
+		if (rc == 0)
+			rc = each(ctx, key, (struct str){ (const char *)f->enc->data, f->enc->len });
 	}
-	return 0;
+	return rc;
 }
 
 void

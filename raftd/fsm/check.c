@@ -112,6 +112,7 @@ check_load(struct fsm *f, struct str key, struct str value)
 		free(item);
 		return -EDECODE;
 	}
+	index_loaded(f, max_u64(c.create_index, c.modify_index));
 	return change_load(f, T_CHECK, item);
 }
 

@@ -4,6 +4,8 @@
 
 #include "raftd/fsm/state.h"
 
+static const struct fsm_sink nobody;
+
 /* ---- life */
 
 static void
@@ -24,6 +26,8 @@ init_trees(struct fsm *f)
 	tree_init(&f->names, &name_tree);
 	tree_init(&f->checks, &check_tree);
 	tree_init(&f->checks_by_name, &check_name_tree);
+	tree_init(&f->opaque, &opaque_tree);
+	tree_init(&f->autopilot, &autopilot_tree);
 	tree_init(&f->origins, &origin_tree);
 }
 
@@ -63,6 +67,7 @@ fsm_free(struct fsm *f)
 {
 	if (f == NULL)
 		return;
+	restore_drop(f, &nobody);
 	change_release(f);
 	origin_release(f);
 	if (f->scratch != NULL) {
@@ -70,6 +75,7 @@ fsm_free(struct fsm *f)
 		buf_release(f->enc);
 	}
 	free(f->scratch);
+	free(f->servers.bytes);
 	free(f->datacenter);
 	free(f);
 }
@@ -78,6 +84,12 @@ uint64_t
 fsm_applied(const struct fsm *f)
 {
 	return f->applied;
+}
+
+uint64_t
+fsm_index(const struct fsm *f)
+{
+	return f->applied + f->distance;
 }
 
 int64_t
@@ -111,6 +123,7 @@ union request {
 	struct id_request id;
 	struct register_request reg;
 	struct deregister_request dereg;
+	struct autopilot_set autopilot;
 };
 
 /* The request of a WRITE operation. -EDECODE for one that this release does not know. */
@@ -151,6 +164,8 @@ apply_op(struct apply *ap, const struct fsm_entry *e)
 		return catalog_register(ap, &q.reg);
 	case OP_CATALOG_DEREGISTER:
 		return catalog_deregister(ap, &q.dereg);
+	case OP_AUTOPILOT_SET:
+		return autopilot_set(ap, &q.autopilot);
 	default:
 		return -EDECODE;
 	}
@@ -218,7 +233,7 @@ apply_once(struct fsm *f, uint64_t index, const struct fsm_entry *e, struct buf 
     const struct fsm_sink *sink)
 {
 	struct mp_w w = mp_w_init(result);
-	struct apply ap = { f, index, f->time, &w, err };
+	struct apply ap = { f, index + f->distance, f->time, &w, err };
 	size_t start = result->len;
 	struct query_options q;
 	bool done;
@@ -249,7 +264,6 @@ int
 fsm_apply(struct fsm *f, uint64_t index, const struct fsm_entry *e, struct buf *result, struct fsm_error *ret_err,
     const struct fsm_sink *sink)
 {
-	static const struct fsm_sink nobody = { NULL, NULL, NULL };
 	int64_t before = f->time;
 	int rc;
 
@@ -260,13 +274,44 @@ fsm_apply(struct fsm *f, uint64_t index, const struct fsm_entry *e, struct buf *
 		sink = &nobody;
 	if (e->time > f->time)
 		f->time = e->time;	/* cluster time never goes back */
-	rc = apply_once(f, index, e, result, ret_err, sink);
+	/* Only a leader that stays can go on with what it restores. */
+	if (e->kind == FSM_ENTRY_NOOP)
+		restore_drop(f, sink);
+	if (e->kind == FSM_ENTRY_RESTORE)
+		rc = restore_apply(f, index, e->request, ret_err, sink);
+	else
+		rc = apply_once(f, index, e, result, ret_err, sink);
 	if (rc < 0)
 		return rc;
 	origin_expire(f, before, sink);
 	f->applied = index;
 	f->meta_dirty = true;
 	return 0;
+}
+
+int
+fsm_apply_servers(struct fsm *f, uint64_t index, struct str bytes, const struct fsm_sink *sink)
+{
+	char *copy = malloc(bytes.len + 1);
+
+	(void)sink;	/* fsm_flush() tells it */
+	assert(index > f->applied);
+	if (copy == NULL)
+		return -ENOMEM;
+	if (bytes.len > 0)
+		memcpy(copy, bytes.p, bytes.len);
+	free(f->servers.bytes);
+	f->servers = (struct servers){ copy, bytes.len, index, true };
+	f->applied = index;
+	f->meta_dirty = true;
+	return 0;
+}
+
+struct str
+fsm_servers(const struct fsm *f, uint64_t *ret_index)
+{
+	*ret_index = f->servers.index;
+	return (struct str){ f->servers.bytes, f->servers.len };
 }
 
 /* ---- before proposing */
@@ -338,6 +383,9 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 	case OP_CATALOG_DEREGISTER:
 		(void)catalog_vet_deregister(&q.dereg, ret_err);
 		break;
+	case OP_AUTOPILOT_SET:
+		(void)autopilot_vet(&q.autopilot, ret_err);
+		break;
 	default:
 		break;
 	}
@@ -375,6 +423,8 @@ fsm_query(const struct fsm *f, uint16_t op, const void *request, struct mp_w *ou
 		rc = catalog_query(f, op, request, out, &idx, ret_watch, ret_err);
 	else if (op >= OP_HEALTH_NODE && op <= OP_HEALTH_SERVICE)
 		rc = health_query(f, op, request, out, &idx, ret_watch, ret_err);
+	else if (op == OP_AUTOPILOT_CONFIG)
+		autopilot_query(f, out, &idx);
 	else
 		return -EINVAL;
 	*ret_index = max_u64(idx, 1);	/* 0 would mean: do not block */

@@ -26,6 +26,8 @@ enum fsm_table {
 	FSM_CHECK = 6,
 	FSM_ORIGIN = 7,		/* recent results of each writing process */
 	FSM_LOCK_DELAY = 8,
+	FSM_OPAQUE = 9,		/* records of a Consul snapshot of kinds that we do not implement: kind byte, key; kept word for word */
+	FSM_AUTOPILOT = 10,	/* its configuration, 0 or 1 */
 	FSM_TABLES
 };
 
@@ -34,7 +36,42 @@ enum fsm_entry_kind {
 	FSM_ENTRY_NOOP = 0,	/* a new leader's first entry */
 	FSM_ENTRY_OP = 1,	/* a WRITE operation of ops.def */
 	FSM_ENTRY_TICK = 2,	/* the leader's housekeeping: struct fsm_tick */
+	FSM_ENTRY_RESTORE = 3,	/* a part of a state that replaces the whole: struct fsm_restore */
 };
+
+/*
+ * A restore goes through the log in parts, so that it is replicated, ordered
+ * and atomic like everything else: BEGIN, DATA, ..., END. What DATA brings is
+ * staged beside the state; END puts it in its place. A NOOP entry (a new
+ * leader's), another BEGIN, or a part that does not follow drops what is
+ * staged, the same on every server. Writes between BEGIN and END are lost
+ * with the old state: the leader holds them back.
+ *
+ * Indexes never go back: END raises the distance between indexes of the API
+ * and of the log so that the new state's index is above both the old one's
+ * and the snapshot's (and every index in it).
+ *
+ * The new state keeps the results of writing processes, the Raft configuration
+ * and cluster time; sessions get their full TTL again; no key is under a lock delay.
+ *
+ * What is staged is not in fsm_dump(): while fsm_restoring(), no image and no
+ * snapshot of this state may be taken for that of its fsm_applied(). The image
+ * stays behind BEGIN (fsm_flush() is not called), so that a restart applies all parts again.
+ */
+enum fsm_restore_part { FSM_RESTORE_BEGIN = 1, FSM_RESTORE_DATA = 2, FSM_RESTORE_END = 3, FSM_RESTORE_DROP = 4 };
+
+struct fsm_restore {
+	uint64_t part;		/* enum fsm_restore_part */
+	struct str id;		/* 16 bytes: the same in all parts */
+	uint64_t number;	/* DATA: from 1; END: how many there were */
+	uint64_t index;		/* BEGIN: of the snapshot */
+	/*
+	 * DATA: whole records, each u8 table, u32 key length, u32 value length, key, value (big-endian), as
+	 * archive_load() tells them. Of META only the tables' and the services' indexes are taken; origins and lock delays are passed over.
+	 */
+	struct str records;
+};
+extern const struct record rec_fsm_restore;
 
 struct fsm_tick {
 	struct strs renew;		/* sessions renewed since the last tick */
@@ -86,11 +123,23 @@ struct watch_set {
 	size_t n;
 };
 
+/* What becomes of a state that is staged beside the one in force. */
+enum fsm_stage { FSM_STAGE_BEGIN, FSM_STAGE_COMMIT, FSM_STAGE_DROP };
+
+/* Any member may be NULL. What is told is valid during the call. */
 struct fsm_sink {
 	void *ctx;
-	/* A record now stands so (value.p != NULL) or is gone. Valid during the call. */
+	/* A record now stands so (value.p != NULL) or is gone. */
 	void (*changed)(void *ctx, enum fsm_table table, struct str key, struct str value);
 	void (*touched)(void *ctx, const struct watch_key *key);
+	/*
+	 * A restore: BEGIN, then its records by staged_record (one key may be
+	 * told again: the last value stands), then COMMIT (all records of the new
+	 * state were told, META's and the origins' included; `changed` is not
+	 * called for what is replaced; WATCH_ALL is touched after it) or DROP.
+	 */
+	void (*staged)(void *ctx, enum fsm_stage what);
+	void (*staged_record)(void *ctx, enum fsm_table table, struct str key, struct str value);
 };
 
 /* An error that the asker is told. */
@@ -110,7 +159,8 @@ struct fsm *fsm_new(const struct fsm_config *c);
 void fsm_free(struct fsm *f);
 
 /*
- * Apply the entry of this index (> fsm_applied()). The payload of the reply
+ * Apply the entry of this index of the log (> fsm_applied()). Indexes that the
+ * API shows are fsm_index(): the log's plus a distance that restores raise. The payload of the reply
  * is appended to `result` (untouched on an error told in ret_err). A write
  * whose stamp (origin, seq) was applied before changes nothing and gives the
  * first result again. Returns 0, or -EDECODE for an entry that cannot be
@@ -159,7 +209,16 @@ int MUST_CHECK fsm_query(const struct fsm *f, uint16_t op, const void *request, 
 int MUST_CHECK fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct mp_w *out, uint64_t *ret_index,
     struct fsm_error *ret_err);
 
-uint64_t fsm_applied(const struct fsm *f);
+/* A configuration of Raft was applied (log index as for fsm_apply()); its bytes are kept in META, opaque. -ENOMEM. */
+int MUST_CHECK fsm_apply_servers(struct fsm *f, uint64_t index, struct str bytes, const struct fsm_sink *sink);
+/* The one in force as applied, and the log index of its entry (0 and empty: none). Valid until the next change. */
+struct str fsm_servers(const struct fsm *f, uint64_t *ret_index);
+
+/* A restore is under way: BEGIN was applied, and nothing yet that ends it. */
+bool fsm_restoring(const struct fsm *f);
+
+uint64_t fsm_applied(const struct fsm *f);	/* index in the log */
+uint64_t fsm_index(const struct fsm *f);	/* of the same entry, as the API shows it */
 int64_t fsm_time(const struct fsm *f);		/* cluster time of the last entry, ns */
 
 /* The nearest session deadline in cluster time, INT64_MAX when none. */
@@ -171,12 +230,29 @@ uint64_t fsm_tombstones(const struct fsm *f, uint64_t *ret_n);
 
 /* ---- the image */
 
-/* One record from the image, in any order of tables, keys ascending within one (that is fast). -EDECODE, -ENOMEM. */
+/*
+ * One record from the image, in any order of tables, keys ascending within
+ * one (that is fast). A record of the same key takes the place of one loaded
+ * before. -EDECODE, -ENOMEM.
+ */
 int MUST_CHECK fsm_load(struct fsm *f, enum fsm_table table, struct str key, struct str value);
 /* All is loaded: build what is derived. -EDECODE when the parts do not fit together. */
 int MUST_CHECK fsm_loaded(struct fsm *f);
 /* Every record of the state, as fsm_sink.changed gets them, META's included. -ENOMEM. */
 int MUST_CHECK fsm_dump(const struct fsm *f, const struct fsm_sink *sink);
+
+/*
+ * Every record of a table whose key starts with prefix, in the order of keys
+ * (of FSM_META the services' indexes, "service.NAME", alone; FSM_ORIGIN has
+ * none). A result of `each` other than 0 ends it and is returned. `each` may
+ * walk other tables, but then its own value is gone.
+ */
+int MUST_CHECK fsm_walk(const struct fsm *f, enum fsm_table table, struct str prefix,
+    int (*each)(void *ctx, struct str key, struct str value), void *ctx);
+/* The index of a table, numbered from 0, under the name that Consul has for it. False when there is no such number. */
+bool fsm_table_index(const struct fsm *f, size_t i, const char **ret_name, uint64_t *ret_index);
+/* Set it while loading. False when no table has this name. */
+bool fsm_set_table_index(struct fsm *f, struct str name, uint64_t index);
 
 /* Counts and bytes for `info` and metrics. */
 struct fsm_stats {

@@ -1,11 +1,15 @@
 /* image.c - the whole state as records, out and in. */
+#include <stdlib.h>
+
 #include "raftd/fsm/state.h"
 
 #define META_STATE "state"
+#define META_SERVERS "servers"
 
 static const struct field f_meta[] = {
 	FIELD(fsm, applied, "Applied", F_UINT, 0),
 	FIELD(fsm, time, "Time", F_INT, 0),
+	FIELD(fsm, distance, "Distance", F_UINT, FF_OMITEMPTY),
 	FIELD(fsm, idx.kvs, "KVs", F_UINT, 0),
 	FIELD(fsm, idx.tombstones, "Tombstones", F_UINT, 0),
 	FIELD(fsm, idx.sessions, "Sessions", F_UINT, 0),
@@ -16,16 +20,36 @@ static const struct field f_meta[] = {
 };
 static RECORD(rec_meta, fsm, "Meta", f_meta);
 
+/* The Raft configuration in force. */
+struct servers_image {
+	uint64_t index;
+	struct str bytes;
+};
+
+static const struct field f_servers_image[] = {
+	FIELD(servers_image, index, "Index", F_UINT, 0),
+	FIELD(servers_image, bytes, "Bytes", F_BYTES, 0),
+};
+static RECORD(rec_servers_image, servers_image, "ServersImage", f_servers_image);
+
 static int
-report_meta(const struct fsm *f, const struct fsm_sink *sink)
+report(const struct fsm *f, struct str key, const struct record *rec, const void *obj, const struct fsm_sink *sink)
 {
 	struct mp_w w = mp_w_init(f->enc);
 
 	buf_clear(f->enc);
-	record_encode(&rec_meta, f, RECORD_WHOLE, &w);
+	record_encode(rec, obj, RECORD_WHOLE, &w);
 	if (w.err == 0 && sink->changed != NULL)
-		sink->changed(sink->ctx, FSM_META, STR(META_STATE), (struct str){ (const char *)f->enc->data, f->enc->len });
+		sink->changed(sink->ctx, FSM_META, key, (struct str){ (const char *)f->enc->data, f->enc->len });
 	return w.err;
+}
+
+static int
+report_servers(const struct fsm *f, const struct fsm_sink *sink)
+{
+	const struct servers_image s = { f->servers.index, { f->servers.bytes, f->servers.len } };
+
+	return s.index != 0 ? report(f, STR(META_SERVERS), &rec_servers_image, &s, sink) : 0;
 }
 
 int
@@ -34,20 +58,53 @@ fsm_flush(struct fsm *f, const struct fsm_sink *sink)
 	int rc = 0;
 
 	if (f->meta_dirty)
-		rc = report_meta(f, sink);
-	if (rc == 0)
-		f->meta_dirty = false;
-	return rc == 0 ? origin_flush(f, sink) : rc;
+		rc = report(f, STR(META_STATE), &rec_meta, f, sink);
+	if (rc == 0 && f->servers.dirty)
+		rc = report_servers(f, sink);
+	if (rc < 0)
+		return rc;
+	f->meta_dirty = f->servers.dirty = false;
+	return origin_flush(f, sink);
+}
+
+int
+meta_dump(const struct fsm *f, const struct fsm_sink *sink)
+{
+	int rc = report(f, STR(META_STATE), &rec_meta, f, sink);
+
+	return rc == 0 ? report_servers(f, sink) : rc;
 }
 
 int
 fsm_dump(const struct fsm *f, const struct fsm_sink *sink)
 {
-	int rc = report_meta(f, sink);
+	int rc = meta_dump(f, sink);
 
 	if (rc == 0)
 		rc = change_dump(f, sink);
 	return rc == 0 ? origin_dump(f, sink) : rc;
+}
+
+static int
+servers_load(struct fsm *f, struct str value)
+{
+	struct mp_r r = mp_r_init(value.p, value.len);
+	struct servers_image in;
+	char *copy;
+	int rc = record_decode(&rec_servers_image, &r, &in, f->arena);
+
+	if (rc < 0)
+		return rc;
+	if (!mp_r_done(&r))
+		return -EDECODE;
+	copy = malloc(in.bytes.len + 1);
+	if (copy == NULL)
+		return -ENOMEM;
+	if (in.bytes.len > 0)
+		memcpy(copy, in.bytes.p, in.bytes.len);
+	free(f->servers.bytes);
+	f->servers = (struct servers){ copy, in.bytes.len, in.index, false };
+	return 0;
 }
 
 static int
@@ -57,6 +114,8 @@ meta_load(struct fsm *f, struct str key, struct str value)
 	struct fsm in;
 	int rc;
 
+	if (str_eqs(key, META_SERVERS))
+		return servers_load(f, value);
 	if (!str_eqs(key, META_STATE))
 		return name_load(f, key, value);
 	rc = record_decode(&rec_meta, &r, &in, f->arena);
@@ -65,6 +124,7 @@ meta_load(struct fsm *f, struct str key, struct str value)
 	if (!mp_r_done(&r))
 		return -EDECODE;
 	f->applied = in.applied;
+	f->distance = in.distance;
 	f->time = in.time;
 	f->idx = in.idx;
 	return 0;
@@ -93,10 +153,50 @@ fsm_load(struct fsm *f, enum fsm_table table, struct str key, struct str value)
 		return origin_load(f, key, value);
 	case FSM_LOCK_DELAY:
 		return delay_load(f, key, value);
+	case FSM_OPAQUE:
+		return opaque_load(f, key, value);
+	case FSM_AUTOPILOT:
+		return autopilot_load(f, key, value);
 	case FSM_TABLES:
 		break;
 	}
 	return -EDECODE;
+}
+
+/* ---- the indexes of tables */
+
+static const struct {
+	const char *name;	/* Consul's */
+	size_t offset;
+} table_indexes[] = {
+	{ "checks", offsetof(struct indexes, checks) },
+	{ "kvs", offsetof(struct indexes, kvs) },
+	{ "nodes", offsetof(struct indexes, nodes) },
+	{ "service_last_extinction", offsetof(struct indexes, extinction) },
+	{ "services", offsetof(struct indexes, services) },
+	{ "sessions", offsetof(struct indexes, sessions) },
+	{ "tombstones", offsetof(struct indexes, tombstones) },
+};
+
+bool
+fsm_table_index(const struct fsm *f, size_t i, const char **ret_name, uint64_t *ret_index)
+{
+	if (i >= ARRAY_LEN(table_indexes))
+		return false;
+	*ret_name = table_indexes[i].name;
+	memcpy(ret_index, (const char *)&f->idx + table_indexes[i].offset, sizeof(*ret_index));
+	return true;
+}
+
+bool
+fsm_set_table_index(struct fsm *f, struct str name, uint64_t index)
+{
+	for (size_t i = 0; i < ARRAY_LEN(table_indexes); i++)
+		if (str_eqs(name, table_indexes[i].name)) {
+			memcpy((char *)&f->idx + table_indexes[i].offset, &index, sizeof(index));
+			return true;
+		}
+	return false;
 }
 
 int

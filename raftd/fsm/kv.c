@@ -208,6 +208,7 @@ kv_load(struct fsm *f, struct str key, struct str value)
 	kv = kv_new(&e);
 	if (kv == NULL)
 		return -ENOMEM;
+	index_loaded(f, max_u64(e.create_index, e.modify_index));
 	return change_load(f, T_KV, kv);
 }
 

@@ -106,9 +106,13 @@ node_load(struct fsm *f, struct str key, struct str value)
 		return rc;
 	if (key.len == 0 || !mp_r_done(&r) || !str_eq_nocase(key, n.node))
 		return -EDECODE;
+	item = node_find_id(f, n.id);
+	if (item != NULL && !str_eq_nocase(item->key, key))
+		return -EDECODE;	/* two nodes with one ID */
 	item = node_new(f, &n);
 	if (item == NULL)
 		return -ENOMEM;
+	index_loaded(f, max_u64(n.create_index, n.modify_index));
 	return change_load(f, T_NODE, item);
 }
 

@@ -370,7 +370,7 @@ origin_load(struct fsm *f, struct str key, struct str value)
 	rc = record_decode(&rec_origin_image, &r, &in, f->arena);
 	if (rc < 0)
 		return rc;
-	if (key.len == 0 || key.len > FSM_ORIGIN_LEN_MAX || !mp_r_done(&r))
+	if (key.len == 0 || key.len > FSM_ORIGIN_LEN_MAX || !mp_r_done(&r) || tree_get(&f->origins, key) != NULL)
 		return -EDECODE;
 	o = origin_new(key);
 	if (o == NULL)

@@ -134,6 +134,7 @@ name_load(struct fsm *f, struct str key, struct str value)
 	n = name_new((struct str){ key.p + strlen(NAME_PREFIX), key.len - strlen(NAME_PREFIX) }, in.index, 0);
 	if (n == NULL)
 		return -ENOMEM;
+	index_loaded(f, in.index);
 	return change_load(f, T_NAME, n);
 }
 
@@ -248,6 +249,7 @@ service_load(struct fsm *f, struct str key, struct str value)
 		free(item);
 		return -EDECODE;
 	}
+	index_loaded(f, max_u64(s.create_index, s.modify_index));
 	return change_load(f, T_SERVICE, item);
 }
 

@@ -132,11 +132,12 @@ session_load(struct fsm *f, struct str key, struct str value)
 		return rc;
 	if (!mp_r_done(&r) || !str_eq_nocase(in.s.id, key))
 		return -EDECODE;
-	if (in.s.ttl.len > 0 && (duration_parse(in.s.ttl, &in.ttl) < 0 || in.deadline < 0))
+	if (in.s.ttl.len > 0 && (duration_parse(in.s.ttl, &in.ttl) < 0 || in.ttl < 0 || in.ttl > TTL_MAX || in.deadline < 0))
 		return -EDECODE;
 	s = session_new(f, &in);
 	if (s == NULL)
 		return -ENOMEM;
+	index_loaded(f, max_u64(in.s.create_index, in.s.modify_index));
 	return change_load(f, T_SESSION, s);
 }
 
@@ -209,6 +210,32 @@ static int64_t
 deadline_after(int64_t now, int64_t ttl)
 {
 	return ttl > 0 ? now + 2 * ttl : INT64_MAX;	/* the TTL is a lower bound: Consul waits twice as long */
+}
+
+int
+session_restart(struct fsm *f, int64_t now)
+{
+	struct session_item *s;
+	struct tree_iter it;
+	int rc = 0;
+
+	/* The deadline is a part of the key in this tree alone, and stands in the item's own block. */
+	tree_release(&f->sessions_due, NULL);
+	tree_init(&f->sessions_due, &session_due_tree);
+	tree_seek(&f->sessions, STR_NONE, &it);
+	while (rc == 0 && (s = tree_next(&it)) != NULL) {
+		struct str due;
+
+		if (s->due_key.len == 0)
+			continue;
+		s->deadline = deadline_after(now, s->ttl);
+		due = join_u64(f, (uint64_t)s->deadline, s->key);
+		if (due.p == NULL)
+			return -ENOMEM;
+		memcpy((char *)s->due_key.p, due.p, due.len);
+		rc = tree_add(&f->sessions_due, s);
+	}
+	return rc;
 }
 
 int

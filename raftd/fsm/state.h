@@ -23,10 +23,11 @@ enum {
 };
 #define FSM_ORIGIN_IDLE (3600 * INT64_C(1000000000))
 #define FSM_MINUTE (60 * INT64_C(1000000000))
+#define FSM_INDEX_MAX (UINT64_C(1) << 62)	/* indexes of a restored state are below: the rest is room to grow */
 
 /* ---- items */
 
-enum item_table { T_KV, T_TOMB, T_SESSION, T_NODE, T_SERVICE, T_CHECK, T_NAME, T_DELAY, T_COUNT };
+enum item_table { T_KV, T_TOMB, T_SESSION, T_NODE, T_SERVICE, T_CHECK, T_NAME, T_DELAY, T_OPAQUE, T_AUTOPILOT, T_COUNT };
 
 /*
  * A KV entry: the key, the value, and only when one of them is set, flags,
@@ -100,6 +101,16 @@ struct delay_item {
 	struct str due_key;	/* until, big-endian, key */
 };
 
+/* A record of a kind that this release only keeps. */
+struct opaque_item {
+	struct str key;		/* kind byte, key */
+	struct str value;
+};
+
+struct autopilot_item {
+	struct autopilot_config c;
+};
+
 /* ---- the state */
 
 struct indexes {
@@ -112,6 +123,15 @@ struct change {
 };
 
 struct origin;
+struct stage;
+
+/* The Raft configuration that was applied last. */
+struct servers {
+	char *bytes;
+	size_t len;
+	uint64_t index;
+	bool dirty;
+};
 
 /* What a call needs while it lasts. */
 struct scratch {
@@ -125,8 +145,10 @@ struct fsm {
 	struct fsm_config config;
 	char *datacenter;
 	uint64_t applied;
+	uint64_t distance;		/* of the API's indexes from the log's */
 	int64_t time;
 	struct indexes idx;
+	uint64_t top;			/* the highest index in what was loaded */
 
 	struct tree kv, held;
 	uint64_t kv_bytes;
@@ -137,9 +159,12 @@ struct fsm {
 	struct tree services, services_by_name, names;
 	struct tree checks, checks_by_name;
 	struct tree delays, delays_due;
+	struct tree opaque, autopilot;
 	struct tree origins;
 	struct origin *origins_dirty;	/* changed since the last fsm_flush() */
 	bool meta_dirty;
+	struct servers servers;
+	struct stage *stage;		/* NULL: no restore is under way */
 
 	struct change *journal;
 	size_t njournal, journal_cap;
@@ -151,7 +176,7 @@ struct fsm {
 /* One entry being applied. */
 struct apply {
 	struct fsm *f;
-	uint64_t index;
+	uint64_t index;			/* of the API */
 	int64_t time;
 	struct mp_w *w;			/* the reply's payload */
 	struct fsm_error *err;
@@ -168,8 +193,16 @@ int MUST_CHECK change_put(struct apply *ap, enum item_table table, void *old, vo
 int MUST_CHECK change_commit(struct fsm *f, const struct fsm_sink *sink);
 /* Undo the journal back to `mark` changes. */
 int MUST_CHECK change_undo(struct fsm *f, size_t mark);
-/* Link without a journal: the image being loaded. Takes item over. */
+/* Link without a journal: the image being loaded. Takes item over; it replaces one of the same key. */
 int MUST_CHECK change_load(struct fsm *f, enum item_table table, void *item);
+/* What was loaded has this index. */
+static inline void
+index_loaded(struct fsm *f, uint64_t index)
+{
+	if (index > f->top)
+		f->top = index;
+}
+
 /* Report every item. */
 int MUST_CHECK change_dump(const struct fsm *f, const struct fsm_sink *sink);
 void change_release(struct fsm *f);
@@ -191,7 +224,8 @@ struct table_ops {
 	/* Free every item and the trees. */
 	void (*release)(struct fsm *f);
 };
-extern const struct table_ops kv_ops, tomb_ops, session_ops, node_ops, service_ops, check_ops, name_ops, delay_ops;
+extern const struct table_ops kv_ops, tomb_ops, session_ops, node_ops, service_ops, check_ops, name_ops, delay_ops,
+    opaque_ops, autopilot_ops;
 
 /* ---- helpers (text.c) */
 
@@ -271,7 +305,7 @@ int MUST_CHECK delay_load(struct fsm *f, struct str key, struct str value);
 extern const struct tree_type kv_tree, held_tree, tomb_tree, delay_tree, delay_due_tree;
 extern const struct tree_type session_tree, session_node_tree, session_due_tree;
 extern const struct tree_type node_tree, node_id_tree, service_tree, service_name_tree, name_tree;
-extern const struct tree_type check_tree, check_name_tree, origin_tree;
+extern const struct tree_type check_tree, check_name_tree, origin_tree, opaque_tree, autopilot_tree;
 
 /* ---- session.c */
 int MUST_CHECK session_create(struct apply *ap, const struct session_create *req);
@@ -287,6 +321,8 @@ bool session_vet_links(const struct fsm *f, const struct session_create *req, st
 /* The ID of a session to be ended is one. */
 bool session_vet_id(const struct fsm *f, struct str id, struct fsm_error *err);
 int MUST_CHECK session_load(struct fsm *f, struct str key, struct str value);
+/* Every session gets its full TTL from now on. -ENOMEM. */
+int MUST_CHECK session_restart(struct fsm *f, int64_t now);
 void session_query(const struct fsm *f, uint16_t op, const struct id_request *q, struct mp_w *out, uint64_t *idx,
     struct watch_set *watch, struct fsm_error *err);
 
@@ -347,5 +383,24 @@ int MUST_CHECK origin_flush(struct fsm *f, const struct fsm_sink *sink);
 int MUST_CHECK origin_dump(const struct fsm *f, const struct fsm_sink *sink);
 int MUST_CHECK origin_load(struct fsm *f, struct str key, struct str value);
 void origin_release(struct fsm *f);
+
+/* ---- opaque.c */
+int MUST_CHECK opaque_load(struct fsm *f, struct str key, struct str value);
+
+/* ---- autopilot.c */
+int MUST_CHECK autopilot_set(struct apply *ap, const struct autopilot_set *req);
+bool autopilot_vet(const struct autopilot_set *req, struct fsm_error *err);
+void autopilot_query(const struct fsm *f, struct mp_w *out, uint64_t *idx);
+int MUST_CHECK autopilot_load(struct fsm *f, struct str key, struct str value);
+
+/* ---- restore.c */
+/* A part of a restore. */
+int MUST_CHECK restore_apply(struct fsm *f, uint64_t index, struct str raw, struct fsm_error *err, const struct fsm_sink *sink);
+/* Drop what is staged, if anything is. */
+void restore_drop(struct fsm *f, const struct fsm_sink *sink);
+
+/* ---- image.c */
+/* META's records, whatever changed. */
+int MUST_CHECK meta_dump(const struct fsm *f, const struct fsm_sink *sink);
 
 #endif

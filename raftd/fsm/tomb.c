@@ -135,7 +135,7 @@ tomb_load(struct fsm *f, struct str key, struct str value)
 {
 	struct mp_r r = mp_r_init(value.p, value.len);
 	struct kv_entry e;
-	struct tomb *t;
+	struct tomb *t, *old;
 	int rc;
 
 	rc = record_decode(&rec_tomb_image, &r, &e, f->arena);
@@ -146,9 +146,10 @@ tomb_load(struct fsm *f, struct str key, struct str value)
 	t = tomb_new(key, e.modify_index);
 	if (t == NULL)
 		return -ENOMEM;
-	rc = tree_add(&f->tombs, t);
-	if (rc < 0)
-		free(t);
+	index_loaded(f, t->index);
+	old = tree_is_last(&f->tombs, key) ? NULL : tree_get(&f->tombs, key);
+	rc = trees_swap((struct tree *[]){ &f->tombs }, 1, old, t);
+	free(rc < 0 ? t : old);
 	return rc;
 }
 

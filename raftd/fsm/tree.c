@@ -372,6 +372,12 @@ tree_last(const struct tree *t)
 	return ((const struct leaf *)node)->item[node_count(node) - 1];
 }
 
+bool
+tree_is_last(const struct tree *t, struct str key)
+{
+	return t->root == NULL || cmp_key(t, tree_last(t), key) < 0;
+}
+
 int
 tree_add(struct tree *t, void *item)
 {

@@ -37,6 +37,8 @@ void tree_release(struct tree *t, void (*drop)(void *item));
 /* NULL when absent. */
 void *tree_get(const struct tree *t, struct str key);
 
+/* Whether the key is above all that are there. */
+bool tree_is_last(const struct tree *t, struct str key);
 /* The key must be absent. -ENOMEM leaves the set as it was. */
 int MUST_CHECK tree_add(struct tree *t, void *item);
 

@@ -41,15 +41,23 @@ batch_new(void)
 {
 	struct batch *b = calloc(1, sizeof(*b));
 
-	if (b != NULL)
-		buf_init(&b->bytes, BATCH_BYTES_MAX);
+	if (b == NULL)
+		return NULL;
+	buf_init(&b->bytes, BATCH_BYTES_MAX);
+	atomic_init(&b->holders, 1);
 	return b;
+}
+
+void
+batch_hold(struct batch *b)
+{
+	(void)atomic_fetch_add_explicit(&b->holders, 1, memory_order_relaxed);
 }
 
 void
 batch_free(struct batch *b)
 {
-	if (b == NULL)
+	if (b == NULL || atomic_fetch_sub_explicit(&b->holders, 1, memory_order_acq_rel) > 1)
 		return;
 	buf_release(&b->bytes);
 	free(b);
@@ -128,6 +136,25 @@ batch_seal(struct batch *b, uint64_t first, uint64_t term)
 	assert(first == b->first + b->n);
 }
 
+/* The lengths are right: the batch was built or checked by this process. */
+size_t
+batch_len(const struct batch *b, uint32_t n)
+{
+	const uint8_t *p = b->bytes.data + BATCH_HEADER;
+
+	while (n-- > 0)
+		p += BATCH_ENTRY_HEADER + get_be32(p + 4);
+	return (size_t)(p - b->bytes.data);
+}
+
+void
+batch_cut(struct batch *b, uint64_t from)
+{
+	assert(from > b->first && from <= batch_last(b));
+	b->n = (uint32_t)(from - b->first);
+	b->bytes.len = batch_len(b, b->n);
+}
+
 int
 batch_read(struct str record, uint64_t first, struct batch_cursor *ret)
 {
@@ -158,4 +185,22 @@ batch_next(struct batch_cursor *c, bool verify, struct batch_entry *ret)
 	c->p += BATCH_ENTRY_HEADER + len;
 	c->index++;
 	return 1;
+}
+
+int
+batch_front(struct str record, uint64_t first, uint64_t from, size_t *ret_len)
+{
+	struct batch_cursor c;
+	struct batch_entry entry;
+	int rc = batch_read(record, first, &c);
+
+	while (rc >= 0 && c.index < from) {
+		rc = batch_next(&c, true, &entry);
+		if (rc == 0)
+			break;
+	}
+	if (rc < 0)
+		return rc;
+	*ret_len = (size_t)(c.p - (const uint8_t *)record.p);
+	return 0;
 }

@@ -14,6 +14,7 @@
 #ifndef RAFTD_STORE_BATCH_H
 #define RAFTD_STORE_BATCH_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -35,15 +36,21 @@ enum entry_kind {
 
 struct batch {
 	struct batch *next;		/* the loop's list */
-	struct batch *store_next;	/* the store's queue */
+	struct batch *store_next;	/* the store's queue, */
+	size_t store_len;		/* and what of it is written: the loop may cut n and bytes meanwhile */
+	uint32_t store_n;
+	atomic_uint holders;		/* the loop, and the store while it is queued */
 	uint64_t first, term;		/* valid once sealed */
 	uint32_t n;
 	struct buf bytes;
 };
 
 struct batch *batch_new(void);
+/* At any time: the store holds on to what it still has to write. */
 void batch_free(struct batch *b);
-/* Empty it for the next use; keeps a modest buffer. */
+/* For the store: it needs a batch_free() more. */
+void batch_hold(struct batch *b);
+/* Empty it for the next use, when all of it is durable; keeps a modest buffer. */
 void batch_clear(struct batch *b);
 
 /* Append an entry: begin, add its data to b->bytes, end; or drop it again. `at` names it between. */
@@ -53,6 +60,12 @@ void batch_entry_drop(struct batch *b, size_t at);
 
 /* No more entries: give them their places in the log. */
 void batch_seal(struct batch *b, uint64_t first, uint64_t term);
+
+/* Drop the entries from index `from` on; some stay in front (first < from <= last). Also while the store has it queued. */
+void batch_cut(struct batch *b, uint64_t from);
+
+/* The bytes of a sealed batch up to its n-th entry. */
+size_t batch_len(const struct batch *b, uint32_t n);
 
 static inline uint64_t
 batch_last(const struct batch *b)
@@ -76,6 +89,9 @@ struct batch_entry {
 int MUST_CHECK batch_read(struct str record, uint64_t first, struct batch_cursor *ret);
 /* 1 with an entry, 0 at the end, -EDECODE: malformed or (verify) a wrong checksum. */
 int MUST_CHECK batch_next(struct batch_cursor *c, bool verify, struct batch_entry *ret);
+
+/* The bytes that entries in front of `from` take in a record that begins at first, their checksums being right. -EDECODE. */
+int MUST_CHECK batch_front(struct str record, uint64_t first, uint64_t from, size_t *ret_len);
 
 void put_be32(uint8_t *p, uint32_t v);
 void put_be64(uint8_t *p, uint64_t v);

@@ -1,6 +1,7 @@
 /* datadir.c - opening, locking and marking the data directory. */
 #include "raftd/store/datadir.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sodium.h>
@@ -16,13 +17,14 @@
 #include "raftd/store/crc32c.h"
 
 enum {
-	DURABLE_SIZE = 36,
+	DURABLE_SIZE = 44,
+	DURABLE_CRC = DURABLE_SIZE - 4,	/* its place */
 	ID_TEXT = 16,
 	LOCK_TRIES = 50,
 	LOCK_PAUSE_MS = 20,
 };
 
-static const char durable_magic[8] = "raftdur1";
+static const char durable_magic[8] = "raftdur2", durable_magic_1[8] = "raftdur1";
 
 static int
 fail(char *ret_err, int rc, const char *path, const char *what)
@@ -76,13 +78,14 @@ write_whole(int dir_fd, const char *name, const void *p, size_t n)
 }
 
 static void
-durable_encode(const struct durable *v, uint8_t out[DURABLE_SIZE])
+durable_encode(const struct durable *v, uint64_t epoch, uint8_t out[DURABLE_SIZE])
 {
 	memcpy(out, durable_magic, sizeof(durable_magic));
 	put_be64(out + 8, v->term);
 	put_be64(out + 16, v->vote);
 	put_be64(out + 24, v->last);
-	put_be32(out + 32, crc32c(0, out, 32));
+	put_be64(out + 32, epoch);
+	put_be32(out + DURABLE_CRC, crc32c(0, out, DURABLE_CRC));
 }
 
 static int
@@ -93,13 +96,19 @@ durable_read(struct datadir *d, char *ret_err)
 
 	if (n < 0)
 		return fail(ret_err, -errno, d->path, "/durable");
+	if (n >= (ssize_t)sizeof(durable_magic_1) && memcmp(in, durable_magic_1, sizeof(durable_magic_1)) == 0) {
+		(void)snprintf(ret_err, DATADIR_ERROR_MAX, "%s was written by an earlier release, in a format that this one does not "
+		    "read: move the directory away and start with an empty one", d->path);
+		return -EDECODE;
+	}
 	if (n != DURABLE_SIZE || memcmp(in, durable_magic, sizeof(durable_magic)) != 0 ||
-	    crc32c(0, in, 32) != get_be32(in + 32)) {
+	    crc32c(0, in, DURABLE_CRC) != get_be32(in + DURABLE_CRC)) {
 		(void)snprintf(ret_err, DATADIR_ERROR_MAX, "%s/durable is damaged: what this server had promised cannot be "
 		    "checked; move the directory away and let the server rejoin as a new member, or restore a backup", d->path);
 		return -EDECODE;
 	}
 	d->durable = (struct durable){ get_be64(in + 8), get_be64(in + 16), get_be64(in + 24) };
+	d->epoch = get_be64(in + 32);
 	return 0;
 }
 
@@ -160,7 +169,7 @@ make(struct datadir *d, char *ret_err)
 	rc = write_whole(d->fd, "id", text, ID_TEXT + 1);
 	if (rc < 0)
 		return fail(ret_err, rc, d->path, "/id");
-	durable_encode(&none, bytes);
+	durable_encode(&none, 0, bytes);
 	rc = write_whole(d->fd, "durable", bytes, sizeof(bytes));
 	if (rc < 0)
 		return fail(ret_err, rc, d->path, "/durable");
@@ -222,12 +231,12 @@ datadir_close(struct datadir *d)
 }
 
 int
-datadir_durable(struct datadir *d, const struct durable *v)
+datadir_durable(struct datadir *d, const struct durable *v, uint64_t epoch)
 {
 	uint8_t bytes[DURABLE_SIZE];
 	ssize_t n;
 
-	durable_encode(v, bytes);
+	durable_encode(v, epoch, bytes);
 	n = pwrite(d->durable_fd, bytes, sizeof(bytes), 0);
 	if (n < 0)
 		return -errno;
@@ -246,6 +255,48 @@ datadir_begin_writing(const struct datadir *d, const char *const *names)
 		(void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 		(void)close(fd);
 	}
+}
+
+int
+datadir_sync(const struct datadir *d, const char *name)
+{
+	int fd = openat(d->fd, name, O_WRONLY | O_CLOEXEC), rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (fsync(fd) < 0)
+		rc = -errno;
+	(void)close(fd);
+	if (rc == 0 && fsync(d->fd) < 0)
+		rc = -errno;
+	return rc;
+}
+
+int
+datadir_remove(const struct datadir *d, const char *name)
+{
+	return unlinkat(d->fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int
+datadir_remove_others(const struct datadir *d, const char *prefix, const char *keep, const char *keep_too)
+{
+	int fd = openat(d->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (dir == NULL) {
+		rc = -errno;
+		if (fd >= 0)
+			(void)close(fd);
+		return rc;
+	}
+	while (rc == 0 && (e = readdir(dir)) != NULL)
+		if (strncmp(e->d_name, prefix, strlen(prefix)) == 0 && strcmp(e->d_name, keep) != 0 &&
+		    strcmp(e->d_name, keep_too) != 0)
+			rc = datadir_remove(d, e->d_name);
+	(void)closedir(dir);
+	return rc;
 }
 
 uint64_t

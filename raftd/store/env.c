@@ -6,15 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ENV_RAFT, ENV_IMAGE };
-const char *const env_files[] = { [ENV_RAFT] = "raft.db", [ENV_IMAGE] = "image-1.db", NULL };
+static const char meta_file[] = "raft.db";
 
-static void
-on_error(const DB_ENV *db, const char *prefix, const char *text)
+void
+env_on_error(const DB_ENV *db, const char *prefix, const char *text)
 {
 	struct env *e = db->app_private;
 
 	(void)prefix;
+	/* What comes behind the cause of a panic says less. */
+	if (strstr(text, "PANIC") != NULL && e->last_error[0] != 0)
+		return;
 	(void)snprintf(e->last_error, sizeof(e->last_error), "%s", text);
 }
 
@@ -43,7 +45,7 @@ configure(struct env *e)
 	int rc;
 
 	db->app_private = e;
-	db->set_errcall(db, on_error);
+	db->set_errcall(db, env_on_error);
 	rc = db->set_cachesize(db, 0, ENV_CACHE_BYTES, 1);
 	if (rc == 0)
 		rc = db->set_lg_bsize(db, ENV_LOG_BUFFER);
@@ -58,10 +60,10 @@ configure(struct env *e)
 }
 
 static int
-open_table(struct env *e, DB_TXN *txn, const char *file, const char *name, DB **ret)
+open_table(DB_ENV *db, DB_TXN *txn, const char *file, const char *name, DB **ret)
 {
 	DB *t;
-	int rc = db_create(&t, e->db, 0);
+	int rc = db_create(&t, db, 0);
 
 	if (rc != 0)
 		return rc;
@@ -70,28 +72,61 @@ open_table(struct env *e, DB_TXN *txn, const char *file, const char *name, DB **
 	if (rc == 0)
 		rc = t->set_pagesize(t, ENV_PAGE);
 	if (rc == 0)
-		rc = t->open(t, txn, file, name, DB_BTREE, DB_CREATE | DB_THREAD, 0600);
+		rc = t->open(t, txn, file, name, DB_BTREE, DB_CREATE | (txn != NULL ? DB_THREAD : 0), 0600);
+	return rc;
+}
+
+void
+image_file_name(char name[ENV_NAME], uint64_t gen)
+{
+	(void)snprintf(name, ENV_NAME, "image-%" PRIu64 ".db", gen);
+}
+
+static void
+log_file_name(char name[ENV_NAME], uint64_t gen)
+{
+	(void)snprintf(name, ENV_NAME, "entries-%" PRIu64 ".db", gen);
+}
+
+int
+image_open(struct image *im, DB_ENV *db, DB_TXN *txn, const char *file, unsigned tables)
+{
+	char name[24];
+	int rc = open_table(db, txn, file, "meta", &im->meta);
+
+	im->tables = tables;
+	for (unsigned i = 0; rc == 0 && i < tables; i++) {
+		(void)snprintf(name, sizeof(name), "table-%u", i);
+		rc = open_table(db, txn, file, name, &im->table[i]);
+	}
 	return rc;
 }
 
 static int
-open_tables(struct env *e)
+close_table(DB **t, u_int32_t flags)
 {
-	DB_TXN *txn;
-	char name[24];
-	int rc = e->db->txn_begin(e->db, NULL, &txn, 0);
+	DB *db = *t;
 
-	if (rc != 0)
-		return rc;
-	rc = open_table(e, txn, env_files[ENV_RAFT], "log", &e->log);
-	if (rc == 0)
-		rc = open_table(e, txn, env_files[ENV_RAFT], "meta", &e->meta);
-	if (rc == 0)
-		rc = open_table(e, txn, "image-1.db", "meta", &e->image_meta);
-	for (unsigned i = 0; rc == 0 && i < e->tables; i++) {
-		(void)snprintf(name, sizeof(name), "table-%u", i);
-		rc = open_table(e, txn, env_files[ENV_IMAGE], name, &e->image[i]);
+	*t = NULL;
+	return db != NULL ? db->close(db, flags) : 0;
+}
+
+int
+image_close(struct image *im, u_int32_t flags)
+{
+	int rc = close_table(&im->meta, flags), closed;
+
+	for (unsigned i = 0; i < im->tables; i++) {
+		closed = close_table(&im->table[i], flags);
+		rc = rc != 0 ? rc : closed;
 	}
+	return rc;
+}
+
+/* End a transaction that was for opening. */
+static int
+end_open(DB_TXN *txn, int rc)
+{
 	if (rc != 0) {
 		(void)txn->abort(txn);
 		return rc;
@@ -100,23 +135,75 @@ open_tables(struct env *e)
 }
 
 static int
-check_format(struct env *e, char *ret_err, const char *path)
+open_meta(struct env *e)
 {
-	uint64_t format = ENV_FORMAT;
+	DB_TXN *txn;
+	int rc = e->db->txn_begin(e->db, NULL, &txn, 0);
+
+	return rc != 0 ? rc : end_open(txn, open_table(e->db, txn, meta_file, "meta", &e->meta));
+}
+
+static int
+open_image(struct env *e, uint64_t gen, struct image *ret)
+{
+	char file[ENV_NAME];
+	DB_TXN *txn;
+	int rc = e->db->txn_begin(e->db, NULL, &txn, 0);
+
+	image_file_name(file, gen);
+	return rc != 0 ? rc : end_open(txn, image_open(ret, e->db, txn, file, e->image.tables));
+}
+
+static int
+open_log(struct env *e, uint64_t gen, DB **ret)
+{
+	char file[ENV_NAME];
+	DB_TXN *txn;
+	int rc = e->db->txn_begin(e->db, NULL, &txn, 0);
+
+	log_file_name(file, gen);
+	return rc != 0 ? rc : end_open(txn, open_table(e->db, txn, file, "log", ret));
+}
+
+static void
+set_generations(struct env *e, uint64_t image, uint64_t log)
+{
+	e->image_gen = image;
+	e->log_gen = log;
+	image_file_name(e->image_file, image);
+	log_file_name(e->log_file, log);
+}
+
+/* The format, and which files are in force: written with the environment. */
+static int
+read_meta(struct env *e, uint64_t *ret_format)
+{
+	uint64_t format = ENV_FORMAT, files[2] = { 1, 1 };
 	int rc = env_meta_get(e->meta, "format", &format, 1);
 
-	if (rc == DB_NOTFOUND)
-		rc = env_meta_put(e->meta, NULL, "format", &format, 1);
-	if (rc != 0) {
-		(void)snprintf(ret_err, DATADIR_ERROR_MAX, "%s: cannot read the database: %s", path, env_error(e, rc));
-		return -EIO;
+	if (rc == DB_NOTFOUND) {
+		rc = env_meta_put(e->meta, NULL, "files", files, 2);
+		if (rc == 0)
+			rc = env_meta_put(e->meta, NULL, "format", &format, 1);
+	} else if (rc == 0 && format == ENV_FORMAT) {
+		rc = env_meta_get(e->meta, "files", files, 2);
 	}
-	if (format != ENV_FORMAT) {
-		(void)snprintf(ret_err, DATADIR_ERROR_MAX,
-		    "%s was written by a newer release (format %" PRIu64 "): start that one", path, format);
-		return -EDECODE;
-	}
-	return 0;
+	set_generations(e, files[0], files[1]);
+	*ret_format = format;
+	return rc;
+}
+
+static int
+open_tables(struct env *e, uint64_t *ret_format)
+{
+	int rc = open_meta(e);
+
+	if (rc == 0)
+		rc = read_meta(e, ret_format);
+	if (rc != 0 || *ret_format != ENV_FORMAT)
+		return rc;
+	rc = open_log(e, e->log_gen, &e->log);
+	return rc != 0 ? rc : open_image(e, e->image_gen, &e->image);
 }
 
 int
@@ -124,18 +211,26 @@ env_open(struct env *e, const char *path, unsigned tables, char ret_err[DATADIR_
 {
 	/* No DB_INIT_LOCK: one thread does all, and a chunk of the image would hold a lock for each of its pages. */
 	const u_int32_t flags = DB_CREATE | DB_RECOVER | DB_PRIVATE | DB_THREAD | DB_INIT_TXN | DB_INIT_LOG | DB_INIT_MPOOL;
+	uint64_t format = ENV_FORMAT;
 	int rc;
 
-	*e = (struct env){ .tables = tables };
+	*e = (struct env){ .image.tables = tables };
 	rc = db_env_create(&e->db, 0);
 	if (rc == 0)
 		rc = configure(e);
 	if (rc == 0)
 		rc = e->db->open(e->db, path, flags, 0600);
 	if (rc == 0)
-		rc = open_tables(e);
+		rc = open_tables(e, &format);
+	if (rc == 0 && format != ENV_FORMAT) {
+		(void)snprintf(ret_err, DATADIR_ERROR_MAX, format > ENV_FORMAT ?
+		    "%s was written by a newer release (format %" PRIu64 "): start that one" :
+		    "%s was written by an earlier release in a format (%" PRIu64 ") that this one does not read: move the directory "
+		    "away and start with an empty one", path, format);
+		return -EDECODE;
+	}
 	if (rc == 0)
-		return check_format(e, ret_err, path);
+		return 0;
 	(void)snprintf(ret_err, DATADIR_ERROR_MAX,
 	    "%s: cannot open the database: %s (%s); when the disk has room and is sound, move the directory away and let the "
 	    "server rejoin as a new member, or restore a backup", path, db_strerror(rc), e->last_error);
@@ -145,18 +240,80 @@ env_open(struct env *e, const char *path, unsigned tables, char ret_err[DATADIR_
 void
 env_close(struct env *e)
 {
-	for (unsigned i = 0; i < e->tables; i++)
-		if (e->image[i] != NULL)
-			(void)e->image[i]->close(e->image[i], DB_NOSYNC);
-	if (e->image_meta != NULL)
-		(void)e->image_meta->close(e->image_meta, DB_NOSYNC);
-	if (e->meta != NULL)
-		(void)e->meta->close(e->meta, DB_NOSYNC);
-	if (e->log != NULL)
-		(void)e->log->close(e->log, DB_NOSYNC);
+	(void)image_close(&e->image, DB_NOSYNC);
+	(void)close_table(&e->meta, DB_NOSYNC);
+	(void)close_table(&e->log, DB_NOSYNC);
 	if (e->db != NULL)
 		(void)e->db->close(e->db, 0);
 	*e = (struct env){ 0 };
+}
+
+/* What says which files are in force, and with a new log where that begins. */
+static int
+put_switch(struct env *e, const struct env_switch *sw, const uint64_t files[2])
+{
+	DB_TXN *txn;
+	int rc = e->db->txn_begin(e->db, NULL, &txn, 0);
+
+	if (rc != 0)
+		return rc;
+	rc = env_meta_put(e->meta, txn, "files", files, 2);
+	if (rc == 0 && sw->log_term != 0)
+		rc = log_reset(e, txn, sw->applied, sw->log_term, sw->epoch);
+	if (rc != 0) {
+		int undone = txn->abort(txn);
+
+		return undone != 0 ? undone : rc;
+	}
+	return txn->commit(txn, DB_TXN_SYNC);
+}
+
+int
+env_switch(struct env *e, const struct env_switch *sw)
+{
+	const uint64_t files[2] = { e->image_gen + 1, e->log_gen + (sw->log_term != 0) };
+	struct image image = { .tables = 0 };
+	DB *log = NULL;
+	int rc = open_image(e, files[0], &image);
+
+	if (rc == 0 && sw->log_term != 0)
+		rc = open_log(e, files[1], &log);
+	if (rc == 0)
+		rc = put_switch(e, sw, files);
+	if (rc != 0) {
+		(void)image_close(&image, DB_NOSYNC);
+		(void)close_table(&log, DB_NOSYNC);
+		return rc;
+	}
+	rc = image_close(&e->image, DB_NOSYNC);
+	e->image = image;
+	if (log != NULL) {
+		int closed = close_table(&e->log, DB_NOSYNC);
+
+		rc = rc != 0 ? rc : closed;
+		e->log = log;
+	}
+	set_generations(e, files[0], files[1]);
+	return rc;
+}
+
+void
+env_begin_writing(const struct env *e, const struct datadir *d)
+{
+	const char *const names[] = { meta_file, e->log_file, e->image_file, NULL };
+
+	datadir_begin_writing(d, names);
+}
+
+int
+env_remove_others(const struct env *e, const struct datadir *d, const char *staged)
+{
+	int rc = datadir_remove_others(d, "image-", e->image_file, staged);
+
+	if (rc == 0)
+		rc = datadir_remove_others(d, "entries-", e->log_file, "");
+	/* Berkeley DB's names for files that it is about to make. */
+	return rc < 0 ? rc : datadir_remove_others(d, "__db.", "", "");
 }
 
 enum { META_NUMBERS_MAX = 4 };

@@ -87,11 +87,11 @@ same_record(const uint8_t *x, const uint8_t *y)
 }
 
 static int
-put_change(struct env *e, DB_TXN *txn, const uint8_t *p)
+put_change(const struct image *im, DB_TXN *txn, const uint8_t *p)
 {
 	struct str key = change_key(p);
 	DBT k = dbt_of(key.p, key.len), v = dbt_of(key.p + key.len, change_value_len(p));
-	DB *t = e->image[p[0]];
+	DB *t = im->table[p[0]];
 	int rc;
 
 	if (v.size > 0)
@@ -100,45 +100,77 @@ put_change(struct env *e, DB_TXN *txn, const uint8_t *p)
 	return rc == DB_NOTFOUND ? 0 : rc;
 }
 
+/* NULL: no memory. What a snapshot brings is in order already. */
 static const uint8_t **
 sorted(const struct changes *c)
 {
 	const uint8_t *p = c->bytes.data, **v = malloc(c->n * sizeof(*v));
+	bool ordered = true;
 
 	if (v == NULL)
 		return NULL;
 	for (size_t i = 0; i < c->n; i++) {
 		v[i] = p;
 		p += CHANGE_HEADER + get_be32(p + 1) + change_value_len(p);
+		ordered = ordered && (i == 0 || change_cmp(&v[i - 1], &v[i]) < 0);
 	}
-	qsort(v, c->n, sizeof(*v), change_cmp);
+	if (!ordered)
+		qsort(v, c->n, sizeof(*v), change_cmp);
 	return v;
 }
 
 /*
  * In order of the keys, and of several changes to one record the last: the
- * pages are then visited once for each chunk, not once for each record. The
- * transaction stays open between the slices, so that entries of the log need
- * not wait for the whole chunk.
+ * pages are then visited once for each chunk, not once for each record.
  */
 int
-image_begin(struct env *e, const struct changes *c, struct image_job *ret)
+job_begin(struct image_job *job, const struct changes *c)
 {
-	struct image_job job = { .changes = c };
-	int rc;
-
+	*job = (struct image_job){ .changes = c };
 	if (c->n > 0) {
-		job.sorted = sorted(c);
-		if (job.sorted == NULL)
+		job->sorted = sorted(c);
+		if (job->sorted == NULL)
 			return ENOMEM;
 	}
-	rc = e->db->txn_begin(e->db, NULL, &job.txn, 0);
-	if (rc != 0) {
-		free(job.sorted);
-		return rc;
-	}
-	*ret = job;
 	return 0;
+}
+
+int
+job_slice(struct image_job *job, const struct image *im, size_t records, bool *ret_done)
+{
+	size_t n = job->changes->n, slice = 0;
+	int rc = 0;
+
+	for (; rc == 0 && job->at < n && slice < records; job->at++) {
+		if (job->at + 1 < n && same_record(job->sorted[job->at], job->sorted[job->at + 1]))
+			continue;
+		rc = put_change(im, job->txn, job->sorted[job->at]);
+		slice++;
+	}
+	job->written += slice;
+	*ret_done = rc == 0 && job->at == n;
+	return rc;
+}
+
+void
+job_end(struct image_job *job)
+{
+	free(job->sorted);
+	job->sorted = NULL;
+	job->txn = NULL;
+}
+
+/* The transaction stays open between the slices, so that entries of the log need not wait for the whole chunk. */
+int
+image_begin(struct env *e, const struct changes *c, struct image_job *job)
+{
+	int rc = job_begin(job, c);
+
+	if (rc == 0)
+		rc = e->db->txn_begin(e->db, NULL, &job->txn, 0);
+	if (rc != 0)
+		job_end(job);
+	return rc;
 }
 
 static int
@@ -146,11 +178,9 @@ end_job(struct env *e, struct image_job *job, int rc)
 {
 	DB_TXN *txn = job->txn;
 
-	free(job->sorted);
-	job->sorted = NULL;
-	job->txn = NULL;
+	job_end(job);
 	if (rc == 0)
-		rc = env_meta_put(e->image_meta, txn, "applied", &job->changes->applied, 1);
+		rc = env_meta_put(e->image.meta, txn, "applied", &job->changes->applied, 1);
 	if (rc != 0) {
 		int undone = txn->abort(txn);
 
@@ -162,18 +192,11 @@ end_job(struct env *e, struct image_job *job, int rc)
 int
 image_slice(struct env *e, struct image_job *job, size_t records, bool *ret_done)
 {
-	size_t n = job->changes->n, slice = 0;
-	int rc = 0;
+	bool over;
+	int rc = job_slice(job, &e->image, records, &over);
 
-	for (; rc == 0 && job->at < n && slice < records; job->at++) {
-		if (job->at + 1 < n && same_record(job->sorted[job->at], job->sorted[job->at + 1]))
-			continue;
-		rc = put_change(e, job->txn, job->sorted[job->at]);
-		slice++;
-	}
-	job->written += slice;
 	*ret_done = false;
-	if (rc == 0 && job->at < n)
+	if (rc == 0 && !over)
 		return 0;
 	rc = end_job(e, job, rc);
 	*ret_done = rc == 0;
@@ -185,8 +208,7 @@ image_abort(struct image_job *job)
 {
 	if (job->txn != NULL)
 		(void)job->txn->abort(job->txn);
-	free(job->sorted);
-	*job = (struct image_job){ .txn = NULL };
+	job_end(job);
 }
 
 static int
@@ -282,7 +304,7 @@ give_filled(struct reader *rd, unsigned table)
 static int
 read_table(struct reader *rd, unsigned table)
 {
-	DB *t = rd->env->image[table];
+	DB *t = rd->env->image.table[table];
 	DBT key = { 0 }, *bulk;
 	DBC *c;
 	int rc = t->cursor(t, NULL, &c, 0);
@@ -310,7 +332,7 @@ read_image(void *arg)
 	struct reader *rd = arg;
 	int rc = 0;
 
-	for (unsigned t = 0; rc == 0 && t < rd->env->tables; t++) {
+	for (unsigned t = 0; rc == 0 && t < rd->env->image.tables; t++) {
 		rd->at = t;
 		rc = read_table(rd, t);
 	}
@@ -366,21 +388,21 @@ image_load(struct env *e, const struct store_loader *ld, char ret_err[DATADIR_ER
 {
 	struct reader rd = { .mutex = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER };
 	pthread_t thread;
-	int loaded = 0;
+	int loaded = 0, begun = reader_init(&rd, e);
 
-	rd.rc = reader_init(&rd, e);
-	if (rd.rc == 0)
-		rd.rc = pthread_create(&thread, NULL, read_image, &rd);
-	if (rd.rc == 0) {
+	if (begun == 0)
+		begun = pthread_create(&thread, NULL, read_image, &rd);
+	if (begun == 0) {
 		loaded = build(&rd, ld);
 		(void)pthread_join(thread, NULL);
+	} else {
+		rd.rc = begun;
 	}
 	for (size_t i = 0; i < LOAD_BUFFERS; i++)
 		free(rd.bulk[i].data);
 	if (rd.rc == 0 && loaded == 0)
 		return 0;
-	(void)snprintf(ret_err, DATADIR_ERROR_MAX, "the image of the state on disk cannot be read (table %u: %s): move the data "
-	    "directory away and let the server rejoin as a new member, or restore a backup", rd.at,
+	(void)snprintf(ret_err, DATADIR_ERROR_MAX, "the image of the state on disk cannot be read (table %u: %s): " DAMAGE_HINT, rd.at,
 	    rd.rc != 0 ? env_error(e, rd.rc) : err_text(loaded));
 	return rd.rc != 0 ? (rd.rc > 0 ? -rd.rc : -EIO) : loaded;
 }

@@ -1,4 +1,4 @@
-/* logdb.c - the Raft log as a btree of batches, and what goes with it: term, vote, terms' starts, configuration. */
+/* logdb.c - writing the Raft log, a btree of batches, with what goes with it: term, vote, terms' starts, cluster. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,223 +22,23 @@ static int
 put_run(struct env *e, DB_TXN *txn, uint64_t first, uint64_t term)
 {
 	uint8_t key[RUN_KEY], value[8];
-	DBT k = dbt_of(key, sizeof(key)), v = dbt_of(value, sizeof(value));
+	DBT k, v;
 
 	run_key(key, first);
 	put_be64(value, term);
+	k = dbt_of(key, sizeof(key));
+	v = dbt_of(value, sizeof(value));
 	return e->meta->put(e->meta, txn, &k, &v, 0);
 }
 
-static int
-put_servers(struct env *e, DB_TXN *txn, const struct append *a)
+bool
+log_is_run(const DBT *k)
 {
-	DBT k = dbt_of("servers", 7), v = dbt_of(a->servers->data, a->servers->len);
-	int rc = e->meta->put(e->meta, txn, &k, &v, 0);
-
-	if (rc == 0)
-		rc = env_meta_put(e->meta, txn, "servers-index", &a->servers_index, 1);
-	return rc;
-}
-
-static int
-put_batches(struct env *e, DB_TXN *txn, const struct append *a)
-{
-	uint64_t term = a->last_term;
-	uint8_t key[8];
-	int rc = 0;
-
-	for (const struct batch *b = a->batches; rc == 0 && b != NULL; b = b->store_next) {
-		DBT k = dbt_of(key, sizeof(key)), v = dbt_of(b->bytes.data, b->bytes.len);
-
-		put_be64(key, b->first);
-		rc = e->log->put(e->log, txn, &k, &v, 0);
-		if (rc == 0 && b->term != term)
-			rc = put_run(e, txn, b->first, b->term);
-		term = b->term;
-	}
-	return rc;
+	return k->size == RUN_KEY && memcmp(k->data, "run-", 4) == 0;
 }
 
 int
-log_append(struct env *e, const struct append *a)
-{
-	DB_TXN *txn;
-	int rc = e->db->txn_begin(e->db, NULL, &txn, 0);
-
-	if (rc != 0)
-		return rc;
-	if (a->state) {
-		const uint64_t v[2] = { a->term, a->vote };
-
-		rc = env_meta_put(e->meta, txn, "state", v, 2);
-	}
-	if (rc == 0 && a->servers != NULL)
-		rc = put_servers(e, txn, a);
-	if (rc == 0)
-		rc = put_batches(e, txn, a);
-	if (rc != 0) {
-		int undone = txn->abort(txn);
-
-		return undone != 0 ? undone : rc;
-	}
-	return txn->commit(txn, DB_TXN_SYNC);
-}
-
-static int
-damaged(char *ret_err, uint64_t index)
-{
-	(void)snprintf(ret_err, DATADIR_ERROR_MAX, "the log on disk is damaged at index %" PRIu64 ": move the data directory away "
-	    "and let the server rejoin as a new member, or restore a backup", index);
-	return -EDECODE;
-}
-
-static int
-db_failed(struct env *e, char *ret_err, int rc)
-{
-	(void)snprintf(ret_err, DATADIR_ERROR_MAX, "cannot read the log on disk: %s; move the data directory away and let the "
-	    "server rejoin as a new member, or restore a backup", env_error(e, rc));
-	return rc > 0 ? -rc : -EIO;
-}
-
-/* Count and check the entries of the record under the cursor. */
-static int
-record_last(const DBT *k, const DBT *v, uint64_t *ret_first, uint64_t *ret_last)
-{
-	struct batch_cursor c;
-	struct batch_entry entry;
-	int rc;
-
-	if (k->size != 8)
-		return -EDECODE;
-	*ret_first = get_be64(k->data);
-	rc = batch_read((struct str){ v->data, v->size }, *ret_first, &c);
-	if (rc < 0)
-		return rc;
-	while ((rc = batch_next(&c, true, &entry)) > 0)
-		*ret_last = entry.index;
-	return rc;
-}
-
-static int
-start_bounds(struct env *e, struct store_start *st, char *ret_err)
-{
-	DBT k = { 0 }, v = { 0 };
-	uint64_t first, last = 0;
-	DBC *c;
-	int rc = e->log->cursor(e->log, NULL, &c, 0);
-
-	if (rc != 0)
-		return db_failed(e, ret_err, rc);
-	rc = c->get(c, &k, &v, DB_FIRST);
-	if (rc == 0 && k.size == 8)
-		st->base = get_be64(k.data) - 1;
-	if (rc == 0)
-		rc = c->get(c, &k, &v, DB_LAST);
-	if (rc == 0) {
-		first = st->base + 1;
-		if (record_last(&k, &v, &first, &last) < 0) {
-			(void)c->close(c);
-			return damaged(ret_err, first);
-		}
-		st->last = last;
-	}
-	(void)c->close(c);
-	return rc == 0 || rc == DB_NOTFOUND ? 0 : db_failed(e, ret_err, rc);
-}
-
-static int
-add_run(struct store_start *st, const DBT *k, const DBT *v)
-{
-	struct raft_run *p;
-
-	if (v->size != 8)
-		return EINVAL;
-	p = realloc(st->runs, (st->nruns + 1) * sizeof(*p));
-	if (p == NULL)
-		return ENOMEM;
-	st->runs = p;
-	p[st->nruns++] = (struct raft_run){ get_be64((const uint8_t *)k->data + 4), get_be64(v->data) };
-	return 0;
-}
-
-static int
-start_runs(struct env *e, struct store_start *st, char *ret_err)
-{
-	DBT k = dbt_of("run-", 4), v = { 0 };
-	DBC *c;
-	int rc = e->meta->cursor(e->meta, NULL, &c, 0);
-
-	if (rc != 0)
-		return db_failed(e, ret_err, rc);
-	rc = c->get(c, &k, &v, DB_SET_RANGE);
-	while (rc == 0 && k.size == RUN_KEY && memcmp(k.data, "run-", 4) == 0) {
-		rc = add_run(st, &k, &v);
-		if (rc == 0)
-			rc = c->get(c, &k, &v, DB_NEXT);
-	}
-	(void)c->close(c);
-	return rc == 0 || rc == DB_NOTFOUND ? 0 : db_failed(e, ret_err, rc);
-}
-
-static int
-start_servers(struct env *e, struct store_start *st)
-{
-	DBT k = dbt_of("servers", 7), v = { 0 };
-	int rc;
-
-	v.flags = DB_DBT_MALLOC;
-	rc = e->meta->get(e->meta, NULL, &k, &v, 0);
-	if (rc == DB_NOTFOUND)
-		return 0;
-	if (rc != 0)
-		return rc;
-	rc = buf_add(&st->servers, v.data, v.size) < 0 ? ENOMEM : 0;
-	free(v.data);
-	return rc != 0 ? rc : env_meta_get(e->meta, "servers-index", &st->servers_index, 1);
-}
-
-int
-log_start(struct env *e, struct store_start *st, char ret_err[DATADIR_ERROR_MAX])
-{
-	uint64_t state[2] = { 0, 0 };
-	int rc = env_meta_get(e->meta, "state", state, 2);
-
-	if (rc == 0 || rc == DB_NOTFOUND)
-		rc = env_meta_get(e->image_meta, "applied", &st->applied, 1);
-	if (rc == 0 || rc == DB_NOTFOUND)
-		rc = start_servers(e, st);
-	if (rc != 0)
-		return db_failed(e, ret_err, rc);
-	st->term = state[0];
-	st->vote = state[1];
-	rc = start_bounds(e, st, ret_err);
-	return rc < 0 ? rc : start_runs(e, st, ret_err);
-}
-
-/* One record as a batch of the loop's. */
-static int
-give(const DBT *k, const DBT *v, uint64_t *next, const struct store_loader *ld)
-{
-	uint64_t first = 0, last = 0;
-	struct batch *b;
-
-	if (record_last(k, v, &first, &last) < 0 || first > *next || last < *next)
-		return -EDECODE;
-	b = batch_new();
-	if (b == NULL || buf_add(&b->bytes, v->data, v->size) < 0) {
-		batch_free(b);
-		return -ENOMEM;
-	}
-	b->first = first;
-	b->term = get_be64(v->data);
-	b->n = (uint32_t)(last - first + 1);
-	*next = last + 1;
-	return ld->batch(ld->ctx, b);
-}
-
-/* Position on the record that holds index: the last one that begins at or before it. */
-static int
-seek(DBC *c, uint64_t index, DBT *k, DBT *v)
+log_seek(DBC *c, uint64_t index, DBT *k, DBT *v)
 {
 	uint8_t key[8];
 	int rc;
@@ -253,33 +53,191 @@ seek(DBC *c, uint64_t index, DBT *k, DBT *v)
 	return rc;
 }
 
-int
-log_load(struct env *e, uint64_t after, uint64_t last, const struct store_loader *ld, char ret_err[DATADIR_ERROR_MAX])
+/* Delete from the cursor on; runs: as long as they are some. */
+static int
+delete_from(DBC *c, DBT *k, DBT *v, bool runs)
+{
+	int rc = 0;
+
+	while (rc == 0 && (!runs || log_is_run(k))) {
+		rc = c->del(c, 0);
+		if (rc == 0)
+			rc = c->get(c, k, v, DB_NEXT);
+	}
+	return rc == DB_NOTFOUND ? 0 : rc;
+}
+
+/* The record under the cursor keeps its entries in front of `from`. */
+static int
+shorten(DBC *c, DBT *k, const DBT *v, uint64_t from)
+{
+	DBT kept;
+	size_t len;
+	int rc;
+
+	if (batch_front((struct str){ v->data, v->size }, get_be64(k->data), from, &len) < 0)
+		return EDECODE;
+	if (len == v->size)
+		return 0;
+	kept = dbt_of(malloc(len), len);
+	if (kept.data == NULL)
+		return ENOMEM;
+	memcpy(kept.data, v->data, len);
+	rc = c->put(c, k, &kept, DB_CURRENT);
+	free(kept.data);
+	return rc;
+}
+
+static int
+cut_records(struct env *e, DB_TXN *txn, uint64_t from)
 {
 	DBT k = { 0 }, v = { 0 };
-	uint64_t next = after + 1;
 	DBC *c;
-	int rc, given = 0;
+	int rc = e->log->cursor(e->log, txn, &c, 0), closed;
 
-	if (after >= last)
-		return 0;
-	rc = e->log->cursor(e->log, NULL, &c, 0);
 	if (rc != 0)
-		return db_failed(e, ret_err, rc);
-	rc = seek(c, next, &k, &v);
-	while (rc == 0 && given == 0 && next <= last) {
-		given = give(&k, &v, &next, ld);
-		if (given == 0 && next <= last)
+		return rc;
+	rc = log_seek(c, from, &k, &v);
+	if (rc == 0 && k.size != 8)
+		rc = EDECODE;
+	if (rc == 0 && get_be64(k.data) < from) {
+		rc = shorten(c, &k, &v, from);
+		if (rc == 0)
 			rc = c->get(c, &k, &v, DB_NEXT);
 	}
-	(void)c->close(c);
-	if (given == -EDECODE || rc == DB_NOTFOUND)
-		return damaged(ret_err, next);
-	if (given < 0) {
-		(void)snprintf(ret_err, DATADIR_ERROR_MAX, "cannot load the log: %s", err_text(given));
-		return given;
+	if (rc == 0) {
+		v.flags = DB_DBT_PARTIAL;	/* keys only */
+		rc = delete_from(c, &k, &v, false);
 	}
-	return rc == 0 ? 0 : db_failed(e, ret_err, rc);
+	closed = c->close(c);
+	if (rc == DB_NOTFOUND)
+		rc = 0;
+	return rc != 0 ? rc : closed;
+}
+
+/* Delete the runs from an index on. *ret_term: of the run in front, 0 when there is none. */
+static int
+cut_runs(struct env *e, DB_TXN *txn, uint64_t from, uint64_t *ret_term)
+{
+	uint8_t key[RUN_KEY];
+	DBT k, v = { 0 };
+	DBC *c;
+	int rc = e->meta->cursor(e->meta, txn, &c, 0), closed;
+
+	if (rc != 0)
+		return rc;
+	run_key(key, from);
+	k = dbt_of(key, sizeof(key));
+	rc = c->get(c, &k, &v, DB_SET_RANGE);
+	if (rc == 0)
+		rc = delete_from(c, &k, &v, true);
+	*ret_term = 0;
+	if (rc == 0 || rc == DB_NOTFOUND) {
+		run_key(key, from);
+		k = dbt_of(key, sizeof(key));
+		rc = c->get(c, &k, &v, DB_SET_RANGE);
+		if (rc == 0 || rc == DB_NOTFOUND)
+			rc = c->get(c, &k, &v, rc == 0 ? DB_PREV : DB_LAST);
+		if (rc == 0 && log_is_run(&k) && v.size == 8)
+			*ret_term = get_be64(v.data);
+	}
+	closed = c->close(c);
+	if (rc == DB_NOTFOUND)
+		rc = 0;
+	return rc != 0 ? rc : closed;
+}
+
+static int
+put_epoch(struct env *e, DB_TXN *txn, uint64_t epoch, uint64_t last)
+{
+	const uint64_t v[2] = { epoch, last };
+
+	return env_meta_put(e->meta, txn, "epoch", v, 2);
+}
+
+static int
+cut_log(struct env *e, DB_TXN *txn, uint64_t from, struct log_bounds *t)
+{
+	int rc;
+
+	if (from > t->last)
+		return 0;
+	rc = cut_records(e, txn, from);
+	if (rc == 0)
+		rc = cut_runs(e, txn, from, &t->last_term);
+	t->last = from - 1;
+	t->epoch++;
+	return rc != 0 ? rc : put_epoch(e, txn, t->epoch, t->last);
+}
+
+static int
+put_batches(struct env *e, DB_TXN *txn, const struct batch *b, struct log_bounds *t)
+{
+	uint8_t key[8];
+	int rc = 0;
+
+	for (; rc == 0 && b != NULL; b = b->store_next) {
+		DBT k = dbt_of(key, sizeof(key)), v = dbt_of(b->bytes.data, b->store_len);
+
+		put_be64(key, b->first);
+		rc = e->log->put(e->log, txn, &k, &v, 0);
+		if (rc == 0 && b->term != t->last_term)
+			rc = put_run(e, txn, b->first, b->term);
+		t->last = b->first + b->store_n - 1;
+		t->last_term = b->term;
+	}
+	return rc;
+}
+
+static int
+put_state(struct env *e, DB_TXN *txn, const struct append *a)
+{
+	const uint64_t v[2] = { a->term, a->vote };
+	int rc = env_meta_put(e->meta, txn, "state", v, 2);
+
+	if (rc == 0 && a->cluster != 0)
+		rc = env_meta_put(e->meta, txn, "cluster", &a->cluster, 1);
+	return rc;
+}
+
+int
+log_append(struct env *e, const struct append *a, struct log_bounds *t, uint64_t *ret_bad)
+{
+	struct log_bounds b = *t;
+	DB_TXN *txn;
+	int rc = e->db->txn_begin(e->db, NULL, &txn, 0);
+
+	if (rc != 0)
+		return rc;
+	*ret_bad = a->cut;
+	if (a->state)
+		rc = put_state(e, txn, a);
+	if (rc == 0 && a->cut != CUT_NONE)
+		rc = cut_log(e, txn, a->cut, &b);
+	if (rc == 0)
+		rc = put_batches(e, txn, a->batches, &b);
+	if (rc != 0) {
+		int undone = txn->abort(txn);
+
+		return undone != 0 ? undone : rc;
+	}
+	rc = txn->commit(txn, DB_TXN_SYNC);
+	if (rc == 0)
+		*t = b;
+	return rc;
+}
+
+int
+log_reset(struct env *e, DB_TXN *txn, uint64_t index, uint64_t term, uint64_t epoch)
+{
+	uint64_t none;
+	int rc = cut_runs(e, txn, 0, &none);
+
+	if (rc == 0)
+		rc = put_run(e, txn, index, term);
+	if (rc == 0)
+		rc = env_meta_put(e->meta, txn, "base", &index, 1);
+	return rc != 0 ? rc : put_epoch(e, txn, epoch, index);
 }
 
 /* Runs that end at or before base: all but the one that covers it. */
@@ -295,7 +253,7 @@ compact_runs(struct env *e, DB_TXN *txn, uint64_t base)
 	if (rc != 0)
 		return rc;
 	rc = c->get(c, &k, &v, DB_SET_RANGE);
-	while (rc == 0 && k.size == RUN_KEY && memcmp(k.data, "run-", 4) == 0) {
+	while (rc == 0 && log_is_run(&k)) {
 		uint64_t first = get_be64((const uint8_t *)k.data + 4);
 
 		if (first > base)
@@ -369,6 +327,8 @@ log_compact(struct env *e, uint64_t upto, uint64_t *ret_base, bool *ret_more)
 	rc = compact_records(e, txn, upto, &base, &more);
 	if (rc == 0 && base > 0)
 		rc = compact_runs(e, txn, base);
+	if (rc == 0 && base > 0)
+		rc = env_meta_put(e->meta, txn, "base", &base, 1);
 	if (rc != 0) {
 		int undone = txn->abort(txn);
 

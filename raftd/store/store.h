@@ -31,8 +31,21 @@ struct store;
 
 /* What the store tells the loop; called on the loop. */
 struct store_events {
-	/* Term, vote and all entries up to index (of index_term; 0: none yet) are on disk. */
-	void (*durable)(void *ctx, const struct durable *d, uint64_t index_term);
+	/*
+	 * All that was queued before is on disk: term, vote, truncations up to
+	 * this epoch (the number of store_truncate() and installations since
+	 * store_open()), and the entries up to d->last.
+	 */
+	void (*durable)(void *ctx, const struct durable *d, uint64_t epoch);
+	/*
+	 * The answer to store_read(): a list by `next` of whole batches as they
+	 * stand in the log, the caller's from now on; the first holds the index
+	 * that was asked for. NULL: it is no longer there. What was cut off
+	 * since it was asked for is not in it. In the order of the questions.
+	 */
+	void (*read)(void *ctx, uint64_t arg, struct batch *list);
+	/* store_stage_commit() is done: the new image is in force on disk. */
+	void (*staged)(void *ctx, uint64_t applied);
 	/* The log now begins behind this index. */
 	void (*compacted)(void *ctx, uint64_t base);
 	/* The disk is so full that new entries must be refused, or no longer. */
@@ -59,8 +72,7 @@ struct store_start {
 	uint64_t base, last, applied;
 	struct raft_run *runs;
 	size_t nruns;
-	struct buf servers;		/* the latest configuration, empty when there is none */
-	uint64_t servers_index;
+	uint64_t cluster;		/* 0: belongs to none yet */
 };
 
 /* Called while loading, on the loop's thread; a negative result ends the loading. */
@@ -89,11 +101,53 @@ void store_set_trailing(struct store *s, uint64_t entries);
 /* Put term and vote on disk, before every batch queued after this. */
 void store_state(struct store *s, uint64_t term, uint64_t vote);
 
-/* Put entries on disk. b stays the caller's, unchanged until it is durable. */
+/* The cluster that this directory belongs to from now on: on disk with the state that is queued next. */
+void store_cluster(struct store *s, uint64_t cluster);
+
+/*
+ * Put entries on disk. b stays the caller's, unchanged until it is durable but
+ * for batch_cut() after store_truncate(); batch_free() may come at any time.
+ */
 void store_append(struct store *s, struct batch *b);
 
-/* The configuration of this index is to be kept with the entries queued next. bytes are copied. -ENOMEM. */
-int MUST_CHECK store_servers(struct store *s, uint64_t index, struct str bytes);
+/*
+ * Cut the log off in front of `from` (above what was ever sent to the image),
+ * in order with what is appended before and after. A batch that reaches over
+ * it is shortened on disk; in memory that is the caller's to do, after the
+ * call: batch_cut(). One that is cut off whole may be freed then.
+ */
+void store_truncate(struct store *s, uint64_t from);
+
+/*
+ * Read entries from `first` on, whole batches until there are max_bytes of
+ * them, at least one; answered by events->read with arg. Checksums are
+ * verified: what is damaged ends in events->failed. -ENOMEM; -ELIMIT: too many wait.
+ */
+int MUST_CHECK store_read(struct store *s, uint64_t first, size_t max_bytes, uint64_t arg);
+
+/* Keep entries behind this index whatever trailing says, until called again; UINT64_MAX: no such wish. */
+void store_keep(struct store *s, uint64_t index);
+
+/*
+ * Another image beside the one in force, for a state that replaces the whole:
+ * begin, any number of records, then commit or drop. Changes of the image in
+ * force must not be sent in between. Written without a sync in slices between
+ * other work; `staged` bytes count in store_changed_bytes() and image lag.
+ * Quickest when the records come in the order of tables and keys.
+ * commit, in one synced transaction: the new image, which stands at `applied`,
+ * is in force and the old one goes. log_term not 0: all entries are deleted
+ * too, and the log begins behind `applied`, which is of that term (an
+ * installed snapshot; counts as a truncation in the epoch). A start in
+ * between finds the old image and what the log holds. From the call on,
+ * changes are of the new image, and with log_term entries of the new log; term
+ * and vote do not wait for it. events->staged comes before the durable of its
+ * epoch. Only one is being staged: begin drops what was not committed.
+ */
+void store_stage_begin(struct store *s);
+int MUST_CHECK store_stage(struct store *s, unsigned table, struct str key, struct str value);
+int MUST_CHECK store_stage_send(struct store *s);	/* what was added goes to the thread */
+int MUST_CHECK store_stage_commit(struct store *s, uint64_t applied, uint64_t log_term);
+void store_stage_drop(struct store *s);
 
 /* Changes of the image: add records, then send what was added with the index it brings the image to. */
 int MUST_CHECK store_change(struct store *s, unsigned table, struct str key, struct str value);	/* value.p NULL: gone */

@@ -4,12 +4,14 @@
  * Entries first: all that wait go into one synced transaction. Under load it
  * pays to let a few more arrive, since a sync costs the same for one entry
  * and for fifty; how many to expect is learnt from the group before. The
- * image gets a slice after each group and whatever time is left, and old
- * entries go last. A checkpoint comes behind a chunk of the image, when enough
+ * image and who reads entries get slices in turn, one after each group and
+ * whatever time is left, another image only when these have nothing to do, and
+ * old entries go last. A checkpoint comes behind a chunk of the image, when enough
  * was written since the one before, and when writing has come to rest: a crash
  * of an idle server then has little to recover. What it has to write is written
  * in slices before it, so that entries wait for none of it long.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -30,14 +32,14 @@ enum {
 };
 
 struct work {
-	enum { WORK_APPEND, WORK_IMAGE, WORK_SWEEP, WORK_COMPACT, WORK_REST, WORK_SPACE, WORK_STOP, WORK_QUIT } kind;
+	enum { WORK_APPEND, WORK_READ, WORK_IMAGE, WORK_STAGE, WORK_SWEEP, WORK_COMPACT, WORK_REST, WORK_SPACE, WORK_STOP, WORK_QUIT } kind;
 	struct append a;
-	uint64_t last;			/* of the batches; 0: none */
+	uint64_t epoch;			/* when it is done */
 	size_t entries, bytes;
 };
 
-static uint64_t
-mono_ns(void)
+uint64_t
+thread_now(void)
 {
 	struct timespec t;
 
@@ -47,20 +49,20 @@ mono_ns(void)
 
 /* ---- answers */
 
-static void
-tell(struct store *s)
+void
+thread_tell(struct store *s)
 {
 	(void)uv_async_send(s->async);
 }
 
-static void
-tell_failed(struct store *s, const char *what, const char *why)
+void
+thread_failed(struct store *s, const char *what, const char *why)
 {
 	pthread_mutex_lock(&s->mutex);
 	s->answers.failed = true;
 	(void)snprintf(s->answers.text, sizeof(s->answers.text), "%s: %s: %s", s->path, what, why);
 	pthread_mutex_unlock(&s->mutex);
-	tell(s);
+	thread_tell(s);
 }
 
 static void
@@ -71,7 +73,7 @@ tell_full(struct store *s, bool full)
 	s->answers.space = true;
 	s->answers.full = full;
 	pthread_mutex_unlock(&s->mutex);
-	tell(s);
+	thread_tell(s);
 }
 
 /* ---- what comes next; called with the mutex held */
@@ -79,7 +81,7 @@ tell_full(struct store *s, bool full)
 static bool
 has_entries(const struct store *s)
 {
-	return s->batches != NULL || s->state;
+	return s->state || (s->resets == 0 && (s->batches != NULL || s->cut != CUT_NONE));
 }
 
 /* Until when to let entries gather, 0: they go now. */
@@ -89,7 +91,7 @@ gather_until(const struct store *s, uint64_t now)
 	uint64_t latest = s->first_ns + GROUP_WAIT_NS, gap = s->newest_ns + GROUP_GAP_NS;
 	uint64_t until = latest < gap ? latest : gap;
 
-	if (s->state || s->stopping || s->nentries >= s->want || until <= now)
+	if (s->state || s->cut != CUT_NONE || s->stopping || s->nentries >= s->want || until <= now)
 		return 0;
 	return until;
 }
@@ -105,41 +107,52 @@ wait_until(struct store *s, uint64_t ns)
 static void
 take_entries(struct store *s, struct work *w)
 {
-	w->kind = WORK_APPEND;
-	w->a = (struct append){ .batches = s->batches, .state = s->state, .term = s->term, .vote = s->vote };
+	*w = (struct work){ .kind = WORK_APPEND, .epoch = s->epoch_done };
+	w->a = (struct append){ .state = s->state, .term = s->term, .vote = s->vote, .cut = CUT_NONE };
+	if (s->state) {
+		w->a.cluster = s->cluster;
+		s->cluster = 0;
+	}
+	s->state = false;
+	if (s->resets > 0)
+		return;
+	w->a.batches = s->batches;
+	w->a.cut = s->cut;
+	w->epoch = s->cut_epoch;
 	w->entries = s->nentries;
-	w->last = 0;
-	w->bytes = 0;
-	for (const struct batch *b = s->batches; b != NULL; b = b->store_next) {
-		w->last = batch_last(b);
-		w->bytes += b->bytes.len;
-	}
-	if (s->servers_index != 0) {
-		struct buf taken = s->servers_in;
-
-		s->servers_in = s->servers;
-		s->servers = taken;
-		w->a.servers = &s->servers;
-		w->a.servers_index = s->servers_index;
-	}
+	for (const struct batch *b = s->batches; b != NULL; b = b->store_next)
+		w->bytes += b->store_len;
 	s->batches = NULL;
 	s->batches_tail = &s->batches;
 	s->nentries = 0;
-	s->state = false;
-	s->servers_index = 0;
+	s->cut = CUT_NONE;
 }
 
-/* A chunk is being written, or one waits. */
+/* A chunk is being written, or one waits. Those that wait for a commit are changes of another image. */
 static bool
 has_image(struct store *s)
 {
-	if (s->writing == NULL && s->changes != NULL) {
+	if (s->writing == NULL && s->changes != NULL && s->commits == 0) {
 		s->writing = s->changes;
 		s->changes = s->writing->next;
 		if (s->changes == NULL)
 			s->changes_tail = &s->changes;
 	}
 	return s->writing != NULL;
+}
+
+/* What was asked behind a cut is read behind it. */
+static bool
+has_read(struct store *s)
+{
+	if (s->reading == NULL && s->reads != NULL && s->cut == CUT_NONE && s->resets == 0) {
+		s->reading = s->reads;
+		s->reads = s->reading->next;
+		s->reading->next = NULL;
+		if (s->reads == NULL)
+			s->reads_tail = &s->reads;
+	}
+	return s->reading != NULL;
 }
 
 /* The checkpoint itself falls between two chunks: recovery would else begin where the transaction did. */
@@ -153,32 +166,51 @@ sweep_due(const struct store *s, uint64_t now)
 static bool
 other_work(struct store *s, uint64_t now, struct work *w)
 {
+	bool image = has_image(s);
+
 	if (sweep_due(s, now))
 		w->kind = WORK_SWEEP;
-	else if (has_image(s))
+	else if (has_read(s) && !(image && s->image_turn))
+		w->kind = WORK_READ;
+	else if (image)
 		w->kind = WORK_IMAGE;
+	else if (stage_due(s, now))
+		w->kind = WORK_STAGE;
 	else if (s->compact_upto != 0)
 		w->kind = WORK_COMPACT;
 	else
 		return false;
+	s->image_turn = w->kind == WORK_READ;
 	return true;
+}
+
+/* 0 is never. */
+static uint64_t
+sooner(uint64_t a, uint64_t b)
+{
+	return b == 0 || (a != 0 && a < b) ? a : b;
 }
 
 /* What an idle store has to do, at *ret_at (0: never) if not now. */
 static bool
 idle_work(struct store *s, uint64_t now, struct work *w, uint64_t *ret_at)
 {
-	if (s->stopping)
+	if (s->stopping && s->stage_phase == STAGE_WRITE) {
 		w->kind = WORK_STOP;
-	else if (s->full && now >= s->space_ns + FULL_RETRY_NS)
-		w->kind = WORK_SPACE;
-	else if (s->sweep == SWEEP_NONE && s->rest_at != 0 && now >= s->rest_at)
-		w->kind = WORK_REST;
-	else {
-		*ret_at = s->full ? s->space_ns + FULL_RETRY_NS : s->sweep != SWEEP_NONE ? s->sweep_at : s->rest_at;
-		return false;
+		return true;
 	}
-	return true;
+	if (s->full && now >= s->space_ns + FULL_RETRY_NS) {
+		w->kind = WORK_SPACE;
+		return true;
+	}
+	if (s->sweep == SWEEP_NONE && s->rest_at != 0 && now >= s->rest_at) {
+		w->kind = WORK_REST;
+		return true;
+	}
+	*ret_at = s->full ? s->space_ns + FULL_RETRY_NS : s->sweep != SWEEP_NONE ? s->sweep_at : s->rest_at;
+	if (s->stages != NULL || s->stage_writing != NULL)
+		*ret_at = sooner(s->stage_at, *ret_at);
+	return false;
 }
 
 /* Wait, and say what to do. */
@@ -189,7 +221,7 @@ next_work(struct store *s, struct work *w)
 
 	pthread_mutex_lock(&s->mutex);
 	for (;;) {
-		now = mono_ns();
+		now = thread_now();
 		until = gather_until(s, now);
 		if (s->quit) {
 			w->kind = WORK_QUIT;
@@ -218,7 +250,7 @@ next_work(struct store *s, struct work *w)
 static uint64_t
 space_left(struct store *s)
 {
-	uint64_t now = mono_ns();
+	uint64_t now = thread_now();
 
 	if (s->space_ns == 0 || now - s->space_ns >= SPACE_FRESH_NS) {
 		s->space = datadir_space(&s->dir);
@@ -228,9 +260,8 @@ space_left(struct store *s)
 	return s->space > s->space_used ? s->space - s->space_used : 0;
 }
 
-/* New entries are refused while less than the reserve is left; a fifth more ends it. */
-static void
-check_space(struct store *s)
+void
+thread_check_space(struct store *s)
 {
 	uint64_t space = space_left(s), min = s->config.space_min;
 
@@ -243,9 +274,8 @@ check_space(struct store *s)
 	}
 }
 
-/* Entries that were accepted may use the reserve, but for a part that Berkeley DB itself may need. */
-static bool
-room_for(struct store *s, size_t bytes)
+bool
+thread_room_for(struct store *s, size_t bytes)
 {
 	return space_left(s) > s->config.space_min / 2 + 3 * (uint64_t)bytes;
 }
@@ -256,9 +286,9 @@ wait_for_room(struct store *s, size_t bytes)
 {
 	bool quit = false;
 
-	while (!quit && !room_for(s, bytes)) {
+	while (!quit && !thread_room_for(s, bytes)) {
 		pthread_mutex_lock(&s->mutex);
-		wait_until(s, mono_ns() + FULL_RETRY_NS);
+		wait_until(s, thread_now() + FULL_RETRY_NS);
 		quit = s->quit || s->stopping;
 		pthread_mutex_unlock(&s->mutex);
 	}
@@ -273,7 +303,7 @@ told_durable(struct store *s, const struct work *w, uint64_t ns)
 	pthread_mutex_lock(&s->mutex);
 	s->answers.durable = true;
 	s->answers.d = s->durable;
-	s->answers.index_term = s->last_term;
+	s->answers.epoch = s->epoch_done;
 	s->stats.syncs++;
 	s->stats.entries += w->entries;
 	s->stats.sync_ns += ns;
@@ -281,44 +311,96 @@ told_durable(struct store *s, const struct work *w, uint64_t ns)
 	s->want = w->entries + s->nentries;
 	s->want = s->want > GROUP_FEW ? s->want * 3 / 4 : 1;
 	pthread_mutex_unlock(&s->mutex);
-	tell(s);
+	thread_tell(s);
+}
+
+/* What Berkeley DB calls DB_RUNRECOVERY is damage too when it comes while reading. */
+static void
+log_failed(struct store *s, const char *what, int rc, uint64_t index)
+{
+	char text[512];
+
+	if (rc == EDECODE)
+		(void)snprintf(text, sizeof(text), "the log on disk is damaged at index %" PRIu64 "; " DAMAGE_HINT, index);
+	else if (rc == DB_RUNRECOVERY)
+		(void)snprintf(text, sizeof(text), "%s; " DAMAGE_HINT, env_error(&s->env, rc));
+	thread_failed(s, what, rc == EDECODE || rc == DB_RUNRECOVERY ? text : env_error(&s->env, rc));
 }
 
 static bool
-do_append(struct store *s, struct work *w)
+write_entries(struct store *s, const struct work *w)
 {
-	uint64_t began;
+	uint64_t bad = 0;
 	int rc;
 
-	check_space(s);
+	thread_check_space(s);
 	if (!wait_for_room(s, w->bytes))
 		return false;
-	w->a.last_term = s->last_term;
-	began = mono_ns();
 	s->space_used += 3 * (uint64_t)w->bytes;
-	rc = log_append(&s->env, &w->a);
+	rc = log_append(&s->env, &w->a, &s->log, &bad);
 	if (rc != 0) {
-		tell_failed(s, "cannot write the log", env_error(&s->env, rc));
+		log_failed(s, "cannot write the log", rc, bad);
 		return false;
 	}
 	if (w->a.state) {
 		s->durable.term = w->a.term;
 		s->durable.vote = w->a.vote;
 	}
-	if (w->last != 0) {
-		s->durable.last = w->last;
-		for (const struct batch *b = w->a.batches; b != NULL; b = b->store_next)
-			s->last_term = b->term;
-	}
-	rc = datadir_durable(&s->dir, &s->durable);
+	s->durable.last = s->log.last;
+	s->epoch_done = w->epoch;
+	rc = datadir_durable(&s->dir, &s->durable, s->log.epoch);
 	if (rc < 0) {
-		tell_failed(s, "cannot write the file named durable", err_text(rc));
+		thread_failed(s, "cannot write the file named durable", err_text(rc));
 		return false;
 	}
-	told_durable(s, w, mono_ns() - began);
+	return true;
+}
+
+static bool
+do_append(struct store *s, struct work *w)
+{
+	uint64_t began = thread_now();
+	bool done = write_entries(s, w);
+	struct batch *next;
+
+	/* Before the loop is told: it may use them again then. */
+	for (struct batch *b = w->a.batches; b != NULL; b = next) {
+		next = b->store_next;
+		batch_free(b);
+	}
+	if (!done)
+		return false;
+	told_durable(s, w, thread_now() - began);
 	/* Twice as many records as entries: the image cannot fall behind for ever. */
 	s->other_turn = true;
-	s->slice = 2 * w->entries;
+	s->slice += 2 * w->entries;
+	return true;
+}
+
+/* A slice, or the answer: when all was read, or the rest is not there any more. */
+static bool
+do_read(struct store *s)
+{
+	struct read_job *job = s->reading;
+	bool done = job->at <= s->log.base || job->at > s->log.last;
+	uint64_t bad = 0;
+	int rc = done ? 0 : log_read(&s->env, job, s->log.last, &done, &bad);
+
+	if (rc != 0) {
+		char what[64];
+
+		(void)snprintf(what, sizeof(what), "cannot read the log at index %" PRIu64, bad);
+		log_failed(s, what, rc, bad);
+		return false;
+	}
+	if (!done)
+		return true;
+	pthread_mutex_lock(&s->mutex);
+	s->reading = NULL;
+	*s->answers.reads_tail = job;
+	s->answers.reads_tail = &job->next;
+	pthread_mutex_unlock(&s->mutex);
+	thread_tell(s);
 	return true;
 }
 
@@ -331,13 +413,11 @@ plan_compaction(struct store *s)
 	pthread_mutex_lock(&s->mutex);
 	trailing = s->trailing;
 	pthread_mutex_unlock(&s->mutex);
-	if (s->image_applied > trailing)
-		s->compact_upto = s->image_applied - trailing;
+	s->compact_upto = s->image_applied > trailing ? s->image_applied - trailing : 0;
 }
 
-/* Begin the way to a checkpoint when at least `bytes` of log were written since the last one. */
-static bool
-begin_sweep(struct store *s, uint64_t bytes)
+bool
+thread_begin_sweep(struct store *s, uint64_t bytes)
 {
 	uint64_t written = 0;
 	int rc;
@@ -346,7 +426,7 @@ begin_sweep(struct store *s, uint64_t bytes)
 		return true;
 	rc = env_log_bytes(&s->env, &written);
 	if (rc != 0) {
-		tell_failed(s, "cannot tell what a checkpoint would take", env_error(&s->env, rc));
+		thread_failed(s, "cannot tell what a checkpoint would take", env_error(&s->env, rc));
 		return false;
 	}
 	if (written >= bytes) {
@@ -374,8 +454,11 @@ sweep_end(struct store *s)
 	int rc = env_checkpoint(&s->env);
 
 	s->sweep = SWEEP_NONE;
+	if (rc == 0 && s->old_files)
+		rc = -env_remove_others(&s->env, &s->dir, s->staging.file);
 	if (rc != 0)
 		return rc;
+	s->old_files = false;
 	pthread_mutex_lock(&s->mutex);
 	s->stats.checkpoints++;
 	pthread_mutex_unlock(&s->mutex);
@@ -399,16 +482,16 @@ do_sweep(struct store *s)
 		rc = sweep_pages(s);
 		break;
 	case SWEEP_FILES:
-		datadir_begin_writing(&s->dir, env_files);
+		env_begin_writing(&s->env, &s->dir);
 		s->sweep = SWEEP_END;
-		s->sweep_at = mono_ns() + SWEEP_SETTLE_NS;
+		s->sweep_at = thread_now() + SWEEP_SETTLE_NS;
 		break;
 	case SWEEP_END:
 		rc = sweep_end(s);
 		break;
 	}
 	if (rc != 0)
-		tell_failed(s, "cannot make a checkpoint", env_error(&s->env, rc));
+		thread_failed(s, "cannot make a checkpoint", env_error(&s->env, rc));
 	return rc == 0;
 }
 
@@ -433,7 +516,7 @@ do_image(struct store *s)
 	int rc = 0;
 
 	if (s->job.txn == NULL) {
-		check_space(s);
+		thread_check_space(s);
 		if (!wait_for_room(s, s->writing->bytes.len))
 			return false;
 		s->space_used += 3 * (uint64_t)s->writing->bytes.len;
@@ -441,34 +524,42 @@ do_image(struct store *s)
 	}
 	if (rc == 0)
 		rc = image_slice(&s->env, &s->job, s->slice > SLICE_MIN ? s->slice : SLICE_MIN, &done);
+	s->slice = 0;
 	if (rc != 0) {
-		tell_failed(s, "cannot write the image of the state", env_error(&s->env, rc));
+		thread_failed(s, "cannot write the image of the state", env_error(&s->env, rc));
 		return false;
 	}
 	if (!done)
 		return true;
 	chunk_done(s);
-	return begin_sweep(s, s->config.checkpoint_bytes);
+	return thread_begin_sweep(s, s->config.checkpoint_bytes);
 }
 
 static bool
 do_compact(struct store *s)
 {
-	uint64_t base = 0;
+	uint64_t base = 0, keep;
 	bool more = false;
-	int rc = log_compact(&s->env, s->compact_upto, &base, &more);
+	int rc;
 
+	pthread_mutex_lock(&s->mutex);
+	keep = s->keep;
+	pthread_mutex_unlock(&s->mutex);
+	rc = log_compact(&s->env, s->compact_upto < keep ? s->compact_upto : keep, &base, &more);
 	if (rc != 0) {
-		tell_failed(s, "cannot shorten the log", env_error(&s->env, rc));
+		thread_failed(s, "cannot shorten the log", env_error(&s->env, rc));
 		return false;
 	}
 	if (!more)
 		s->compact_upto = 0;
+	if (base <= s->log.base)
+		return true;
+	s->log.base = base;
 	pthread_mutex_lock(&s->mutex);
 	s->answers.compacted = true;
 	s->answers.base = base;
 	pthread_mutex_unlock(&s->mutex);
-	tell(s);
+	thread_tell(s);
 	return true;
 }
 
@@ -480,7 +571,7 @@ do_stop(struct store *s)
 	pthread_mutex_lock(&s->mutex);
 	s->answers.stopped = true;
 	pthread_mutex_unlock(&s->mutex);
-	tell(s);
+	thread_tell(s);
 }
 
 /* False: that was the end. */
@@ -490,17 +581,21 @@ do_work(struct store *s, struct work *w)
 	switch (w->kind) {
 	case WORK_APPEND:
 		return do_append(s, w);
+	case WORK_READ:
+		return do_read(s);
 	case WORK_IMAGE:
 		return do_image(s);
+	case WORK_STAGE:
+		return stage_work(s);
 	case WORK_SWEEP:
 		return do_sweep(s);
 	case WORK_COMPACT:
 		return do_compact(s);
 	case WORK_REST:
 		s->rest_at = 0;
-		return begin_sweep(s, REST_BYTES);
+		return thread_begin_sweep(s, REST_BYTES);
 	case WORK_SPACE:
-		check_space(s);
+		thread_check_space(s);
 		return true;
 	case WORK_STOP:
 		do_stop(s);
@@ -518,17 +613,18 @@ store_thread(void *arg)
 	struct work w = { 0 };
 	bool go = true;
 
-	check_space(s);
+	thread_check_space(s);
 	/* Recovery ended with a checkpoint. */
 	plan_compaction(s);
 	while (go) {
 		next_work(s, &w);
 		s->other_turn = false;
 		go = do_work(s, &w);
-		if (w.kind == WORK_APPEND || w.kind == WORK_IMAGE || w.kind == WORK_COMPACT)
-			s->rest_at = mono_ns() + REST_NS;
+		if (w.kind == WORK_APPEND || w.kind == WORK_IMAGE || w.kind == WORK_STAGE || w.kind == WORK_COMPACT)
+			s->rest_at = thread_now() + REST_NS;
 	}
 	image_abort(&s->job);
+	stage_end(s);
 	changes_free(s->writing);
 	s->writing = NULL;
 	return NULL;

@@ -44,7 +44,7 @@ sub pack_value
 	if (ref $v eq 'HASH') {
 		return pack('Cn', 0xde, scalar keys %$v) . join '', map { pack_str($_) . pack_value($v->{$_}) } sort keys %$v;
 	}
-	return pack('CQ>', 0xcf, $v) if !ref $v && $v =~ /^\d{1,18}$/ && !is_text($v);
+	return pack('CQ>', 0xcf, $v) if !ref $v && $v =~ /^\d{1,20}$/ && !is_text($v);
 	return pack('Cq>', 0xd3, $v) if !ref $v && $v =~ /^-\d{1,18}$/ && !is_text($v);
 	return pack_str($v);
 }
@@ -179,6 +179,72 @@ sub ask
 	$self->start($op, $request, $options);
 	my ($id, $meta, $payload) = $self->reply or die "no answer to $op";
 	return ($meta, $payload);
+}
+
+package Frame::Tcp;
+
+use strict;
+use warnings;
+use IO::Socket::IP;
+
+our @ISA = ('Frame::Client');
+
+# A connection to a server's port for other servers. hello() comes first.
+sub new
+{
+	my ($class, $ip, $port) = @_;
+
+	for (1 .. 100) {
+		my $s = IO::Socket::IP->new(PeerHost => $ip, PeerPort => $port, Type => Socket::SOCK_STREAM());
+		return bless { sock => $s, id => 0 }, $class if $s;
+		select undef, undef, undef, 0.05;
+	}
+	die "$ip:$port: $!";
+}
+
+# Say who is there: (its PeerHello), or (undef, {Code, Text}).
+sub hello
+{
+	my ($self, %h) = @_;
+	my ($meta, $payload) = $self->ask('peer.hello', { Protocol => 1, Purpose => 'raft', Datacenter => 'dc1', %h });
+
+	return defined $meta ? ($payload) : (undef, $payload);
+}
+
+# A message without an answer; the body may be given as bytes.
+sub post
+{
+	my ($self, $op, $record) = @_;
+	my $body = ref $record ? "\x80" . Frame::pack_value($record) : $record;
+
+	Frame::send_frame($self->{sock}, 6, 0, $Frame::OP{$op}, 0, $body);
+}
+
+# Bytes as they are; false when the other end has closed.
+sub raw
+{
+	my ($self, $bytes) = @_;
+	local $SIG{PIPE} = 'IGNORE';
+
+	while (length $bytes) {
+		my $n = syswrite $self->{sock}, $bytes;
+		return 0 if !defined $n;
+		substr $bytes, 0, $n, '';
+	}
+	return 1;
+}
+
+# What comes until it is closed; undef when it stays open for $timeout seconds.
+sub drain
+{
+	my ($self, $timeout) = @_;
+	my $got = '';
+
+	while (IO::Select->new($self->{sock})->can_read($timeout // 3)) {
+		my $n = sysread $self->{sock}, $got, 65536, length $got;
+		return $got if !$n;
+	}
+	return undef;
 }
 
 package Frame::Daemon;

@@ -35,6 +35,8 @@ our $TIMEOUT = $ENV{TEST_TIMEOUT} // 30;
 #   args => []		more flags
 #   env => {}		more environment
 #   name => 'n1'	node name
+#   ip => ADDR		its address (default: one of its own in 127/8)
+#   wrap => []		a command that starts it, in front of its own
 #   dir => PATH		a directory that is there and stays (default: a temporary one)
 #   wait => 'leader'	'leader' (default), 'http' (any answer), 'agent' (every daemon ready), 'none'
 #   start => 0		only prepare
@@ -44,7 +46,7 @@ sub new
 	my ($class, %o) = @_;
 	my $self = bless { owner => $$, %o }, $class;
 
-	$self->{ip} = _address();
+	$self->{ip} //= _address();
 	$self->{name} //= 'node' . $count;
 	$self->{tmp} = File::Temp->newdir("node-$$-XXXXXX", TMPDIR => 1) if !defined $o{dir};
 	$self->{dir} //= "$self->{tmp}";
@@ -143,7 +145,7 @@ sub config_dir_file
 sub command
 {
 	my ($self) = @_;
-	my @cmd = ($self->{program} // "$BUILDDIR/consulctl/consulctl", 'agent');
+	my @cmd = (@{$self->{wrap} // []}, $self->{program} // "$BUILDDIR/consulctl/consulctl", 'agent');
 
 	push @cmd, '-dev' if $self->{dev};
 	push @cmd, "-config-file=$self->{dir}/config.json";

@@ -263,9 +263,9 @@ test_one_node(void **state)
 	reg(w, "{'Node':'n2','Address':'10.0.0.2','ID':'" ID2 "'}");
 	EXPECT(w, OP_CATALOG_NODE, "{'Node':'N1'}", "{'Node':{'ID':'" ID1 "','Node':'n1','Address':'10.0.0.1','Datacenter':'dc1',"
 	    "'TaggedAddresses':null,'Meta':null,'CreateIndex':1,'ModifyIndex':1},'Services':{'d1':{'ID':'d1','Service':'db','Tags':[],"
-	    "'Address':'','Meta':null,'Port':0,'Weights':{'Passing':1,'Warning':1},'EnableTagOverride':false,'Proxy':{'Mode':'x'},"
+	    "'Address':'','Meta':null,'Weights':{'Passing':1,'Warning':1},'EnableTagOverride':false,'Proxy':{'Mode':'x'},"
 	    "'Connect':{'Native':true},'CreateIndex':2,'ModifyIndex':2},'w2':{'ID':'w2','Service':'web','Tags':[],'Address':'',"
-	    "'Meta':null,'Port':0,'Weights':{'Passing':1,'Warning':1},'EnableTagOverride':false,'Proxy':{'Mode':'','MeshGateway':{},"
+	    "'Meta':null,'Weights':{'Passing':1,'Warning':1},'EnableTagOverride':false,'Proxy':{'Mode':'','MeshGateway':{},"
 	    "'Expose':{}},'Connect':{},'CreateIndex':1,'ModifyIndex':1}}}", 3);
 	assert_string_equal(w->watch, "node:n1 ");
 	assert_non_null(strstr(query(w, OP_CATALOG_NODE_SERVICES, "{'Node':'n1'}"), "'Services':[{'ID':'d1'"));

@@ -75,7 +75,7 @@ test_instances(void **state)
 	/* Checks of the node first, then the instance's own. */
 	assert_string_equal(w->text, "[{'Node':{'ID':'','Node':'n1','Address':'10.0.0.1','Datacenter':'dc1','TaggedAddresses':null,"
 	    "'Meta':null,'CreateIndex':1,'ModifyIndex':1},'Service':{'ID':'w1','Service':'web','Tags':[],'Address':'','Meta':null,"
-	    "'Port':0,'Weights':{'Passing':1,'Warning':1},'EnableTagOverride':false,'Proxy':{'Mode':'','MeshGateway':{},'Expose':{}},"
+	    "'Weights':{'Passing':1,'Warning':1},'EnableTagOverride':false,'Proxy':{'Mode':'','MeshGateway':{},'Expose':{}},"
 	    "'Connect':{},'CreateIndex':2,'ModifyIndex':2},'Checks':[{'Node':'n1','CheckID':'serfHealth','Name':'Serf Health Status',"
 	    "'Status':'passing','Notes':'','Output':'','ServiceID':'','ServiceName':'','ServiceTags':[],'Type':'','Interval':'',"
 	    "'Timeout':'','ExposedPort':0,'Definition':{},'CreateIndex':1,'ModifyIndex':1},{'Node':'n1','CheckID':'a','Name':'',"
@@ -83,7 +83,7 @@ test_instances(void **state)
 	    "'Timeout':'','ExposedPort':0,'Definition':{},'CreateIndex':2,'ModifyIndex':2}]},"
 	    "{'Node':{'ID':'','Node':'n1','Address':'10.0.0.1','Datacenter':'dc1','TaggedAddresses':null,"
 	    "'Meta':null,'CreateIndex':1,'ModifyIndex':1},'Service':{'ID':'w2','Service':'web','Tags':[],'Address':'','Meta':null,"
-	    "'Port':0,'Weights':{'Passing':1,'Warning':1},'EnableTagOverride':false,'Proxy':{'Mode':'','MeshGateway':{},'Expose':{}},"
+	    "'Weights':{'Passing':1,'Warning':1},'EnableTagOverride':false,'Proxy':{'Mode':'','MeshGateway':{},'Expose':{}},"
 	    "'Connect':{},'CreateIndex':3,'ModifyIndex':3},'Checks':[{'Node':'n1','CheckID':'serfHealth','Name':'Serf Health Status',"
 	    "'Status':'passing','Notes':'','Output':'','ServiceID':'','ServiceName':'','ServiceTags':[],'Type':'','Interval':'',"
 	    "'Timeout':'','ExposedPort':0,'Definition':{},'CreateIndex':1,'ModifyIndex':1},{'Node':'n1','CheckID':'b','Name':'',"

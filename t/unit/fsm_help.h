@@ -143,7 +143,7 @@ show(struct world *w, struct buf *payload, const struct fsm_error *err)
 static UNUSED const char *
 apply_entry(struct world *w, struct fsm_entry *e)
 {
-	struct fsm_sink sink = { w, NULL, note_touched };
+	struct fsm_sink sink = { .ctx = w, .touched = note_touched };
 	struct buf options = BUF_INIT(4096), result = BUF_INIT(WORLD_TEXT_MAX);
 	struct mp_w o = mp_w_init(&options);
 	struct fsm_error err;

@@ -84,7 +84,7 @@ test_changes_make_the_image(void **state)
 {
 	struct world *w = world_new();
 	struct image live, dump;
-	struct fsm_sink sink = { &live, image_changed, NULL };
+	struct fsm_sink sink = { .ctx = &live, .changed = image_changed };
 
 	(void)state;
 	image_init(&live);

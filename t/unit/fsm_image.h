@@ -97,7 +97,7 @@ image_changed(void *ctx, enum fsm_table table, struct str key, struct str value)
 static UNUSED void
 image_dump(const struct fsm *f, struct image *ret)
 {
-	struct fsm_sink sink = { ret, image_changed, NULL };
+	struct fsm_sink sink = { .ctx = ret, .changed = image_changed };
 
 	image_init(ret);
 	assert_int_equal(fsm_dump(f, &sink), 0);

@@ -116,7 +116,7 @@ apply_without(size_t i, long n)
 {
 	struct world *w = prepared();
 	struct image changes;
-	struct fsm_sink sink = { &changes, NULL, NULL };
+	struct fsm_sink sink = { .ctx = &changes };
 	struct buf request = BUF_INIT(1 << 20), result = BUF_INIT(1 << 20), options = BUF_INIT(4096);
 	struct query_options o = { .origin = STR("0123456789abcdef"), .seq = 1, .floor = 1 };
 	struct mp_w m = mp_w_init(&options);
@@ -140,6 +140,75 @@ apply_without(size_t i, long n)
 	buf_release(&options);
 	world_free(w);
 	return !refused;
+}
+
+/* The whole of a prepared state as one part. */
+static void
+encode_state(struct buf *out)
+{
+	struct world *w = prepared();
+	struct image m;
+
+	image_dump(w->f, &m);
+	for (size_t i = 0; i < m.n; i++) {
+		const struct image_record *r = &m.v[i];
+		const uint8_t head[9] = { (uint8_t)r->table, 0, 0, (uint8_t)(r->key.len >> 8), (uint8_t)r->key.len,
+			(uint8_t)(r->value.len >> 24), (uint8_t)(r->value.len >> 16), (uint8_t)(r->value.len >> 8), (uint8_t)r->value.len };
+
+		assert_int_equal(buf_add(out, head, sizeof(head)), 0);
+		assert_int_equal(buf_add(out, r->key.p, r->key.len), 0);
+		assert_int_equal(buf_add(out, r->value.p, r->value.len), 0);
+	}
+	image_free(&m);
+	world_free(w);
+}
+
+/* BEGIN, one DATA and END with the Nth allocation refused. True: it was not reached. */
+static bool
+restore_without(struct str records, long n)
+{
+	struct fsm_restore parts[] = {
+		{ .part = FSM_RESTORE_BEGIN, .id = STR("0123456789abcdef"), .index = 1000 },
+		{ .part = FSM_RESTORE_DATA, .id = STR("0123456789abcdef"), .number = 1, .records = records },
+		{ .part = FSM_RESTORE_END, .id = STR("0123456789abcdef"), .number = 1 },
+	};
+	struct world *w = prepared();
+	struct buf request[3] = { BUF_INIT(1 << 20), BUF_INIT(1 << 20), BUF_INIT(1 << 20) }, result = BUF_INIT(1 << 20);
+	struct fsm_entry e = { .kind = FSM_ENTRY_RESTORE, .time = w->time };
+	struct fsm_error err;
+	int rc = 0;
+
+	for (size_t i = 0; i < 3; i++) {
+		struct mp_w m = mp_w_init(&request[i]);
+
+		record_encode(&rec_fsm_restore, &parts[i], RECORD_WHOLE, &m);
+	}
+	refused = false;
+	left = n;
+	for (size_t i = 0; i < 3 && rc == 0; i++) {
+		e.request = (struct str){ (char *)request[i].data, request[i].len };
+		rc = fsm_apply(w->f, w->index + 1 + i, &e, &result, &err, NULL);
+	}
+	left = -1;
+	assert_int_equal(rc, refused ? -ENOMEM : 0);
+	assert_int_equal(rc == 0 ? err.code : 0, 0);
+	for (size_t i = 0; i < 3; i++)
+		buf_release(&request[i]);
+	world_free(w);
+	return !refused;
+}
+
+static void
+test_restore(void **state)
+{
+	struct buf records = BUF_INIT(1 << 20);
+	long n = 0;
+
+	(void)state;
+	encode_state(&records);
+	while (!restore_without((struct str){ (char *)records.data, records.len }, n))
+		n += n < 60 ? 1 : 37;
+	buf_release(&records);
 }
 
 static void
@@ -205,7 +274,7 @@ test_new(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_apply), cmocka_unit_test(test_load), cmocka_unit_test(test_new) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_apply), cmocka_unit_test(test_restore), cmocka_unit_test(test_load), cmocka_unit_test(test_new) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,106 +1,31 @@
-/* raft_core.c - the consensus core by transcripts: what goes in, what comes out. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "raftd/core/core.h"
-
-enum { SELF = 7, SEED = 42 };
-
-static struct raft r;
-static char out[8192];
-static uint64_t now_ms;
-
-static void __attribute__((format(printf, 1, 2)))
-say(const char *fmt, ...)
-{
-	size_t len = strlen(out);
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(out + len, sizeof(out) - len, fmt, ap);
-	va_end(ap);
-}
-
-/* One line an event: what it was, what the core wants, where it stands. */
-static int
-step(const char *what, struct raft_event ev)
-{
-	struct raft_effects fx;
-	int rc;
-
-	ev.now_ms = now_ms;
-	rc = raft_step(&r, &ev, &fx);
-	say("%s:", what);
-	if (rc < 0)
-		say(" refused %d", rc);
-	if (fx.hard_state)
-		say(" save term %" PRIu64 " vote %" PRIu64, r.term, r.vote);
-	if (fx.append_n > 0)
-		say(" append %" PRIu64 "..%" PRIu64 "%s", fx.append_first, fx.append_first + fx.append_n - 1, fx.noop ? " noop" : "");
-	if (fx.role_changed)
-		say(" now %s", raft_role_name(r.role));
-	if (fx.read != 0)
-		say(" read %" PRIu64, fx.read);
-	if (fx.reads_ready != 0)
-		say(" ready %" PRIu64, fx.reads_ready);
-	say(" commit %" PRIu64, fx.commit);
-	if (fx.wake_ms != RAFT_NEVER)
-		say(" wake");
-	say("\n");
-	return rc;
-}
-
-static void
-start(uint64_t term, uint64_t base, uint64_t last, uint64_t applied, const uint64_t *voters, size_t n)
-{
-	const struct raft_config c = { SELF, 1000, 100, 100, SEED };
-	const struct raft_run run = { 1, term };
-	const struct raft_start s = { term, SELF, base, last, applied, &run, last > 0 ? 1 : 0, voters, n };
-
-	out[0] = 0;
-	now_ms = 1000;
-	assert_int_equal(raft_init(&r, &c, &s, now_ms), 0);
-}
-
-static struct raft_event
-persisted(uint64_t term, uint64_t index, uint64_t index_term)
-{
-	return (struct raft_event){ .type = RAFT_PERSISTED, .term = term, .vote = SELF, .index = index, .index_term = index_term };
-}
-
-static const uint64_t alone[] = { SELF }, three[] = { SELF, 8, 9 };
+/* raft_core.c - the consensus core: one voter, its parts, and how it starts. */
+#include "t/unit/raft_core_help.h"
 
 static void
 one_voter_elects_itself(void **state)
 {
 	(void)state;
-	start(0, 0, 0, 0, alone, 1);
-	step("timer", (struct raft_event){ .type = RAFT_TIMER });
-	step("early propose", (struct raft_event){ .type = RAFT_PROPOSE, .count = 1 });
-	step("term on disk", persisted(1, 0, 0));
-	step("propose 2", (struct raft_event){ .type = RAFT_PROPOSE, .count = 2 });
-	step("1 on disk", persisted(1, 1, 1));
-	step("applied 1", (struct raft_event){ .type = RAFT_APPLIED, .index = 1 });
-	step("3 on disk", persisted(1, 3, 1));
-	step("applied 3", (struct raft_event){ .type = RAFT_APPLIED, .index = 3 });
-	assert_string_equal(out,
-	    "timer: save term 1 vote 7 now Candidate commit 0 wake\n"
-	    "early propose: refused -4201 commit 0 wake\n"
-	    "term on disk: append 1..1 noop now Leader commit 0\n"
-	    "propose 2: append 2..3 commit 0\n"
-	    "1 on disk: commit 1\n"
-	    "applied 1: commit 1\n"
-	    "3 on disk: commit 3\n"
-	    "applied 3: commit 3\n");
+	start(1, 1, 1, 1);
+	timer();
+	propose(1);
+	persisted(0);
+	propose(2);
+	persisted(2);
+	applied(2);
+	persisted(4);
+	applied(4);
+	expect_text(
+	    "timer: save term 2 vote 1 now Candidate of 0 commit 1\n"
+	    "propose: refused -4201 commit 1\n"
+	    "on disk: append 2..2 noop now Leader of 1 commit 1\n"
+	    "propose: append 3..4 commit 1\n"
+	    "on disk: commit 2\n"
+	    "applied: commit 2\n"
+	    "on disk: commit 4\n"
+	    "applied: commit 4\n");
 	assert_true(raft_lease_valid(&r, now_ms));
-	raft_release(&r);
+	assert_true(fx.wake_ms == RAFT_NEVER);
+	stop();
 }
 
 /* What an earlier term left is committed by the new term's no-op entry, not before it. */
@@ -108,134 +33,141 @@ static void
 earlier_terms_wait_for_the_noop(void **state)
 {
 	(void)state;
-	start(4, 0, 10, 6, alone, 1);
-	step("timer", (struct raft_event){ .type = RAFT_TIMER });
-	step("old term's report", persisted(4, 10, 4));
-	step("term on disk", persisted(5, 10, 4));
+	start(4, 10, 6, 1);
+	timer();
+	step("old term's report", (struct raft_event){ .type = RAFT_PERSISTED, .term = 4, .index = 10 });
+	persisted(10);
 	assert_false(raft_lease_valid(&r, now_ms));
-	step("noop on disk", persisted(5, 11, 5));
+	persisted(11);
 	assert_false(raft_lease_valid(&r, now_ms));
-	step("applied", (struct raft_event){ .type = RAFT_APPLIED, .index = 11 });
+	applied(11);
 	assert_true(raft_lease_valid(&r, now_ms));
-	assert_string_equal(out,
-	    "timer: save term 5 vote 7 now Candidate commit 6 wake\n"
-	    "old term's report: commit 6 wake\n"
-	    "term on disk: append 11..11 noop now Leader commit 6\n"
-	    "noop on disk: commit 11\n"
+	expect_text(
+	    "timer: save term 5 vote 1 now Candidate of 0 commit 6\n"
+	    "old term's report: commit 6\n"
+	    "on disk: append 11..11 noop now Leader of 1 commit 6\n"
+	    "on disk: commit 11\n"
 	    "applied: commit 11\n");
-	raft_release(&r);
+	stop();
 }
 
 static void
-a_read_waits_until_it_is_applied(void **state)
+a_read_waits_for_a_leader_and_until_it_is_applied(void **state)
 {
+	const struct raft_event read = { .type = RAFT_READ }, strict = { .type = RAFT_READ, .consistent = true };
+
 	(void)state;
-	start(0, 0, 0, 0, alone, 1);
-	step("timer", (struct raft_event){ .type = RAFT_TIMER });
-	assert_int_equal(step("read", (struct raft_event){ .type = RAFT_READ }), -RAFT_ENOTLEADER);
-	step("term on disk", persisted(1, 0, 0));
-	step("read", (struct raft_event){ .type = RAFT_READ });
-	step("read", (struct raft_event){ .type = RAFT_READ });
-	step("noop on disk", persisted(1, 1, 1));
-	step("applied", (struct raft_event){ .type = RAFT_APPLIED, .index = 1 });
-	step("read", (struct raft_event){ .type = RAFT_READ });
-	assert_string_equal(out,
-	    "timer: save term 1 vote 7 now Candidate commit 0 wake\n"
-	    "read: refused -4201 commit 0 wake\n"
-	    "term on disk: append 1..1 noop now Leader commit 0\n"
-	    "read: read 1 commit 0\n"
-	    "read: read 2 commit 0\n"
-	    "noop on disk: commit 1\n"
-	    "applied: ready 2 commit 1\n"
-	    "read: read 3 ready 3 commit 1\n");
-	raft_release(&r);
+	start(1, 1, 1, 1);
+	step("read", read);
+	timer();
+	persisted(0);
+	step("read", strict);
+	step("read", read);
+	persisted(2);
+	applied(2);
+	step("read", read);
+	step("read", strict);
+	expect_text(
+	    "read: read 1 commit 1\n"
+	    "timer: save term 2 vote 1 now Candidate of 0 commit 1\n"
+	    "on disk: append 2..2 noop now Leader of 1 commit 1\n"
+	    "read: read 2 commit 1\n"
+	    "read: read 3 commit 1\n"
+	    "on disk: commit 2\n"
+	    "applied: ready 3 ready consistent 2 commit 2\n"
+	    "read: read 4 ready 4 commit 2\n"
+	    "read: read 5 ready 5 ready consistent 5 commit 2\n");
+	stop();
 }
 
 /* More barriers than places: none is lost, and none is answered too early. */
 static void
-read_rounds_are_bounded(void **state)
+reads_are_bounded(void **state)
 {
-	struct raft_event read = { .type = RAFT_READ, .now_ms = 1000 }, applied = { .type = RAFT_APPLIED, .index = 1 };
-	struct raft_effects fx;
+	struct raft_event read = { .type = RAFT_READ };
 
 	(void)state;
-	start(0, 0, 0, 0, alone, 1);
-	step("timer", (struct raft_event){ .type = RAFT_TIMER });
-	step("term on disk", persisted(1, 0, 0));
-	for (int i = 0; i < 100; i++)
-		assert_int_equal(raft_step(&r, &read, &fx), 0);
-	assert_int_equal(fx.read, 100);
-	assert_int_equal(fx.reads_ready, 0);
-	step("noop on disk", persisted(1, 1, 1));
-	assert_int_equal(raft_step(&r, &applied, &fx), 0);
-	assert_int_equal(fx.reads_ready, 100);
-	raft_release(&r);
+	start(1, 1, 1, 1);
+	timer();
+	persisted(0);
+	for (int i = 0; i < 100; i++) {
+		read.consistent = i % 3 == 0;
+		step("read", read);
+		assert_int_equal(fx.reads_ready[0], 0);
+	}
+	assert_int_equal(r.nreads, RAFT_READ_ROUNDS_MAX);
+	persisted(2);
+	assert_int_equal(fx.reads_ready[0], 0);
+	applied(2);
+	assert_int_equal(fx.reads_ready[0] - reads_from, 100);
+	assert_int_equal(fx.reads_ready[1] - reads_from, 100);
+	assert_int_equal(r.nreads, 0);
+	stop();
 }
 
+/* Of servers that were never started before one is told to begin. */
 static void
-bootstrap_makes_a_voter(void **state)
+bootstrap_makes_a_cluster(void **state)
 {
-	(void)state;
-	start(0, 0, 0, 0, NULL, 0);
-	step("timer without a vote", (struct raft_event){ .type = RAFT_TIMER });
-	step("servers", (struct raft_event){ .type = RAFT_SERVERS, .voters = alone, .nvoters = 1 });
-	step("timer", (struct raft_event){ .type = RAFT_TIMER });
-	assert_string_equal(out,
-	    "timer without a vote: commit 0\n"
-	    "servers: commit 0 wake\n"
-	    "timer: save term 1 vote 7 now Candidate commit 0 wake\n");
-	raft_release(&r);
-}
+	struct raft_servers s = servers(0, 1), twice = servers(0, 2), many = servers(0, RAFT_SERVERS_MAX);
 
-/* One of three is no majority: it stands, and stands again in the next term, but never leads. */
-static void
-one_of_three_does_not_lead(void **state)
-{
 	(void)state;
-	start(0, 0, 0, 0, three, 3);
-	step("too early", (struct raft_event){ .type = RAFT_TIMER });
-	now_ms += 2000;
-	step("timer", (struct raft_event){ .type = RAFT_TIMER });
-	step("term on disk", persisted(1, 0, 0));
-	now_ms += 2001;
-	step("timer", (struct raft_event){ .type = RAFT_TIMER });
-	now_ms += 2001;
-	step("vote still on its way", (struct raft_event){ .type = RAFT_TIMER });
-	assert_string_equal(out,
-	    "too early: commit 0 wake\n"
-	    "timer: save term 1 vote 7 now Candidate commit 0 wake\n"
-	    "term on disk: commit 0 wake\n"
-	    "timer: save term 2 vote 7 now Candidate commit 0 wake\n"
-	    "vote still on its way: commit 0 wake\n");
-	assert_int_equal(r.role, RAFT_CANDIDATE);
-	raft_release(&r);
+	start(0, 0, 0, 0);
+	assert_true(r.election_at == RAFT_NEVER);
+	timer();
+	twice.v[1].id = 1;
+	many.n++;
+	assert_int_equal(step("twice", (struct raft_event){ .type = RAFT_BOOTSTRAP, .config = &twice }), -EINVAL);
+	assert_int_equal(step("many", (struct raft_event){ .type = RAFT_BOOTSTRAP, .config = &many }), -EINVAL);
+	out[0] = 0;
+	step("bootstrap", (struct raft_event){ .type = RAFT_BOOTSTRAP, .config = &s });
+	assert_int_equal(step("again", (struct raft_event){ .type = RAFT_BOOTSTRAP, .config = &s }), -EINVAL);
+	timer();
+	persisted(1);
+	now_ms = r.election_at;
+	timer();
+	persisted(1);
+	persisted(2);
+	expect_text(
+	    "bootstrap: save term 1 vote 0 append 1..1 config 1 commit 0\n"
+	    "again: refused -22 commit 0\n"
+	    "timer: commit 0\n"
+	    "on disk: commit 0\n"
+	    "timer: save term 2 vote 1 now Candidate of 0 commit 0\n"
+	    "on disk: append 2..2 noop now Leader of 1 commit 0\n"
+	    "on disk: commit 2\n");
+	stop();
 }
 
 static void
 quorum_of(void **state)
 {
-	struct raft_voters vs = { .n = 5 };
-	static const uint64_t match[] = { 9, 3, 7, 1, 5 };
+	struct raft_peers ps = { .n = 6 };
+	static const uint64_t match[] = { 9, 3, 7, 1, 5, 99 };
 
 	(void)state;
-	for (size_t i = 0; i < vs.n; i++)
-		vs.v[i] = (struct raft_progress){ .id = i + 1, .match = match[i], .round = match[i] * 2, .acked_ms = match[i] * 3 };
-	assert_int_equal(voters_match(&vs), 5);
-	assert_int_equal(voters_round(&vs), 10);
-	assert_int_equal(voters_acked_ms(&vs), 15);
-	assert_int_equal(voters_outcome(&vs), RAFT_VOTE_NONE);
-	vs.v[0].vote = vs.v[1].vote = RAFT_VOTE_GRANTED;
-	vs.v[2].vote = vs.v[3].vote = RAFT_VOTE_REFUSED;
-	assert_int_equal(voters_outcome(&vs), RAFT_VOTE_NONE);
-	vs.v[4].vote = RAFT_VOTE_GRANTED;
-	assert_int_equal(voters_outcome(&vs), RAFT_VOTE_GRANTED);
-	vs.v[4].vote = RAFT_VOTE_REFUSED;
-	assert_int_equal(voters_outcome(&vs), RAFT_VOTE_REFUSED);
-	vs.n = 2;
-	assert_int_equal(voters_match(&vs), 3);
-	vs.n = 0;
-	assert_int_equal(voters_match(&vs), 0);
-	assert_int_equal(voters_outcome(&vs), RAFT_VOTE_NONE);
+	for (size_t i = 0; i < ps.n; i++)
+		ps.v[i] = (struct raft_progress){ .id = i + 1, .voter = i < 5, .match = match[i], .round = match[i] * 2,
+			.acked_ms = match[i] * 3, .heard_ms = match[i] * 4 };
+	assert_int_equal(peers_voters(&ps), 5);
+	assert_int_equal(peers_match(&ps), 5);
+	assert_int_equal(peers_round(&ps), 10);
+	assert_int_equal(peers_acked_ms(&ps, 4, 100), 21);
+	assert_int_equal(peers_heard_ms(&ps, 6, 100), 20);
+	assert_int_equal(peers_outcome(&ps), RAFT_VOTE_NONE);
+	ps.v[0].vote = ps.v[1].vote = RAFT_VOTE_GRANTED;
+	ps.v[5].vote = RAFT_VOTE_GRANTED;
+	ps.v[2].vote = ps.v[3].vote = RAFT_VOTE_REFUSED;
+	assert_int_equal(peers_outcome(&ps), RAFT_VOTE_NONE);
+	ps.v[4].vote = RAFT_VOTE_GRANTED;
+	assert_int_equal(peers_outcome(&ps), RAFT_VOTE_GRANTED);
+	ps.v[4].vote = RAFT_VOTE_REFUSED;
+	assert_int_equal(peers_outcome(&ps), RAFT_VOTE_REFUSED);
+	ps.n = 2;
+	assert_int_equal(peers_match(&ps), 3);
+	ps.n = 0;
+	assert_int_equal(peers_match(&ps), 0);
+	assert_int_equal(peers_outcome(&ps), RAFT_VOTE_NONE);
 }
 
 static void
@@ -244,87 +176,145 @@ trail_of_terms(void **state)
 	struct raft_trail t = { .base = 0 };
 
 	(void)state;
-	for (uint64_t term = 1; term <= 20; term++)
+	for (uint64_t term = 2; term <= 40; term += 2)
 		for (uint64_t i = 0; i < 5; i++)
 			assert_int_equal(trail_append(&t, term), 0);
 	assert_int_equal(t.n, 20);
 	assert_int_equal(trail_term(&t, 0), 0);
-	assert_int_equal(trail_term(&t, 1), 1);
-	assert_int_equal(trail_term(&t, 5), 1);
-	assert_int_equal(trail_term(&t, 6), 2);
-	assert_int_equal(trail_term(&t, 100), 20);
+	assert_int_equal(trail_term(&t, 1), 2);
+	assert_int_equal(trail_term(&t, 5), 2);
+	assert_int_equal(trail_term(&t, 6), 4);
+	assert_int_equal(trail_term(&t, 100), 40);
 	assert_int_equal(trail_term(&t, 101), 0);
+	assert_int_equal(trail_run_first(&t, 8), 6);
+	assert_int_equal(trail_last_of(&t, 4), 10);
+	assert_int_equal(trail_last_of(&t, 5), 0);
+	assert_int_equal(trail_last_of(&t, 40), 100);
+	assert_int_equal(trail_last_of(&t, 41), 0);
 	trail_compact(&t, 52);
 	assert_int_equal(trail_term(&t, 51), 0);
-	assert_int_equal(trail_term(&t, 52), 11);
-	assert_int_equal(trail_term(&t, 56), 12);
-	trail_compact(&t, 100);
+	assert_int_equal(trail_term(&t, 52), 22);
+	assert_int_equal(trail_run_first(&t, 54), 52);
+	assert_int_equal(trail_last_of(&t, 20), 0);
+	trail_truncate(&t, 97);
+	assert_int_equal(t.last, 96);
+	assert_int_equal(trail_term(&t, 96), 40);
+	trail_truncate(&t, 96);
+	assert_int_equal(trail_term(&t, 95), 38);
+	assert_int_equal(trail_last_of(&t, 40), 0);
+	trail_compact(&t, 95);
 	assert_int_equal(t.n, 1);
-	assert_int_equal(trail_term(&t, 100), 20);
-	assert_int_equal(trail_append(&t, 21), 0);
-	assert_int_equal(trail_term(&t, 101), 21);
+	assert_int_equal(trail_term(&t, 95), 38);
+	assert_int_equal(trail_append(&t, 42), 0);
+	assert_int_equal(trail_term(&t, 96), 42);
+	trail_reset(&t, 500, 50);
+	assert_int_equal(trail_term(&t, 500), 50);
+	assert_int_equal(trail_term(&t, 96), 0);
 	trail_release(&t);
 }
 
-/* No event, however odd, may end in anything but a refusal. */
+static void
+a_trail_has_a_limit(void **state)
+{
+	struct raft_trail t = { .base = 0 };
+
+	(void)state;
+	for (uint64_t term = 1; term <= RAFT_RUNS_MAX; term++)
+		assert_int_equal(trail_append(&t, term), 0);
+	assert_int_equal(trail_append(&t, RAFT_RUNS_MAX), 0);
+	assert_int_equal(trail_append(&t, RAFT_RUNS_MAX + 1), -ELIMIT);
+	assert_int_equal(t.last, RAFT_RUNS_MAX + 1);
+	trail_release(&t);
+}
+
+/* No event of the caller's, however odd, may end in anything but a refusal. */
 static void
 nonsense_is_refused(void **state)
 {
-	static const uint64_t zero[] = { 0 };
-	uint64_t many[RAFT_VOTERS_MAX + 1];
-
 	(void)state;
-	for (size_t i = 0; i < RAFT_VOTERS_MAX + 1; i++)
-		many[i] = i + 1;
-	start(3, 2, 10, 6, alone, 1);
-	assert_int_equal(step("x", (struct raft_event){ .type = RAFT_APPLIED, .index = 99 }), -EINVAL);
+	start(3, 10, 6, 1);
+	assert_int_equal(applied(99), -EINVAL);
 	assert_int_equal(step("x", (struct raft_event){ .type = RAFT_COMPACTED, .index = 7 }), -EINVAL);
-	assert_int_equal(step("x", (struct raft_event){ .type = RAFT_PROPOSE, .count = 0 }), -RAFT_ENOTLEADER);
-	assert_int_equal(step("x", (struct raft_event){ .type = RAFT_SERVERS, .voters = zero, .nvoters = 1 }), -EINVAL);
-	assert_int_equal(step("x", (struct raft_event){ .type = RAFT_SERVERS, .voters = many, .nvoters = RAFT_VOTERS_MAX + 1 }), -ELIMIT);
+	assert_int_equal(propose(0), -RAFT_ENOTLEADER);
+	assert_int_equal(step("x", (struct raft_event){ .type = RAFT_TRANSFER }), -RAFT_ENOTLEADER);
+	assert_int_equal(step("x", (struct raft_event){ .type = RAFT_INSTALLED }), -EINVAL);
+	assert_int_equal(step("x", (struct raft_event){ .type = RAFT_MESSAGE }), -EINVAL);
 	assert_int_equal(step("x", (struct raft_event){ .type = (enum raft_event_type)99 }), -EINVAL);
-	assert_int_equal(step("x", persisted(3, 99, 3)), 0);
+	assert_int_equal(persisted(99), 0);
 	assert_int_equal(r.persisted, 10);
 	assert_int_equal(r.commit, 6);
-	raft_release(&r);
+	stop();
+	lead(3, 10, 1);
+	assert_int_equal(propose(0), -EINVAL);
+	assert_int_equal(propose(RAFT_NUMBER_MAX), -ELIMIT);
+	assert_int_equal(step("x", (struct raft_event){ .type = RAFT_TRANSFER }), -EINVAL);
+	assert_int_equal(step("x", (struct raft_event){ .type = RAFT_SNAPSHOT_READY }), -EINVAL);
+	stop();
 }
 
 static void
 bad_starts_are_refused(void **state)
 {
-	const struct raft_config c = { SELF, 1000, 100, 100, SEED };
-	const struct raft_run good = { 1, 2 }, late[] = { { 1, 2 }, { 5, 2 } };
+	const struct raft_config c = { SELF, ELECTION, HEARTBEAT, LEASE, INFLIGHT, 42 }, long_lease = { SELF, 100, 10, 100, 1, 1 };
+	const struct raft_run good = { 1, 2 }, late[] = { { 1, 2 }, { 5, 2 } }, gap = { 3, 2 };
+	const struct raft_servers beyond = servers(5, 1), nobody = { .index = 1 }, order[] = { servers(2, 1), servers(2, 1) };
 	const struct raft_start bad[] = {
 		{ .term = 2, .base = 5, .last = 4, .applied = 5 },
 		{ .term = 2, .base = 0, .last = 4, .applied = 5, .runs = &good, .nruns = 1 },
 		{ .term = 2, .base = 2, .last = 4, .applied = 1, .runs = &good, .nruns = 1 },
 		{ .term = 1, .base = 0, .last = 4, .applied = 0, .runs = &good, .nruns = 1 },
 		{ .term = 2, .base = 0, .last = 4, .applied = 0 },
+		{ .term = 2, .base = 0, .last = 4, .applied = 0, .runs = &gap, .nruns = 1 },
 		{ .term = 2, .base = 0, .last = 8, .applied = 0, .runs = late, .nruns = 2 },
+		{ .term = 2, .base = 0, .last = 4, .applied = 0, .runs = &good, .nruns = 1, .configs = &beyond, .nconfigs = 1 },
+		{ .term = 2, .base = 0, .last = 4, .applied = 0, .runs = &good, .nruns = 1, .configs = &nobody, .nconfigs = 1 },
+		{ .term = 2, .base = 0, .last = 4, .applied = 0, .runs = &good, .nruns = 1, .configs = order, .nconfigs = 2 },
+		{ .term = RAFT_NUMBER_MAX },
 	};
+	const struct raft_start empty = { .term = 0 };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		assert_int_equal(raft_init(&r, &c, &bad[i], 0), -EINVAL);
 		raft_release(&r);
 	}
+	assert_int_equal(raft_init(&r, &long_lease, &empty, 0), -EINVAL);
+	raft_release(&r);
 }
 
 static void
 compaction_keeps_the_last_term(void **state)
 {
 	(void)state;
-	start(3, 0, 10, 10, alone, 1);
+	start(3, 10, 10, 1);
 	step("compact", (struct raft_event){ .type = RAFT_COMPACTED, .index = 10 });
-	step("timer", (struct raft_event){ .type = RAFT_TIMER });
-	step("term on disk", persisted(4, 10, 3));
-	step("noop on disk", persisted(4, 11, 4));
-	assert_string_equal(out,
-	    "compact: commit 10 wake\n"
-	    "timer: save term 4 vote 7 now Candidate commit 10 wake\n"
-	    "term on disk: append 11..11 noop now Leader commit 10\n"
-	    "noop on disk: commit 11\n");
-	raft_release(&r);
+	timer();
+	persisted(10);
+	persisted(11);
+	expect_text(
+	    "compact: commit 10\n"
+	    "timer: save term 4 vote 1 now Candidate of 0 commit 10\n"
+	    "on disk: append 11..11 noop now Leader of 1 commit 10\n"
+	    "on disk: commit 11\n");
+	stop();
+}
+
+/* A configuration is known to be committed once another follows: two are kept of any number. */
+static void
+the_newest_configurations_are_kept(void **state)
+{
+	const struct raft_config c = { SELF, ELECTION, HEARTBEAT, LEASE, INFLIGHT, 42 };
+	const struct raft_run run = { 1, 1 };
+	struct raft_servers all[RAFT_CONFIGS_MAX + 10];
+	const struct raft_start s = { 1, 0, 0, 1000, 1, &run, 1, all, ARRAY_LEN(all) };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(all); i++)
+		all[i] = servers(i + 1, 1 + i % 2);
+	assert_int_equal(raft_init(&r, &c, &s, 0), 0);
+	assert_int_equal(raft_servers(&r)->index, ARRAY_LEN(all));
+	assert_int_equal(r.nconfigs, 2);
+	stop();
 }
 
 int
@@ -333,15 +323,16 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_voter_elects_itself),
 		cmocka_unit_test(earlier_terms_wait_for_the_noop),
-		cmocka_unit_test(a_read_waits_until_it_is_applied),
-		cmocka_unit_test(read_rounds_are_bounded),
-		cmocka_unit_test(bootstrap_makes_a_voter),
-		cmocka_unit_test(one_of_three_does_not_lead),
+		cmocka_unit_test(a_read_waits_for_a_leader_and_until_it_is_applied),
+		cmocka_unit_test(reads_are_bounded),
+		cmocka_unit_test(bootstrap_makes_a_cluster),
 		cmocka_unit_test(quorum_of),
 		cmocka_unit_test(trail_of_terms),
+		cmocka_unit_test(a_trail_has_a_limit),
 		cmocka_unit_test(nonsense_is_refused),
 		cmocka_unit_test(bad_starts_are_refused),
 		cmocka_unit_test(compaction_keeps_the_last_term),
+		cmocka_unit_test(the_newest_configurations_are_kept),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);

@@ -1,13 +1,6 @@
 /* raft_store.c - the store: what survives a crash, and what is noticed when it did not. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "t/unit/raft_store_help.h"
 
-#include <cmocka.h>
-#include <dirent.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,308 +8,6 @@
 #include <unistd.h>
 
 #include "raftd/store/crc32c.h"
-#include "raftd/store/store.h"
-
-/* Berkeley DB keeps its memory when it closes an environment that it has found to be damaged; raftd then ends. */
-const char *__lsan_default_suppressions(void);
-const char *
-__lsan_default_suppressions(void)
-{
-	return "leak:libdb-5.3\n";
-}
-
-enum { TABLES = 3, RECORDS_MAX = 4096, WAIT_MS = 20000 };
-
-static struct world {
-	struct loop loop;
-	struct store *store;
-	char root[64], dir[96];
-	uv_timer_t guard;
-	struct durable durable;
-	uint64_t base;
-	bool stopped, failed, full, full_seen, timed_out;
-	/* what loading gave */
-	size_t records, entries;
-	uint64_t first_entry, last_entry;
-	uint64_t sum;
-} w;
-
-static void
-on_durable(void *ctx, const struct durable *d, uint64_t index_term)
-{
-	(void)ctx;
-	(void)index_term;
-	w.durable = *d;
-}
-
-static void
-on_compacted(void *ctx, uint64_t base)
-{
-	(void)ctx;
-	w.base = base;
-}
-
-static void
-on_space(void *ctx, bool full)
-{
-	(void)ctx;
-	w.full = full;
-	w.full_seen |= full;
-}
-
-static void
-on_failed(void *ctx, const char *text)
-{
-	(void)ctx;
-	print_message("# %s\n", text);
-	w.failed = true;
-}
-
-static void
-on_stopped(void *ctx)
-{
-	(void)ctx;
-	w.stopped = true;
-}
-
-static const struct store_events events = { on_durable, on_compacted, on_space, on_failed, on_stopped };
-
-static void
-on_guard(uv_timer_t *t)
-{
-	(void)t;
-	w.timed_out = true;
-}
-
-static int
-setup(void **state)
-{
-	(void)state;
-	memset(&w, 0, sizeof(w));
-	(void)snprintf(w.root, sizeof(w.root), "%s/raft-store-XXXXXX", "/tmp");
-	if (getenv("TMPDIR") != NULL && strlen(getenv("TMPDIR")) < 32)
-		(void)snprintf(w.root, sizeof(w.root), "%s/raft-store-XXXXXX", getenv("TMPDIR"));
-	assert_non_null(mkdtemp(w.root));
-	(void)snprintf(w.dir, sizeof(w.dir), "%s/raftd", w.root);
-	assert_int_equal(loop_init(&w.loop), 0);
-	assert_int_equal(uv_timer_init(&w.loop.uv, &w.guard), 0);
-	return 0;
-}
-
-static void
-remove_dir(const char *path)
-{
-	char child[512];
-	struct dirent *e;
-	DIR *d = opendir(path);
-
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		(void)snprintf(child, sizeof(child), "%s/%s", path, e->d_name);
-		if (e->d_name[0] != '.' && unlink(child) < 0)
-			remove_dir(child);
-	}
-	if (d != NULL)
-		(void)closedir(d);
-	(void)rmdir(path);
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	store_free(w.store);
-	uv_close((uv_handle_t *)&w.guard, NULL);
-	loop_run(&w.loop);
-	loop_release(&w.loop);
-	remove_dir(w.root);
-	return 0;
-}
-
-/* ---- helpers */
-
-static int
-try_open(const char *dir, uint64_t checkpoint_bytes, uint64_t trailing, char err[DATADIR_ERROR_MAX])
-{
-	const struct store_config c = { .path = dir, .tables = TABLES, .trailing = trailing, .checkpoint_bytes = checkpoint_bytes,
-		.space_min = 1, .events = &events };
-
-	err[0] = 0;
-	return store_open(&w.loop, &c, &w.store, err);
-}
-
-static void
-must_open(const char *dir)
-{
-	char err[DATADIR_ERROR_MAX];
-	int rc = try_open(dir, 0, 10, err);
-
-	if (rc < 0)
-		print_message("# %s\n", err);
-	assert_int_equal(rc, 0);
-}
-
-static void
-shut(void)
-{
-	store_free(w.store);
-	w.store = NULL;
-	(void)uv_run(&w.loop.uv, UV_RUN_NOWAIT);
-}
-
-#define WAIT_FOR(cond) do { \
-	w.timed_out = false; \
-	assert_int_equal(uv_timer_start(&w.guard, on_guard, WAIT_MS, 0), 0); \
-	while (!(cond) && !w.timed_out && !w.failed) \
-		(void)uv_run(&w.loop.uv, UV_RUN_ONCE); \
-	(void)uv_timer_stop(&w.guard); \
-	assert_true(cond); \
-} while (0)
-
-/* Entries "entry N" of one batch, on disk when this returns. */
-static void
-append(uint64_t first, uint32_t n, uint64_t term)
-{
-	struct batch *b = batch_new();
-
-	assert_non_null(b);
-	for (uint32_t i = 0; i < n; i++) {
-		size_t at;
-
-		assert_int_equal(batch_entry_begin(b, ENTRY_STATE, &at), 0);
-		assert_int_equal(buf_addf(&b->bytes, "entry %" PRIu64, first + i), 0);
-		batch_entry_end(b, at);
-	}
-	batch_seal(b, first, term);
-	store_append(w.store, b);
-	WAIT_FOR(w.durable.last >= first + n - 1);
-	batch_free(b);
-}
-
-static void
-change(unsigned table, const char *key, const char *value)
-{
-	assert_int_equal(store_change(w.store, table, str_from(key), str_from(value)), 0);
-}
-
-static void
-stop(void)
-{
-	w.stopped = false;
-	store_stop(w.store);
-	WAIT_FOR(w.stopped);
-	shut();
-}
-
-static int
-load_record(void *ctx, unsigned table, struct str key, struct str value)
-{
-	(void)ctx;
-	w.records++;
-	w.sum += (table + 1) * (crc32c(0, key.p, key.len) + (uint64_t)crc32c(0, value.p, value.len));
-	return 0;
-}
-
-static int
-load_batch(void *ctx, struct batch *b)
-{
-	struct batch_cursor c;
-	struct batch_entry e;
-	char want[32];
-
-	(void)ctx;
-	assert_int_equal(batch_read((struct str){ (const char *)b->bytes.data, b->bytes.len }, b->first, &c), 0);
-	while (batch_next(&c, true, &e) > 0) {
-		if (w.entries++ == 0)
-			w.first_entry = e.index;
-		else
-			assert_int_equal(e.index, w.last_entry + 1);
-		w.last_entry = e.index;
-		(void)snprintf(want, sizeof(want), "entry %" PRIu64, e.index);
-		assert_true(str_eqs(e.data, want));
-	}
-	batch_free(b);
-	return 0;
-}
-
-static int
-try_load(char err[DATADIR_ERROR_MAX])
-{
-	const struct store_loader ld = { NULL, load_record, load_batch };
-
-	w.records = w.entries = 0;
-	w.sum = w.first_entry = w.last_entry = 0;
-	err[0] = 0;
-	return store_load(w.store, &ld, err);
-}
-
-static void
-must_load(void)
-{
-	char err[DATADIR_ERROR_MAX];
-	int rc = try_load(err);
-
-	if (rc < 0)
-		print_message("# %s\n", err);
-	assert_int_equal(rc, 0);
-}
-
-/* The directory as it is at this moment, as a crash of the machine's processes would leave it. */
-static void
-copy_dir(const char *from, const char *to)
-{
-	char cmd[512];
-
-	(void)snprintf(cmd, sizeof(cmd), "rm -rf '%s' && cp -r '%s' '%s'", to, from, to);
-	assert_int_equal(system(cmd), 0);
-}
-
-static void
-flip(const char *dir, const char *name, long at, bool from_end)
-{
-	char path[512];
-	uint8_t byte;
-	struct stat st;
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
-	fd = open(path, O_RDWR);
-	assert_true(fd >= 0);
-	assert_int_equal(fstat(fd, &st), 0);
-	if (from_end)
-		at = st.st_size - at;
-	assert_int_equal(pread(fd, &byte, 1, at), 1);
-	byte ^= 0x10;
-	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-	(void)close(fd);
-}
-
-/* Where a text stands in a file, or -1. */
-static long
-find_text(const char *dir, const char *name, const char *text)
-{
-	char path[512];
-	size_t n = strlen(text);
-	uint8_t *p;
-	struct stat st;
-	long found = -1;
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
-	fd = open(path, O_RDONLY);
-	assert_true(fd >= 0);
-	assert_int_equal(fstat(fd, &st), 0);
-	p = malloc((size_t)st.st_size);
-	assert_non_null(p);
-	assert_int_equal(read(fd, p, (size_t)st.st_size), st.st_size);
-	for (off_t i = 0; found < 0 && i + (off_t)n <= st.st_size; i++)
-		if (memcmp(p + i, text, n) == 0)
-			found = i;
-	free(p);
-	(void)close(fd);
-	return found;
-}
-
-/* ---- tests */
 
 static void
 checksums_agree(void **state)
@@ -387,7 +78,7 @@ everything_comes_back(void **state)
 	must_load();
 	assert_int_equal(store_run(w.store), 0);
 	store_state(w.store, 1, 77);
-	assert_int_equal(store_servers(w.store, 2, STR("who votes")), 0);
+	store_cluster(w.store, 4711);
 	append(1, 1, 1);
 	append(2, 5, 1);
 	store_state(w.store, 2, 78);
@@ -410,8 +101,7 @@ everything_comes_back(void **state)
 	assert_int_equal(st->applied, 6);
 	assert_int_equal(st->nruns, 2);
 	assert_int_equal(st->runs[1].first, 7);
-	assert_int_equal(st->servers_index, 2);
-	assert_true(str_eqs((struct str){ (char *)st->servers.data, st->servers.len }, "who votes"));
+	assert_true(st->cluster == 4711);
 	must_load();
 	assert_int_equal(w.records, 3);
 	sum = crc32c(0, "a", 1) + (uint64_t)crc32c(0, "4", 1) + crc32c(0, "b", 1) + crc32c(0, "3", 1) +
@@ -607,13 +297,13 @@ a_shortened_log_is_noticed(void **state)
 		append(i, 1, 1);
 	copy_dir(w.dir, copy);
 	copy_dir(w.dir, whole);
+	/* The last of them: pages that were logged when the tables were made may hold memory of an earlier test. */
 	at = find_text(copy, "log.0000000001", "entry 50");
 	assert_true(at > 0);
 	flip(copy, "log.0000000001", at, false);
 	shut();
 	assert_true(try_open(copy, 0, 10, err) < 0);
-	/* By our own mark, or by Berkeley DB: seen with and without optimisation, why the one or the other is not known. */
-	assert_true(strstr(err, "had been promised") != NULL || strstr(err, "cannot open the database") != NULL);
+	assert_non_null(strstr(err, "had been promised"));
 	assert_non_null(strstr(err, "move the directory away"));
 	/* Without the flipped bit the same copy opens: it is the bit that was noticed. */
 	must_open(whole);
@@ -659,7 +349,7 @@ damaged_marks_are_noticed(void **state)
 
 	/* The database is gone, the promise is not. */
 	copy_dir(w.dir, copy);
-	(void)snprintf(path, sizeof(path), "rm -f %s/raft.db %s/image-1.db %s/log.*", copy, copy, copy);
+	(void)snprintf(path, sizeof(path), "rm -f %s/*.db %s/log.*", copy, copy);
 	assert_int_equal(system(path), 0);
 	assert_true(try_open(copy, 0, 10, err) < 0);
 	assert_non_null(strstr(err, "had been promised"));
@@ -769,7 +459,7 @@ a_lost_image_is_not_taken_for_an_empty_one(void **state)
 static void
 a_wrong_bit_is_noticed_or_harmless(void **state)
 {
-	static const char *const files[] = { "raft.db", "image-1.db", "log.0000000001", "durable", "id" };
+	static const char *const files[] = { "entries-1.db", "image-1.db", "log.0000000001", "durable", "id", "raft.db" };
 	char live[128], copy[128], path[512], err[DATADIR_ERROR_MAX], key[32];
 	unsigned noticed = 0, seed = (unsigned)getpid();
 	struct stat st;
@@ -793,7 +483,7 @@ a_wrong_bit_is_noticed_or_harmless(void **state)
 	copy_dir(w.dir, live);
 	shut();
 	for (int i = 0; i < 60; i++) {
-		const char *file = files[i % 5 < 3 ? i % 5 : random() % 5];
+		const char *file = files[i % 5 < 3 ? i % 5 : random() % 6];
 		long at;
 		int rc;
 

@@ -1,0 +1,470 @@
+/*
+ * forward.c - requests that another raftd carries out: the leader, and for a
+ * client node any server.
+ *
+ * A request is open in one place: here, on its way to a server and back, or
+ * in hold.c. One that may be repeated (a read, or a write with a stamp, which
+ * is applied once however often it arrives) is kept whole and goes back to
+ * hold.c when its server turns out not to lead or is lost; any other ends
+ * with the word that its outcome is unknown.
+ */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "raftd/raftd.h"
+
+#define SUB "agent.server.forward"
+
+enum {
+	SENT_MAX = 65536,
+	SENT_BYTES_MAX = 256 * 1024 * 1024,
+	SMALL = 512,			/* bytes of request for which a spare structure has room */
+	SPARE_MAX = 1024,
+	SWITCH_MS = 400,		/* a client node tries another server when one is not connected by then */
+	REBALANCE_MS = 120 * 1000,	/* and another one anyway after this, up to twice as long */
+	SILENT_MS = 10 * 1000,		/* or when one does not answer what it could at once */
+	TICK_CLIENT_MS = 200,
+};
+
+/* A request on its way. */
+struct sent {
+	struct sent *next, **link;	/* in the order of sending */
+	struct sent *chain;		/* in the table by token */
+	struct forward *forward;
+	struct rpc_token token;
+	void *peer;
+	struct rpc_client *client;
+	uint32_t call;
+	uint64_t until_ms, sent_ms;
+	bool again;			/* may be repeated */
+	bool write;
+	bool waits;			/* a blocking query, or another that may take long */
+	bool unsure;			/* a write that a server before may have carried out */
+	size_t len;
+	uint8_t body[];
+};
+
+struct forward {
+	struct raftd *r;
+	struct sent *head, **tail;
+	struct sent *by_token[TOKENS_HASH];
+	struct sent *spare;
+	size_t n, bytes, nspare;
+	/* client node */
+	struct rpc_client *any, *old;	/* old: that was left, until what it was asked is answered */
+	char address[80];		/* of any */
+	size_t at;			/* its place among the known servers */
+	uint64_t switch_ms, rebalance_ms, snapshot_ms;
+	uv_timer_t tick;
+};
+
+/* ---- the table */
+
+static struct sent *
+sent_new(struct forward *f, size_t len)
+{
+	struct sent *x = f->spare;
+
+	/* One may be larger than all together: it has got this far. */
+	if (f->n >= SENT_MAX || (f->bytes > 0 && f->bytes + len > SENT_BYTES_MAX))
+		return NULL;
+	if (len <= SMALL && x != NULL) {
+		f->spare = x->next;
+		f->nspare--;
+		return x;
+	}
+	return malloc(sizeof(*x) + (len > SMALL ? len : SMALL));
+}
+
+static void
+sent_add(struct forward *f, struct sent *x)
+{
+	struct sent **chain = &f->by_token[token_hash(x->token)];
+
+	x->next = NULL;
+	x->link = f->tail;
+	*f->tail = x;
+	f->tail = &x->next;
+	x->chain = *chain;
+	*chain = x;
+	f->n++;
+	f->bytes += x->len;
+}
+
+static void
+sent_remove(struct forward *f, struct sent *x)
+{
+	struct sent **p = &f->by_token[token_hash(x->token)];
+
+	while (*p != x)
+		p = &(*p)->chain;
+	*p = x->chain;
+	*x->link = x->next;
+	if (x->next != NULL)
+		x->next->link = x->link;
+	else
+		f->tail = x->link;
+	f->n--;
+	f->bytes -= x->len;
+}
+
+static void
+sent_free(struct forward *f, struct sent *x)
+{
+	if (x->len > SMALL || f->nspare >= SPARE_MAX) {
+		free(x);
+		return;
+	}
+	x->next = f->spare;
+	f->spare = x;
+	f->nspare++;
+}
+
+/* ---- one request */
+
+/* To hold.c, from where it is sent again. */
+static void
+send_again(struct forward *f, struct sent *x, uint64_t until_ms)
+{
+	const struct rpc_request req = { .token = x->token, .info = op_info(x->token.op), .body = x->body, .len = x->len,
+		.peer = x->peer };
+
+	hold_again(f->r, &req, until_ms, x->unsure);
+}
+
+static bool
+is_not_leader(const struct rpc_answer *a)
+{
+	struct rpc_error e;
+
+	if (a->rc != -EPROTO)
+		return false;
+	rpc_error_decode(a, &e);
+	return e.code == RPC_NOT_LEADER;
+}
+
+/* Its server has gone, or is left: it is not known what came of it. */
+static void
+lost(struct forward *f, struct sent *x)
+{
+	struct raftd *r = f->r;
+	uint64_t now = clock_ms(), least = now + r->hold_ms / 2;
+
+	if (!x->again) {
+		rpc_reply_error(r->d->rpc, x->token, 500,
+		    "The connection to the server that was asked is lost; whether this took place is unknown");
+		return;
+	}
+	x->unsure = x->unsure || x->write;
+	/* It was with a server all the time, and nobody has said no: the next one gets a moment. */
+	send_again(f, x, x->until_ms > least ? x->until_ms : least);
+}
+
+static void
+on_answer(void *arg, const struct rpc_answer *a)
+{
+	struct sent *x = arg;
+	struct forward *f = x->forward;
+
+	sent_remove(f, x);
+	if (is_not_leader(a))
+		send_again(f, x, x->until_ms);
+	else if (a->rc == 0 || a->rc == -EPROTO)
+		rpc_reply_answer(f->r->d->rpc, x->token, a);
+	else
+		lost(f, x);
+	sent_free(f, x);
+}
+
+static void
+take_back(struct forward *f, struct sent *x)
+{
+	rpc_cancel(x->client, x->call);
+	sent_remove(f, x);
+	lost(f, x);
+	sent_free(f, x);
+}
+
+/* What was sent to this server, which is left. */
+static void
+take_all_back(struct forward *f, const struct rpc_client *client)
+{
+	struct sent *x, *next;
+
+	for (x = f->head; x != NULL; x = next) {
+		next = x->next;
+		if (x->client == client)
+			take_back(f, x);
+	}
+}
+
+/* What is sent may be sent again. -EDECODE: malformed options. */
+static int
+look(const struct rpc_request *req, struct sent *x)
+{
+	struct arena none = ARENA_INIT(0);
+	struct mp_r in = mp_r_init(req->body, req->len);
+	struct query_options o;
+	int rc = record_decode(&rec_query_options, &in, &o, &none);
+
+	if (rc < 0)
+		return rc;
+	x->again = req->info->access == OP_ACCESS_READ || (req->info->access == OP_ACCESS_WRITE && o.seq != 0);
+	x->write = req->info->access != OP_ACCESS_READ;
+	x->waits = o.min_index != 0 || req->info->access == OP_ACCESS_LEADER;
+	return 0;
+}
+
+static void
+send_to(struct raftd *r, struct rpc_client *client, const struct rpc_request *req)
+{
+	struct forward *f = r->forward;
+	struct sent *x = sent_new(f, req->len);
+
+	if (x == NULL) {
+		rpc_reply_error(r->d->rpc, req->token, 429, "The server has too many unfinished requests: this one was refused");
+		return;
+	}
+	*x = (struct sent){ .forward = f, .token = req->token, .peer = req->peer, .client = client, .until_ms = hold_deadline(r),
+		.sent_ms = clock_ms(), .unsure = r->hold.serving_sent, .len = req->len };
+	if (look(req, x) < 0) {
+		rpc_bad_request(r->d->rpc, req, "malformed options");
+		sent_free(f, x);
+		return;
+	}
+	memcpy(x->body, req->body, req->len);
+	x->call = rpc_call(client, req->info->number, req->body, req->len, RPC_NO_DEADLINE, 0, on_answer, x);
+	if (x->call == 0) {
+		rpc_reply_error(r->d->rpc, req->token, 429, "The server has too many unfinished requests: this one was refused");
+		sent_free(f, x);
+		return;
+	}
+	sent_add(f, x);
+}
+
+void
+forward_cancelled(struct raftd *r, struct rpc_token t)
+{
+	struct forward *f = r->forward;
+	struct sent *x = f->by_token[token_hash(t)];
+
+	while (x != NULL && (x->token.conn != t.conn || x->token.id != t.id))
+		x = x->chain;
+	if (x == NULL)
+		return;
+	rpc_cancel(x->client, x->call);
+	sent_remove(f, x);
+	sent_free(f, x);
+}
+
+/* ---- a server's: to the leader */
+
+static struct rpc_client *
+leader_client(struct raftd *r)
+{
+	uint64_t leader = r->engine.core.leader;
+	struct rpc_client *c = leader != 0 && leader != r->id ? net_forward(r, leader) : NULL;
+
+	return c != NULL && rpc_client_connected(c) ? c : NULL;
+}
+
+void
+forward_leader(struct raftd *r, const struct rpc_request *req)
+{
+	const struct net_peer *from = req->peer;
+	struct rpc_client *c = leader_client(r);
+
+	/* It comes from a server that took us for the leader: unless we are about to be, it knows better where to go. */
+	if (from != NULL && from->id != 0 && r->engine.core.leader != r->id)
+		rpc_reply_error(r->d->rpc, req->token, RPC_NOT_LEADER, "Not the leader");
+	else if (c == NULL)
+		hold_add(r, req, 0, false);
+	else
+		send_to(r, c, req);
+}
+
+/* What was sent to one that no longer leads would at best be refused there: a stopped one does not even do that. */
+void
+forward_moved(struct raftd *r)
+{
+	struct forward *f = r->forward;
+	uint64_t leader = r->engine.core.leader;
+	const struct rpc_client *now;
+	struct sent *x, *next;
+
+	if (!r->server || leader == 0 || f->n == 0)
+		return;
+	now = leader != r->id ? net_forward(r, leader) : NULL;
+	for (x = f->head; x != NULL; x = next) {
+		next = x->next;
+		if (x->client != now && x->again)
+			take_back(f, x);
+	}
+}
+
+bool
+forward_possible(struct raftd *r)
+{
+	if (!r->server)
+		return r->forward->any != NULL && rpc_client_connected(r->forward->any);
+	return r->engine.core.leader == r->id ? engine_leads(r) : leader_client(r) != NULL;
+}
+
+/* ---- a client node's: to any server */
+
+static void
+on_any_state(void *arg, bool up)
+{
+	struct forward *f = arg;
+
+	if (up) {
+		log_info(SUB, "using server: address=%s", f->address);
+		hold_wake_leader(f->r);
+	} else {
+		/* The next one, as soon as the calls of this one have been told. */
+		f->switch_ms = 0;
+	}
+}
+
+static size_t
+known_servers(struct raftd *r)
+{
+	size_t n = 0;
+
+	while (join_server(r, n) != NULL)
+		n++;
+	return n;
+}
+
+/* A server that was left keeps what it was asked until it has answered, but only one is kept. */
+static void
+leave(struct forward *f)
+{
+	if (f->old != NULL) {
+		take_all_back(f, f->old);
+		rpc_client_free(f->old);
+	}
+	f->old = f->any;
+	f->any = NULL;
+	if (f->old == NULL)
+		return;
+	rpc_client_on_state(f->old, NULL, NULL);
+	if (!rpc_client_connected(f->old)) {
+		take_all_back(f, f->old);
+		rpc_client_free(f->old);
+		f->old = NULL;
+	}
+}
+
+static void
+use_next(struct forward *f)
+{
+	uint64_t now = clock_ms();
+	size_t n = known_servers(f->r);
+
+	leave(f);
+	f->switch_ms = now + SWITCH_MS;
+	f->rebalance_ms = now + REBALANCE_MS + randombytes_uniform(REBALANCE_MS);
+	if (n == 0)
+		return;
+	f->at = f->address[0] == 0 ? randombytes_uniform((uint32_t)n) : (f->at + 1) % n;
+	(void)snprintf(f->address, sizeof(f->address), "%s", join_server(f->r, f->at));
+	f->any = net_client(f->r, f->address, "forward");
+	if (f->any != NULL)
+		rpc_client_on_state(f->any, on_any_state, f);
+}
+
+/* A server that is stopped keeps its connections: whoever was asked a plain question must answer. */
+static bool
+is_silent(const struct forward *f, uint64_t now)
+{
+	const struct sent *x = f->head;
+
+	while (x != NULL && (x->waits || x->client != f->any))
+		x = x->next;
+	return x != NULL && x->sent_ms + f->r->hold_ms + SILENT_MS < now;
+}
+
+static void
+on_tick(uv_timer_t *t)
+{
+	struct forward *f = t->data;
+	uint64_t now = clock_ms();
+	bool up = f->any != NULL && rpc_client_connected(f->any);
+
+	if (up && is_silent(f, now)) {
+		log_warn(SUB, "a server does not answer: address=%s", f->address);
+		take_all_back(f, f->any);
+		use_next(f);
+		return;
+	}
+	/* The pieces of a snapshot are with the server that made it. */
+	if (!up ? now >= f->switch_ms : now >= f->rebalance_ms && now > f->snapshot_ms + SILENT_MS)
+		use_next(f);
+}
+
+void
+forward_any(struct raftd *r, const struct rpc_request *req)
+{
+	struct forward *f = r->forward;
+
+	if (req->info->number >= OP_SNAPSHOT_SAVE && req->info->number <= OP_SNAPSHOT_RESTORE)
+		f->snapshot_ms = clock_ms();
+	if (f->any != NULL && rpc_client_connected(f->any))
+		send_to(r, f->any, req);
+	else if (join_server(r, 0) == NULL)
+		rpc_reply_error(r->d->rpc, req->token, 500, "No known Consul servers");
+	else
+		hold_add(r, req, 0, false);
+}
+
+/* ---- start and end */
+
+int
+forward_init(struct raftd *r)
+{
+	struct forward *f = calloc(1, sizeof(*f));
+
+	if (f == NULL) {
+		log_err(SUB, "no memory for forwarding");
+		return -ENOMEM;
+	}
+	f->r = r;
+	f->tail = &f->head;
+	r->forward = f;
+	(void)uv_timer_init(&r->d->loop.uv, &f->tick);
+	f->tick.data = f;
+	if (!r->server)
+		(void)uv_timer_start(&f->tick, on_tick, 0, TICK_CLIENT_MS);
+	return 0;
+}
+
+static void
+on_tick_closed(uv_handle_t *h)
+{
+	free(h->data);
+}
+
+void
+forward_release(struct raftd *r)
+{
+	struct forward *f = r->forward;
+	struct sent *x;
+
+	if (f == NULL)
+		return;
+	rpc_client_free(f->any);
+	rpc_client_free(f->old);
+	while ((x = f->head) != NULL) {
+		sent_remove(f, x);
+		free(x);
+	}
+	while ((x = f->spare) != NULL) {
+		f->spare = x->next;
+		free(x);
+	}
+	r->forward = NULL;
+	uv_close((uv_handle_t *)&f->tick, on_tick_closed);
+}

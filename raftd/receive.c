@@ -1,0 +1,223 @@
+/*
+ * receive.c - the entries of another server's append: checked whole before
+ * the core sees the message, then made batches of our own log.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "raftd/raftd.h"
+
+#define SUB "agent.server.raft"
+
+enum { PIECE_HEADER = 12 };
+
+/* One piece of raft_wire.entries, and the rest. */
+struct piece {
+	uint64_t first;
+	struct str batch;
+};
+
+static int
+next_piece(struct str *in, struct piece *ret)
+{
+	const uint8_t *p = (const uint8_t *)in->p;
+	size_t len;
+
+	if (in->len == 0)
+		return 0;
+	if (in->len < PIECE_HEADER)
+		return -EDECODE;
+	len = get_be32(p + 8);
+	if (len > in->len - PIECE_HEADER)
+		return -EDECODE;
+	*ret = (struct piece){ get_be64(p), { in->p + PIECE_HEADER, len } };
+	in->p += PIECE_HEADER + len;
+	in->len -= PIECE_HEADER + len;
+	return 1;
+}
+
+static int
+add_run(struct engine *e, size_t *n, uint64_t first, uint64_t term)
+{
+	if (*n == e->runs_cap) {
+		size_t cap = e->runs_cap != 0 ? e->runs_cap * 2 : 16;
+		struct raft_run *v = realloc(e->runs, cap * sizeof(*v));
+
+		if (v == NULL)
+			return -ENOMEM;
+		e->runs = v;
+		e->runs_cap = cap;
+	}
+	e->runs[(*n)++] = (struct raft_run){ first, term };
+	return 0;
+}
+
+int
+receive_config(struct raftd *r, uint64_t index, struct str bytes, char ret_err[256])
+{
+	struct engine *e = &r->engine;
+	int rc;
+
+	if (e->nfound == e->found_cap) {
+		size_t cap = e->found_cap != 0 ? e->found_cap * 2 : 2;
+		struct raft_servers *v = realloc(e->found, cap * sizeof(*v));
+
+		if (v == NULL) {
+			(void)snprintf(ret_err, 256, "no memory for a configuration");
+			return -ENOMEM;
+		}
+		e->found = v;
+		e->found_cap = cap;
+	}
+	rc = servers_core(index, bytes, &e->found[e->nfound], ret_err);
+	if (rc == 0)
+		e->nfound++;
+	return rc;
+}
+
+static int
+wrong(char *err, const char *what)
+{
+	(void)snprintf(err, 256, "an append that %s", what);
+	return -EDECODE;
+}
+
+/* The entries of one piece, which must begin at *next. */
+static int
+check_piece(struct raftd *r, const struct piece *p, uint64_t *next, struct raft_run *last, size_t *nruns, char *err)
+{
+	struct batch_cursor c;
+	struct batch_entry entry;
+	int rc = batch_read(p->batch, p->first, &c);
+
+	if (rc < 0 || p->first != *next)
+		return wrong(err, "leaves out entries");
+	if (c.term < last->term)
+		return wrong(err, "goes back to an earlier term");
+	if (c.term != last->term) {
+		*last = (struct raft_run){ c.index, c.term };
+		if (add_run(&r->engine, nruns, c.index, c.term) < 0)
+			return wrong(err, "is too large for this server's memory");
+	}
+	while ((rc = batch_next(&c, true, &entry)) > 0) {
+		if (entry.kind != ENTRY_STATE && entry.kind != ENTRY_SERVERS)
+			return wrong(err, "holds an entry of an unknown kind");
+		if (entry.kind == ENTRY_SERVERS) {
+			rc = receive_config(r, entry.index, entry.data, err);
+			if (rc < 0)
+				return rc;
+		}
+	}
+	*next = c.index;
+	return rc < 0 ? wrong(err, "is damaged: the checksum of an entry is wrong") : 0;
+}
+
+int
+receive_check(struct raftd *r, const struct raft_wire *w, struct raft_event *ev, char ret_err[256])
+{
+	struct engine *e = &r->engine;
+	struct str in = w->entries;
+	uint64_t next = w->first;
+	struct raft_run last = { 0, 0 };
+	struct piece p;
+	int rc;
+
+	e->nfound = 0;
+	ev->nruns = 0;
+	if (w->first == 0 || w->first > RAFT_NUMBER_MAX || w->last > RAFT_NUMBER_MAX)
+		return wrong(ret_err, "has no place in the log");
+	while ((rc = next_piece(&in, &p)) > 0) {
+		rc = check_piece(r, &p, &next, &last, &ev->nruns, ret_err);
+		if (rc < 0)
+			return rc;
+	}
+	if (rc < 0 || next != w->last + 1)
+		return wrong(ret_err, "does not hold what it says");
+	if (last.term > w->term)
+		return wrong(ret_err, "is of an earlier term than its entries");
+	ev->runs = e->runs;
+	ev->configs = e->found;
+	ev->nconfigs = e->nfound;
+	return 0;
+}
+
+/* ---- batches of our own */
+
+/* The bytes of the entries from..to (which it holds) of a piece. */
+static struct str
+cut(const struct piece *p, uint64_t from, uint64_t to)
+{
+	struct batch_cursor c;
+	struct batch_entry entry;
+	const uint8_t *begin = NULL;
+
+	if (batch_read(p->batch, p->first, &c) < 0)
+		return STR_NONE;
+	while (c.index < from && batch_next(&c, false, &entry) > 0)
+		;
+	begin = c.p;
+	while (c.index <= to && batch_next(&c, false, &entry) > 0)
+		;
+	return (struct str){ (const char *)begin, (size_t)(c.p - begin) };
+}
+
+static uint64_t
+count_entries(const struct piece *p)
+{
+	struct batch_cursor c;
+	struct batch_entry entry;
+
+	if (batch_read(p->batch, p->first, &c) < 0)
+		return 0;
+	while (batch_next(&c, false, &entry) > 0)
+		;
+	return c.index - p->first;
+}
+
+/* Their checksums cover index and term: they are taken over as they are. */
+static void
+add_bytes(struct batch *b, const struct piece *p, uint64_t from, uint64_t to)
+{
+	struct str bytes = cut(p, from, to);
+	int rc = 0;
+
+	if (b->n == 0) {
+		b->first = from;
+		b->term = get_be64((const uint8_t *)p->batch.p);
+		rc = buf_add(&b->bytes, p->batch.p, BATCH_HEADER);
+	}
+	if (rc == 0)
+		rc = buf_add(&b->bytes, bytes.p, bytes.len);
+	if (rc < 0)
+		log_fatal(SUB, "no memory for log entries: index=%" PRIu64 " bytes=%zu", from, bytes.len);
+	b->n += (uint32_t)(to - from + 1);
+}
+
+void
+receive_entries(struct raftd *r, const struct raft_wire *w, uint64_t first, uint64_t n, void (*add)(struct raftd *r, struct batch *b))
+{
+	struct str in = w->entries;
+	struct batch *b = NULL;
+	struct piece p;
+
+	while (n > 0 && next_piece(&in, &p) > 0) {
+		uint64_t end = p.first + count_entries(&p), to = end < first + n ? end : first + n;
+
+		if (end <= first)
+			continue;
+		if (b != NULL && (b->term != get_be64((const uint8_t *)p.batch.p) ||
+		    b->bytes.len + p.batch.len > BATCH_BYTES_FULL)) {
+			add(r, b);
+			b = NULL;
+		}
+		if (b == NULL)
+			b = engine_batch(&r->engine);
+		add_bytes(b, &p, first, to - 1);
+		n -= to - first;
+		first = to;
+	}
+	if (b != NULL)
+		add(r, b);
+}
