@@ -55,7 +55,8 @@ struct bootstrap {
 	size_t n;
 	bool offered;			/* answers are awaited */
 	size_t agreed;
-	uint64_t began_ms, again_ms, told_ms;
+	size_t told;			/* servers present, as last said */
+	uint64_t began_ms, again_ms;
 	struct { struct target *t; uint32_t call; } calls[RAFT_SERVERS_MAX];
 	size_t ncalls;
 	char held[17];			/* the cluster id that we agreed to */
