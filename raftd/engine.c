@@ -449,8 +449,10 @@ engine_message(struct raftd *r, const struct raft_wire *w, uint64_t cluster, cha
 		log_warn(SUB, "a message is left out: type=%s error=\"%s\"", raft_message_name(m.type), err_text(rc));
 		return 0;
 	}
-	if (m.type == RAFT_MSG_APPEND && e->core.leader == m.from && e->core.term == m.term && w->time > e->time_heard)
-		e->time_heard = w->time;
+	if (m.type == RAFT_MSG_APPEND && e->core.leader == m.from && e->core.term == m.term) {
+		e->time_heard = w->time > e->time_heard ? w->time : e->time_heard;
+		e->commit_heard = w->commit;
+	}
 	count_message(&e->core, &m, ev.now_ms);
 	act(r, &fx, &src, led);
 	if (fx.chunk)
@@ -812,6 +814,15 @@ engine_known_leader(const struct raftd *r)
 	return r->engine.core.leader != 0;
 }
 
+bool
+engine_lags(const struct raftd *r)
+{
+	const struct engine *e = &r->engine;
+
+	return e->core.role != RAFT_LEADER && e->core.leader != 0 &&
+	    (e->installing || e->core.incoming.id != 0 || e->commit_heard > e->core.applied + LAG_ENTRIES);
+}
+
 uint64_t
 engine_last_contact(const struct raftd *r)
 {
@@ -831,7 +842,7 @@ int
 engine_init(struct raftd *r)
 {
 	struct engine *e = &r->engine;
-	uv_timer_t *const timers[] = { &e->wake, &e->expire, &e->drain };
+	uv_timer_t *const timers[] = { &e->wake, &e->expire, &e->drain, &e->held };
 
 	e->propose.cb = on_propose;
 	e->persisted.cb = on_dev_persisted;
@@ -932,6 +943,7 @@ engine_release(struct raftd *r)
 		uv_close((uv_handle_t *)&e->wake, NULL);
 		uv_close((uv_handle_t *)&e->expire, NULL);
 		uv_close((uv_handle_t *)&e->drain, NULL);
+		uv_close((uv_handle_t *)&e->held, NULL);
 		apply_release(r);
 	}
 	send_release(r);

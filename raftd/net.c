@@ -273,12 +273,17 @@ net_send(struct raftd *r, const struct raft_wire *wire, const struct net_piece *
 }
 
 bool
-net_ready(struct raftd *r, uint64_t id)
+net_up(struct raftd *r, uint64_t id)
 {
 	const struct server *s = net_find(r->net, id);
 
-	return s != NULL && s->raft.client != NULL && rpc_client_connected(s->raft.client) &&
-	    rpc_client_queued(s->raft.client) < NET_READY_BYTES;
+	return s != NULL && s->raft.client != NULL && rpc_client_connected(s->raft.client);
+}
+
+bool
+net_ready(struct raftd *r, uint64_t id)
+{
+	return net_up(r, id) && rpc_client_queued(net_find(r->net, id)->raft.client) < NET_READY_BYTES;
 }
 
 void

@@ -19,6 +19,7 @@ enum {
 	ENTRIES_KEEP = 16 * 1024 * 1024,	/* bytes of applied entries kept in memory for followers */
 	CHUNK_BYTES = 1024 * 1024,		/* of a snapshot in one message */
 	HELD_BYTES_MAX = 64 * 1024 * 1024,
+	LAG_ENTRIES = 8192,			/* behind the leader: from there on it answers our reads */
 	PARKED_MAX = 65536,			/* blocking queries */
 	PARKED_BYTES_MAX = 256 * 1024 * 1024,	/* of their requests */
 	WAKES_MAX = 1024,			/* of them that run again in one turn */
@@ -67,7 +68,8 @@ void entries_truncate(struct entries *e, uint64_t index);
 struct feed {
 	uint64_t id;
 	uint64_t reading;		/* number of the read that is under way, 0: none */
-	struct raft_message m;		/* the append that waits for it */
+	uint64_t held_until;		/* not 0: the connection is backed up */
+	struct raft_message m;		/* the append that waits for either */
 	struct batch *list;		/* read, by next */
 };
 
@@ -85,7 +87,7 @@ struct engine {
 	struct buf result;
 	struct buf scratch;		/* a request, put together again */
 	struct defer propose, persisted, drained;
-	uv_timer_t wake, image, expire, drain;
+	uv_timer_t wake, image, expire, drain, held;
 	uint64_t wake_ms;		/* when the core wants its timer; `wake` may go off before */
 	struct raft_message *box;	/* messages of the core that have not been sent yet, */
 	size_t nbox, box_cap;		/* since a step may come from within a step */
@@ -104,7 +106,8 @@ struct engine {
 	int64_t time_base;		/* cluster time when this term of ours began, */
 	uint64_t time_base_ns;		/* and the local time then */
 	int64_t time_last;		/* of the newest entry */
-	int64_t time_heard;		/* the leader's, as its last append told */
+	int64_t time_heard;		/* the leader's, as its last append told, */
+	uint64_t commit_heard;		/* and its commit index */
 	bool disk_full, stopping;
 	bool installing;		/* a state from another server: nothing is applied meanwhile */
 	bool barrier_again[2];		/* [consistent]: too many were under way */
@@ -164,6 +167,8 @@ int MUST_CHECK engine_read(struct raftd *r, bool consistent, uint64_t *ret_numbe
 /* Milliseconds since this server heard of the leader (0 at the leader), and whether one is known. */
 uint64_t engine_last_contact(const struct raftd *r);
 bool engine_known_leader(const struct raftd *r);
+/* A follower that will not have applied for a while what the leader has: a read is better sent there. */
+bool engine_lags(const struct raftd *r);
 /* Tell the store what of the log other servers still want. */
 void engine_keep(struct raftd *r);
 /* What the core knows of configurations has changed: tell those who follow them. */
@@ -257,7 +262,8 @@ struct net_piece {
 };
 /* False: not connected or backed up; nothing was sent. w->entries and w->data are taken from pieces. */
 bool net_send(struct raftd *r, const struct raft_wire *w, const struct net_piece *pieces, size_t n);
-/* Room for one more append with entries on the connection to this server. */
+/* There is a connection to this server; it has room for one more append with entries. */
+bool net_up(struct raftd *r, uint64_t id);
 bool net_ready(struct raftd *r, uint64_t id);
 /* The client for requests to that server; NULL: not known. */
 struct rpc_client *net_forward(struct raftd *r, uint64_t id);

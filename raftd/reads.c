@@ -171,6 +171,10 @@ may_read(struct raftd *r, const struct rpc_request *req, const struct query_opti
 		return true;
 	if (!consistent && engine_leads(r) && raft_lease_valid(&r->engine.core, clock_ms()))
 		return true;
+	if (engine_lags(r)) {
+		forward_leader(r, req);
+		return false;
+	}
 	/* The number that the next barrier gets, or one behind it. */
 	hold_add(r, req, r->engine.core.read_seq + 1, consistent);
 	loop_defer(&r->d->loop, DEFER_WORK, &r->barrier[consistent]);
