@@ -14,6 +14,8 @@
  */
 #include "t/sim/world.h"
 
+enum { STEPS_PER_SECOND = 50000 };
+
 static size_t
 voters(const struct raft_servers *c)
 {
@@ -165,6 +167,7 @@ elected(struct world *w, struct node *n)
 		    (unsigned long long)newest, (unsigned long long)w->entries[w->committed[newest]].term);
 	w->tally.elections++;
 	n->lead_since = w->now;
+	admin_elected(w);
 	TRACE(w, "%s leads term %llu", trace_name(w, n->dir->id), (unsigned long long)n->core.term);
 }
 
@@ -251,6 +254,18 @@ check_heard(struct world *w, struct node *n, const struct packet *k)
 }
 
 /* ---- steps */
+
+/* Servers that answer each other without end. */
+void
+check_storm(struct world *w)
+{
+	if (w->now / SECOND != w->storm_second) {
+		w->storm_second = w->now / SECOND;
+		w->storm_steps = w->steps;
+	}
+	if (w->steps - w->storm_steps > STEPS_PER_SECOND)
+		world_fail(w, "no storms", "more than %d steps within a second", STEPS_PER_SECOND);
+}
 
 void
 check_before(struct world *w, struct node *n)

@@ -36,7 +36,8 @@ disk_kick(struct world *w, struct node *n)
 void
 disk_stall(struct world *w, struct dir *d, uint64_t us)
 {
-	d->stall_until = w->now + us;
+	if (d->stall_until < w->now + us)
+		d->stall_until = w->now + us;
 	TRACE(w, "%s disk hangs for %llu ms", trace_name(w, d->id), (unsigned long long)(us / MS));
 }
 

@@ -51,6 +51,8 @@ node_start(struct world *w, struct node *n)
 void
 node_crash(struct world *w, struct node *n)
 {
+	uint64_t delay = 0;
+
 	TRACE(w, "%s crashes", trace_name(w, n->dir->id));
 	w->tally.crashes++;
 	n->up = false;
@@ -58,7 +60,10 @@ node_crash(struct world *w, struct node *n)
 	n->pause_until = 0;
 	disk_crash(w, n->dir);
 	faults_hint(w, n, false);
-	world_post(w, w->now + (w->calm ? 0 : around(w, w->p.fault_ms * MS)), EV_RESTART, n, 0, 0, 0, NULL);
+	/* A supervisor is quick, a reboot is not. */
+	if (!w->calm)
+		delay = chance(w, 500) ? below(w, 30 * MS) : around(w, w->p.fault_ms * MS);
+	world_post(w, w->now + delay, EV_RESTART, n, 0, 0, 0, NULL);
 }
 
 /* The process ends here if that is planned. */
@@ -235,8 +240,8 @@ send_entries(struct world *w, struct node *n, struct packet *k)
 		net_free(w, k);
 		return;
 	}
-	if (count > PACKET_ENTRIES_MAX)
-		count = PACKET_ENTRIES_MAX;
+	if (count > w->packet_max)
+		count = w->packet_max;
 	if (chance(w, 100))
 		count = between(w, 1, count);
 	k->m.last = first + count - 1;
@@ -357,6 +362,7 @@ node_try(struct world *w, struct node *n, struct raft_event *ev, const struct pa
 	check_before(w, n);
 	ev->now_ms = clock_local_ms(w, n);
 	w->steps++;
+	check_storm(w);
 	rc = raft_step(&n->core, ev, &fx);
 	if (w->trace)
 		trace_step(w, n, ev, rc, &fx);

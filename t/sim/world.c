@@ -250,7 +250,7 @@ clear(struct world *w)
 	w->ncommitted = w->nterms = w->nconfigs = w->usedsnaps = 0;
 	w->nentries = 1;
 	w->nops = 0;
-	w->now = w->seq = w->steps = 0;
+	w->now = w->seq = w->steps = w->storm_second = w->storm_steps = 0;
 	w->final = 0;
 	w->calm = false;
 	w->settled.n = 0;
@@ -340,7 +340,7 @@ world_event(struct world *w, const struct event *e)
 		faults_heal(w, (uint32_t)e->a);
 		break;
 	case EV_ADMIN:
-		admin_act(w);
+		admin_act(w, e->a == 0);
 		break;
 	case EV_BOOTSTRAP:
 		admin_bootstrap(w);
