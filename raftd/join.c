@@ -95,8 +95,10 @@ admit(struct raftd *r, const struct raft_config_entry *c, const struct raft_serv
 	if (rc < 0 || *ret_status == joined_member)
 		return rc;
 	old = known == NULL ? former(c, s) : NULL;
-	if (old != NULL && alive(r, old)) {
-		(void)snprintf(err, 256, "the node ID or address belongs to server %.*s at %.*s, which is alive", STR_ARG(old->id),
+	/* Nor can a server be in two places. */
+	if ((old != NULL && alive(r, old)) || (known != NULL && !str_eq(known->address, s->address) && alive(r, known))) {
+		old = old != NULL ? old : known;
+		(void)snprintf(err, 256, "the id, node ID or address belongs to server %.*s at %.*s, which is alive", STR_ARG(old->id),
 		    STR_ARG(old->address));
 		return -EBUSY;
 	}

@@ -156,7 +156,7 @@ test_refused(void **state)
 static void
 test_damaged(void **state)
 {
-	unsigned seed = getenv("TEST_SEED") != NULL ? (unsigned)atoi(getenv("TEST_SEED")) : (unsigned)time(NULL);
+	unsigned seed = getenv("TEST_SEED") != NULL ? (unsigned)strtoul(getenv("TEST_SEED"), NULL, 10) : (unsigned)time(NULL);
 	struct raft_config_entry c = config(three, 3);
 	struct buf b = BUF_INIT(64 * KiB), damaged = BUF_INIT(64 * KiB);
 	struct str whole = encode(&c, &b);
