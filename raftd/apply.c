@@ -31,8 +31,11 @@ on_touched(void *ctx, const struct watch_key *key)
 static void
 on_staged(void *ctx, enum fsm_stage what)
 {
-	struct engine *e = &((struct raftd *)ctx)->engine;
+	struct raftd *r = ctx;
+	struct engine *e = &r->engine;
 
+	if (what == FSM_STAGE_COMMIT)
+		leader_restored(r);
 	if (e->store == NULL)
 		return;
 	switch (what) {

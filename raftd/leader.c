@@ -392,6 +392,13 @@ leader_renew(void *ctx, const struct rpc_request *req)
 /* ---- tombstones */
 
 /* Every half minute note how far the state is: what was there 15 minutes ago, in this leader's time, may go. */
+/* Its tombstones are as old as their restoration. */
+void
+leader_restored(struct raftd *r)
+{
+	r->leader.nseen = 0;
+}
+
 static void
 on_reap(uv_timer_t *t)
 {

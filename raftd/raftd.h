@@ -473,6 +473,7 @@ void leader_release(struct raftd *r);
 void leader_role_changed(struct raftd *r);	/* the core's role */
 void leader_ready(struct raftd *r);		/* the no-op entry is applied */
 void leader_applied(struct raftd *r);		/* entries were applied: look at the deadlines again */
+void leader_restored(struct raftd *r);		/* another state has taken the place of the one before */
 void leader_renew(void *ctx, const struct rpc_request *req);	/* session.renew */
 
 /* ---- members.c: members, of gossip and of the configuration, into the catalog */
