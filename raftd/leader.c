@@ -391,7 +391,6 @@ leader_renew(void *ctx, const struct rpc_request *req)
 
 /* ---- tombstones */
 
-/* Every half minute note how far the state is: what was there 15 minutes ago, in this leader's time, may go. */
 /* Its tombstones are as old as their restoration. */
 void
 leader_restored(struct raftd *r)
@@ -399,6 +398,7 @@ leader_restored(struct raftd *r)
 	r->leader.nseen = 0;
 }
 
+/* Every half minute note how far the state is: what was there 15 minutes ago, in this leader's time, may go. */
 static void
 on_reap(uv_timer_t *t)
 {
