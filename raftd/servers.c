@@ -74,7 +74,7 @@ servers_parse_address(struct str s, char ip[SERVER_IP_MAX], uint16_t *ret_port)
 {
 	const char *colon = s.len > 0 ? memrchr(s.p, ':', s.len) : NULL;
 	struct str host = { s.p, colon != NULL ? (size_t)(colon - s.p) : 0 };
-	const char *p = colon != NULL ? colon + 1 : NULL, *end = s.p + s.len;
+	const char *p = colon != NULL ? colon + 1 : NULL, *end = colon != NULL ? s.p + s.len : NULL;
 	unsigned port = 0;
 	union sock_addr a;
 
