@@ -203,15 +203,11 @@ void send_chunk(struct raftd *r, const struct raft_message *m, struct str chunk)
 void send_read(void *ctx, uint64_t number, struct batch *list);
 void send_release(struct raftd *r);
 
-/* ---- receive.c: appends, checked whole, and made batches again */
-/* Sets runs and configs of ev. -EDECODE with a sentence. */
-int MUST_CHECK receive_check(struct raftd *r, const struct raft_wire *w, struct raft_event *ev, char ret_err[256]);
-/* Entries first..first + n - 1 of it, each batch given to add (which takes it). */
-void receive_entries(struct raftd *r, const struct raft_wire *w, uint64_t first, uint64_t n, void (*add)(struct raftd *r, struct batch *b));
+/* ---- receive.c */
 /* One more configuration into e->found. -EDECODE with a sentence. */
 int MUST_CHECK receive_config(struct raftd *r, uint64_t index, struct str bytes, char ret_err[256]);
-/* An empty batch. */
-struct batch *engine_batch(struct engine *e);
+/* Entries first..first + n - 1 of an append that was checked, each batch given to add (which takes it). */
+void receive_entries(struct raftd *r, const struct raft_wire *w, uint64_t first, uint64_t n, void (*add)(struct raftd *r, struct batch *b));
 
 /* ---- install.c: snapshots to and from other servers (files of snapfile.h), without blocking the loop */
 struct install;
