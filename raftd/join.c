@@ -276,12 +276,13 @@ on_joined(void *arg, const struct rpc_answer *a)
 		t->failures = 0;
 		note_answer(j, t, &p, now);
 	} else {
+		/* A refusal is an answer: the reason may be over soon. */
+		t->failures = rc == -EPROTO ? 0 : t->failures + 1;
 		if (rc == -EPROTO)
 			rpc_error_decode(a, &e);
 		log_debug(SUB, "cannot join: address=%s error=\"%.*s\"", t->address, STR_ARG(e.text));
-		for (unsigned i = 0; i < t->failures && wait < JOIN_ASK_MAX_MS; i++)
+		for (unsigned i = 1; i < t->failures && wait < JOIN_ASK_MAX_MS; i++)
 			wait *= 2;
-		t->failures++;
 	}
 	/* A quarter more or less, so that servers started together do not stay in step. */
 	t->next_ms = now + wait * 3 / 4 + randombytes_uniform((uint32_t)(wait / 2));

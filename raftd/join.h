@@ -21,7 +21,7 @@ enum {
 	JOIN_LOST_MS = 10 * 1000,	/* a member that heard of no leader for this long asks again */
 	JOIN_REMOVED_MS = 3 * 1000,	/* one that was removed waits before it does */
 	JOIN_LEAVING_MS = 60 * 1000,	/* one whose node leaves does not until it has stopped */
-	JOIN_ALIVE_MS = 3 * 1000,	/* a server heard of this recently cannot be replaced */
+	JOIN_ALIVE_MS = 2 * 1000,	/* a server heard of this recently cannot be replaced */
 	JOIN_ONCE_MS = 5 * 1000,	/* start_join's one try */
 	OFFER_MS = 2000,		/* all must have agreed to a proposal within */
 	AGREED_MS = 10 * 1000,		/* and each keeps to it for */
