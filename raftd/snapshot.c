@@ -18,8 +18,6 @@
 
 #define SUB "agent.server.snapshot"
 
-enum { MEMORY_BYTES_MAX = 1024 * 1024 * 1024 /* of an upload where files lie in memory */ };
-
 /* ---- files */
 
 static void
@@ -98,6 +96,12 @@ snap_room(int fd, uint64_t more)
 	if (fstatvfs(fd, &st) < 0 || st.f_blocks == 0)
 		return true;
 	return (uint64_t)st.f_bavail * st.f_frsize > (uint64_t)STORE_SPACE_MIN + more;
+}
+
+uint64_t
+snap_bytes_max(const struct raftd *r)
+{
+	return (uint64_t)(r->dev ? 1 : 8) * 1024 * MiB;
 }
 
 static void
@@ -432,7 +436,7 @@ write_on(struct piece *p)
 static const char *
 write_refused(struct raftd *r, const struct snap_file *f, const struct snapshot_chunk *c)
 {
-	uint64_t max = r->dev ? MEMORY_BYTES_MAX : SNAPSHOT_BYTES_MAX;
+	uint64_t max = snap_bytes_max(r);
 
 	if (f->restoring || f->busy > 0 || c->offset != f->size)
 		return "a piece of the snapshot is missing";
