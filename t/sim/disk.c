@@ -187,9 +187,9 @@ compact(struct world *w, struct node *n)
 	if (applied <= n->dir->log.base + w->p.trailing)
 		return;
 	upto = applied - w->p.trailing;
-	/* A shell keeps what follows the snapshot that it sends, but the core must not rely on it. */
-	if (n->outgoing != NULL && n->outgoing->s.index < upto && !chance(w, 100))
-		upto = n->outgoing->s.index;
+	/* A shell keeps what followers still want, while it has the room. */
+	if (!chance(w, 200) && upto > raft_keep(&n->core))
+		upto = raft_keep(&n->core);
 	if (upto > n->dir->log.base)
 		disk_queue(w, n, DISK_COMPACT, upto, 0, NULL);
 }

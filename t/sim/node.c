@@ -180,6 +180,8 @@ answer_read(struct world *w, struct node *n, const struct waiter *p)
 {
 	uint32_t v = n->state.reg[w->ops[p->op].key];
 
+	if (p->op == 0)
+		return;
 	TRACE(w, "%s answers read #%u: %u", trace_name(w, n->dir->id), p->op, v);
 	answer(w, p, false, true, v);
 }
@@ -484,12 +486,38 @@ node_config(struct world *w, struct node *n, const struct raft_servers *config, 
 
 /* ---- requests of clients */
 
+/* Its number comes with the step, and perhaps at once the answer. */
+static void
+barrier(struct world *w, struct node *n, const struct waiter *p)
+{
+	struct raft_event ev = { .type = RAFT_READ, .consistent = p->consistent };
+
+	n->waiters[n->nwaiters] = *p;
+	n->waiters[n->nwaiters++].number = UINT64_MAX;
+	w->tally.barrier_reads++;
+	node_step(w, n, &ev, NULL);
+}
+
+/* More readers than there are places for: nobody waits for their answers, but who shares a place with them. */
+static void
+crowd(struct world *w, struct node *n)
+{
+	uint32_t gen = n->gen;
+
+	for (unsigned i = 0; i < RAFT_READ_ROUNDS_MAX + 8 && n->up && n->gen == gen && n->nwaiters < WAITERS_MAX; i++)
+		barrier(w, n, &(struct waiter){ .read = true, .consistent = chance(w, 300) });
+}
+
 static void
 read_request(struct world *w, struct node *n, const struct packet *k, bool consistent)
 {
 	struct waiter p = { .op = k->op, .gen = k->gen, .read = true, .consistent = consistent };
-	struct raft_event ev = { .type = RAFT_READ, .consistent = consistent };
+	uint32_t gen = n->gen;
 
+	if (!w->calm && chance(w, 2))
+		crowd(w, n);
+	if (!n->up || n->gen != gen)
+		return;
 	if (!consistent && chance(w, 700) && raft_lease_valid(&n->core, clock_local_ms(w, n))) {
 		w->tally.lease_reads++;
 		answer_read(w, n, &p);
@@ -499,11 +527,7 @@ read_request(struct world *w, struct node *n, const struct packet *k, bool consi
 		answer(w, &p, true, false, 0);
 		return;
 	}
-	/* Its number comes with the step, and perhaps at once the answer. */
-	p.number = UINT64_MAX;
-	n->waiters[n->nwaiters++] = p;
-	w->tally.barrier_reads++;
-	node_step(w, n, &ev, NULL);
+	barrier(w, n, &p);
 }
 
 static void
