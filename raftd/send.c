@@ -224,6 +224,11 @@ on_held(uv_timer_t *t)
 
 		if (f->held_until == 0)
 			continue;
+		/* Of a leader that we are no more: what stands in our log now was never its own to send. */
+		if (e->core.role != RAFT_LEADER || e->core.term != m.term) {
+			f->held_until = 0;
+			continue;
+		}
 		if (net_ready(r, f->id)) {
 			f->held_until = 0;
 			send_append(r, &m);
