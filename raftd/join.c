@@ -25,31 +25,14 @@ static const char joined_member[] = "member", joined_joining[] = "joining", join
 
 /* ---- the leader takes servers in */
 
-/* The configuration with server `drop` left out and `put` in the place of its entry of the same id, or behind the last. */
 static int
 propose_change(struct raftd *r, const struct raft_config_entry *c, const struct raft_server_info *drop,
     const struct raft_server_info *put)
 {
-	const struct raft_server_info *v = c->servers.v;
-	struct raft_server_info next[RAFT_SERVERS_MAX];
-	struct raft_config_entry changed = { c->cluster, { next, 0 } };
-	bool placed = put == NULL;
+	struct servers_changed next;
+	int rc = servers_change(c, drop, put, &next);
 
-	for (size_t i = 0; i < c->servers.n; i++) {
-		if (&v[i] == drop)
-			continue;
-		next[changed.servers.n] = v[i];
-		if (put != NULL && str_eq(v[i].id, put->id)) {
-			next[changed.servers.n] = *put;
-			placed = true;
-		}
-		changed.servers.n++;
-	}
-	if (!placed && changed.servers.n == RAFT_SERVERS_MAX)
-		return -ELIMIT;
-	if (!placed)
-		next[changed.servers.n++] = *put;
-	return engine_propose_servers(r, &changed, NULL, NULL);
+	return rc == 0 ? engine_propose_servers(r, &next.config, NULL, NULL) : rc;
 }
 
 static bool

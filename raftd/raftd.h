@@ -108,8 +108,10 @@ struct engine {
 	int64_t time_last;		/* of the newest entry */
 	int64_t time_heard;		/* the leader's, as its last append told, */
 	uint64_t commit_heard;		/* and its commit index */
+	uint64_t term_led;		/* the newest term in which this server was the leader */
 	bool disk_full, stopping;
 	bool installing;		/* a state from another server: nothing is applied meanwhile */
+	bool stage_lost;		/* the image of a restore is not staged any more */
 	bool barrier_again[2];		/* [consistent]: too many were under way */
 	uint64_t image_sent;		/* applied index of the changes sent to the store */
 	uint64_t drain_ms;		/* SIGTERM: no answers are waited for after */
@@ -188,8 +190,6 @@ void waiters_applied(struct raftd *r, uint64_t index, uint64_t term, struct str 
 void waiters_cut(struct raftd *r, uint64_t index);
 /* The proposals in b, from index on, never reached the log: likewise. */
 void waiters_unproposed(struct raftd *r, const struct batch *b, uint64_t index);
-/* A state replaced the log up to index: what became of the entries is not known here. */
-void waiters_passed(struct raftd *r, uint64_t index);
 /* All are told why they will not hear more: the outcome is unknown. */
 void waiters_fail(struct raftd *r, const char *why);
 /* Those that wait without being decided since before this: the outcome is unknown. Whether any is left. */
@@ -280,6 +280,8 @@ void forward_leader(struct raftd *r, const struct rpc_request *req);
 /* On a client node: everything goes to some server. */
 void forward_any(struct raftd *r, const struct rpc_request *req);
 void forward_cancelled(struct raftd *r, struct rpc_token t);
+/* This connection of net_forward() is about to be closed: what is on its way over it comes back. */
+void forward_left(struct raftd *r, const struct rpc_client *client);
 /* Another server leads: what may be repeated and was sent elsewhere is sent to it. */
 void forward_moved(struct raftd *r);
 /* Whether a request that waits for a leader could be sent to one now. */
@@ -322,6 +324,16 @@ int MUST_CHECK servers_check(const struct raft_config_entry *c, char ret_err[256
 /* Recovery: these bytes stand in the place of every configuration up to this index, and of the old cluster's. -EDECODE, -ENOMEM, -ELIMIT. */
 int MUST_CHECK servers_replace(uint64_t upto, struct str old_cluster, struct str bytes);
 bool servers_replaced(uint64_t index);	/* whether the configuration of this index is one of those */
+/*
+ * The configuration c without server `drop` (one of its own, or NULL), and with `put` (or NULL) in the place of its entry of the same
+ * id, or behind the last. Points into c and put. -ELIMIT.
+ */
+struct servers_changed {
+	struct raft_config_entry config;
+	struct raft_server_info v[RAFT_SERVERS_MAX];
+};
+int MUST_CHECK servers_change(const struct raft_config_entry *c, const struct raft_server_info *drop, const struct raft_server_info *put,
+    struct servers_changed *ret);
 /* This server, in storage that lasts. */
 struct raft_server_info servers_own(struct raftd *r);
 
@@ -448,7 +460,7 @@ size_t watch_count(const struct raftd *r);
 struct renewal {
 	struct str id;			/* of the session, in the arena of its batch */
 	struct rpc_token token;
-	void *peer;
+	bool forwarded;			/* by another server, whose connection may have gone */
 };
 /* Renewals that go into one entry, and are answered when it is applied. */
 struct renewals {

@@ -407,6 +407,30 @@ servers_find_address(const struct raft_config_entry *c, struct str address)
 	return NULL;
 }
 
+int
+servers_change(const struct raft_config_entry *c, const struct raft_server_info *drop, const struct raft_server_info *put,
+    struct servers_changed *ret)
+{
+	const struct raft_server_info *v = c->servers.v;
+	bool placed = put == NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->servers.n; i++) {
+		bool same = put != NULL && str_eq(v[i].id, put->id);
+
+		if (&v[i] == drop)
+			continue;
+		ret->v[n++] = same ? *put : v[i];
+		placed = placed || same;
+	}
+	if (!placed && n == RAFT_SERVERS_MAX)
+		return -ELIMIT;
+	if (!placed)
+		ret->v[n++] = *put;
+	ret->config = (struct raft_config_entry){ c->cluster, { ret->v, n } };
+	return 0;
+}
+
 struct raft_server_info
 servers_own(struct raftd *r)
 {
