@@ -222,6 +222,15 @@ suspend(struct world *w, struct node *n)
 }
 
 static void
+power_failure(struct world *w)
+{
+	TRACE(w, "power fails");
+	for (unsigned i = 0; i < w->nodes; i++)
+		if (w->node[i].up)
+			node_crash(w, &w->node[i]);
+}
+
+static void
 transfer(struct world *w, struct node *n)
 {
 	struct raft_event ev = { .type = RAFT_TRANSFER };
@@ -251,7 +260,10 @@ strike(struct world *w, struct node *n)
 		return;
 	switch (which) {
 	case 0:
-		node_crash(w, n);
+		if (chance(w, 50))
+			power_failure(w);
+		else
+			node_crash(w, n);
 		break;
 	case 1:
 		n->crash_in = (unsigned)between(w, 1, 12);
