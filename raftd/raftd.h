@@ -492,7 +492,8 @@ struct members {
 	uv_timer_t timer;
 	struct buf last;		/* the newest list, encoded */
 	struct defer look;
-	bool active;
+	int64_t written;		/* cluster time of the newest entry of ours, 0: none */
+	bool active, again;		/* again: look when that is applied */
 };
 int MUST_CHECK members_init(struct raftd *r);
 void members_release(struct raftd *r);
@@ -500,6 +501,7 @@ void members_start(struct raftd *r);
 void members_stop(struct raftd *r);
 /* The servers of the configuration, or what is thought of their health, changed. */
 void members_changed(struct raftd *r);
+void members_applied(struct raftd *r);		/* entries were applied */
 
 /* ---- status.c */
 void status_handle(void *ctx, const struct rpc_request *req);
