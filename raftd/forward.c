@@ -200,6 +200,13 @@ take_all_back(struct forward *f, const struct rpc_client *client)
 	}
 }
 
+void
+forward_left(struct raftd *r, const struct rpc_client *client)
+{
+	if (r->forward != NULL)
+		take_all_back(r->forward, client);
+}
+
 /* What is sent may be sent again. -EDECODE: malformed options. */
 static int
 look(const struct rpc_request *req, struct sent *x)

@@ -74,6 +74,8 @@ net_find(const struct net *n, uint64_t id)
 static void
 close_lines(struct server *s)
 {
+	if (s->forward.client != NULL)
+		forward_left(s->forward.net->r, s->forward.client);
 	rpc_client_free(s->raft.client);
 	rpc_client_free(s->forward.client);
 	s->raft.client = s->forward.client = NULL;

@@ -408,6 +408,27 @@ taken_back_from_a_leader_that_is_none_any_more(void **state)
 	expect_answer(2, 3, 200, "here");
 }
 
+/* It is no longer in the configuration: its connection is about to be closed. */
+static void
+taken_back_from_a_server_that_is_left(void **state)
+{
+	(void)state;
+	leader(2, true);
+	ask(OP_KV_APPLY, 1, STAMPED);
+	ask(OP_KV_APPLY, 2, 0);
+	forward_left(&w.r, &w.clients[3]);
+	assert_true(w.calls[0].open && w.calls[1].open);
+	forward_left(&w.r, &w.clients[2]);
+	assert_false(w.calls[0].open || w.calls[1].open);
+	expect_answer(0, 2, 500, "The connection to the server that was asked is lost; whether this took place is unknown");
+	assert_int_equal(w.r.hold.n, 1);
+	leader(3, true);
+	hold_wake_leader(&w.r);
+	assert_ptr_equal(w.calls[2].to, &w.clients[3]);
+	answer(2, 0, "done");
+	expect_answer(1, 1, 200, "done");
+}
+
 static void
 never_forwarded_twice(void **state)
 {
@@ -559,6 +580,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(sent_again_when_told_that_it_does_not_lead, setup, teardown),
 		cmocka_unit_test_setup_teardown(lost_on_the_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(taken_back_from_a_leader_that_is_none_any_more, setup, teardown),
+		cmocka_unit_test_setup_teardown(taken_back_from_a_server_that_is_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(never_forwarded_twice, setup, teardown),
 		cmocka_unit_test_setup_teardown(cancelled_on_the_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(reads_wait_for_their_barrier, setup, teardown),
