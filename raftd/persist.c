@@ -44,11 +44,16 @@ note_entries(struct raftd *r, const struct batch *b)
 
 	if (batch_read(batch_bytes(b), b->first, &c) < 0)
 		return;
-	while (batch_next(&c, false, &entry) > 0)
-		if (entry.kind == ENTRY_STATE)
+	while (batch_next(&c, false, &entry) > 0) {
+		if (entry.kind == ENTRY_STATE) {
 			newest = entry.data;
-		else if (configs_add(e->configs, entry.index, entry.data, err) < 0)
+			continue;
+		}
+		/* A long log may hold any number of them, but few that can still be cut off. */
+		configs_compact(e->configs, e->core.commit);
+		if (configs_add(e->configs, entry.index, entry.data, err) < 0)
 			log_fatal(SUB, "cannot take a configuration: index=%" PRIu64 " error=\"%s\"", entry.index, err);
+	}
 	if (newest.p != NULL && fsm_entry_decode(newest, &fe) == 0 && fe.time > e->time_last)
 		e->time_last = fe.time;
 }
@@ -87,6 +92,7 @@ make_noop(struct raftd *r)
 
 	e->time_base = e->time_last > e->time_heard ? e->time_last : e->time_heard;
 	e->time_base_ns = clock_ns();
+	e->term_led = e->core.term;
 	noop.time = e->time_last = e->time_base;
 	if (batch_entry_begin(b, ENTRY_STATE, &at) < 0 || fsm_entry_encode(&noop, &b->bytes) < 0)
 		out_of_memory();

@@ -77,10 +77,11 @@ engine_propose(struct raftd *r, const struct fsm_entry *entry, const struct wait
 
 	if (rc < 0)
 		return rc;
-	if (e->open == NULL) {
+	if (e->open == NULL)
 		e->open = engine_batch(e);
+	/* One that is empty is left from an entry that found no room. */
+	if (e->open->n == 0)
 		e->open_first = e->core.trail.last + 1;
-	}
 	rc = batch_entry_begin(e->open, ENTRY_STATE, &at);
 	if (rc < 0)
 		return rc;
@@ -146,6 +147,9 @@ engine_propose_servers(struct raftd *r, const struct raft_config_entry *c, void 
 	struct raft_effects fx;
 	int rc = may_propose(e);
 
+	/* Committed is not yet applied, and done is called only then. */
+	if (rc == 0 && e->change.done != NULL)
+		rc = -RAFT_ECHANGING;
 	if (rc == 0)
 		rc = config_batch(r, c, &src, &servers);
 	if (rc < 0)

@@ -12,7 +12,10 @@
 
 #define SUB "agent.server.raft"
 
-enum { PIECE_HEADER = 12 };
+enum {
+	PIECE_HEADER = 12,
+	CONFIGS_WAIT_MAX = RAFT_CONFIGS_MAX / 2,	/* each waits for the one before it, but word of that may be late */
+};
 
 /* One piece of raft_wire.entries, and the rest. */
 struct piece {
@@ -123,6 +126,7 @@ check_entries(struct raftd *r, const struct raft_wire *w, struct raft_event *ev,
 	struct str in = w->entries;
 	uint64_t next = w->first;
 	struct raft_run last = { 0, 0 };
+	size_t waiting = 0;
 	struct piece p;
 	int rc;
 
@@ -139,6 +143,10 @@ check_entries(struct raftd *r, const struct raft_wire *w, struct raft_event *ev,
 		return wrong(ret_err, "does not hold what it says");
 	if (last.term > w->term)
 		return wrong(ret_err, "is of an earlier term than its entries");
+	for (size_t i = 0; i < e->nfound; i++)
+		waiting += e->found[i].index > w->commit && e->found[i].index > e->core.commit;
+	if (waiting > CONFIGS_WAIT_MAX)
+		return wrong(ret_err, "holds more configurations that are not committed than there can be");
 	ev->runs = e->runs;
 	ev->configs = e->found;
 	ev->nconfigs = e->nfound;
@@ -237,7 +245,8 @@ engine_replaced(struct raftd *r, struct fsm *fsm, const struct raft_snapshot *s)
 	struct str bytes = fsm_servers(fsm, &index);
 	char err[256];
 
-	waiters_passed(r, s->index);
+	/* Also those behind it: the log is empty there from now on. */
+	waiters_cut(r, 0);
 	entries_truncate(&e->entries, 0);
 	e->flight_bytes = 0;
 	fsm_free(e->fsm);
@@ -245,6 +254,7 @@ engine_replaced(struct raftd *r, struct fsm *fsm, const struct raft_snapshot *s)
 	if (fsm_time(fsm) > e->time_last)
 		e->time_last = fsm_time(fsm);
 	e->image_sent = s->index;
+	e->stage_lost = false;
 	configs_truncate(e->configs, 0);
 	/* Checked before the state was taken. */
 	if (configs_add(e->configs, index, bytes, err) < 0 || servers_core(index, bytes, &servers, err) < 0)

@@ -169,19 +169,6 @@ waiters_unproposed(struct raftd *r, const struct batch *b, uint64_t index)
 }
 
 void
-waiters_passed(struct raftd *r, uint64_t index)
-{
-	struct engine *e = &r->engine;
-
-	while (e->wn > 0 && at(e, 0)->index <= index) {
-		struct waiter w = *at(e, 0);
-
-		pop(e);
-		resubmit(r, &w, entries_data(&e->entries, w.index, w.term), false);
-	}
-}
-
-void
 waiters_fail(struct raftd *r, const char *why)
 {
 	struct engine *e = &r->engine;
