@@ -236,8 +236,10 @@ on_held(uv_timer_t *t)
 			f->held_until = 0;
 			tell_sent(r, &m, m.first - 1, 0);
 		}
-		more = more || f->held_until != 0;
 	}
+	/* Each of them may have led to another one that is held, in front of it too. */
+	for (size_t i = 0; i < e->nfeeds; i++)
+		more = more || e->feeds[i].held_until != 0;
 	if (!more)
 		(void)uv_timer_stop(t);
 }
