@@ -72,6 +72,14 @@ like refused($n, 'log file'), qr{/nonexistent/log}, 'it names the file';
 $n = Node->new(start => 0, wait => 'none', env => { CONSULCTL_LIBEXECDIR => '/nonexistent' });
 like refused($n, 'no daemons'), qr{/nonexistent/raftd}, 'it says where it looked';
 
+# ---- servers that cannot be reached
+
+$n = Node->new(start => 0, wait => 'none', config => { bootstrap_expect => 3, start_join => ['127.99.99.99'] });
+like refused($n, 'start_join'), qr/none of the addresses to join \(start_join\) could be reached/, 'it says so';
+$n = Node->new(wait => 'agent', config => { bootstrap_expect => 3, retry_join => ['127.99.99.99'], retry_interval => '1s', retry_max => 2 });
+is $n->wait_exit, 1, 'retry_max: exit 1';
+like $n->log_text, qr/max join retry exhausted/, 'it says so';
+
 my ($rc, $out) = $n->ctl('agent', '-h');
 is $rc, 0, 'help: exit 0';
 like $out, qr/-config-dir/, 'with the flags';
