@@ -95,13 +95,31 @@ role_changed(struct raftd *r)
 		(void)uv_timer_start(&e->expire, on_expire, EXPIRE_LOOK_MS, EXPIRE_LOOK_MS);
 }
 
+/* For who looks after the servers: the same words whatever the reason would leave him in the dark. */
+static void
+tell_lost(const struct raft *core, uint64_t term)
+{
+	uint64_t now = clock_ms(), heard = peers_heard_ms(&core->peers, core->config.id, now);
+
+	if (core->term != term)
+		log_info(SUB, "stepping down: reason=\"another server's term\" term=%" PRIu64, core->term);
+	else if (core->stall_ms != RAFT_NEVER && core->stall_ms + core->config.election_ms <= now)
+		log_warn(SUB, "stepping down: reason=\"the disk does not answer\" ms=%" PRIu64, now - core->stall_ms);
+	else if (heard + core->config.election_ms <= now)
+		log_warn(SUB, "stepping down: reason=\"no word from a majority\" ms=%" PRIu64, now - heard);
+	else
+		log_info(SUB, "stepping down: reason=\"removed or handed over\"");
+}
+
 void
 engine_act(struct raftd *r, const struct raft_effects *fx, const struct source *src, bool led)
 {
 	struct engine *e = &r->engine;
 
-	if (led && e->core.role != RAFT_LEADER)
+	if (led && e->core.role != RAFT_LEADER) {
+		tell_lost(&e->core, e->term_led);
 		proposals_drop(r);
+	}
 	persist_effects(r, fx, src);
 	plan_wake(r, fx->wake_ms);
 	send_messages(r, fx);
