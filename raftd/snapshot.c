@@ -260,8 +260,7 @@ save_start(struct raftd *r, struct rpc_token t)
 static void
 handle_save(struct raftd *r, const struct rpc_request *req, const struct query_options *o)
 {
-	uint64_t number;
-	int rc;
+	bool consistent = o->consistency == CONSISTENCY_CONSISTENT;
 
 	if (o->consistency == CONSISTENCY_STALE) {
 		save_start(r, req->token);
@@ -271,15 +270,13 @@ handle_save(struct raftd *r, const struct rpc_request *req, const struct query_o
 		forward_leader(r, req);
 		return;
 	}
-	if (o->consistency == CONSISTENCY_DEFAULT && raft_lease_valid(&r->engine.core, clock_ms())) {
+	if (!consistent && raft_lease_valid(&r->engine.core, clock_ms())) {
 		save_start(r, req->token);
 		return;
 	}
-	rc = engine_read(r, o->consistency == CONSISTENCY_CONSISTENT, &number);
-	if (rc < 0)
-		rpc_reply_error(r->d->rpc, req->token, 500, "No cluster leader");
-	else
-		hold_add(r, req, number, o->consistency == CONSISTENCY_CONSISTENT);
+	/* Like a read (reads.c): held first, since a barrier may hold at once. */
+	hold_add(r, req, r->engine.core.read_seq + 1, consistent);
+	loop_defer(&r->d->loop, DEFER_WORK, &r->barrier[consistent]);
 }
 
 void
