@@ -225,13 +225,21 @@ look(const struct rpc_request *req, struct sent *x)
 }
 
 static void
+too_many(struct raftd *r, const struct rpc_request *req)
+{
+	rpc_reply_error(r->d->rpc, req->token, 429, r->hold.serving_sent ?
+	    "The server has too many unfinished requests; whether this write took place is unknown" :
+	    "The server has too many unfinished requests: this one was refused");
+}
+
+static void
 send_to(struct raftd *r, struct rpc_client *client, const struct rpc_request *req)
 {
 	struct forward *f = r->forward;
 	struct sent *x = sent_new(f, req->len);
 
 	if (x == NULL) {
-		rpc_reply_error(r->d->rpc, req->token, 429, "The server has too many unfinished requests: this one was refused");
+		too_many(r, req);
 		return;
 	}
 	*x = (struct sent){ .forward = f, .token = req->token, .peer = req->peer, .client = client, .until_ms = hold_deadline(r),
@@ -244,7 +252,7 @@ send_to(struct raftd *r, struct rpc_client *client, const struct rpc_request *re
 	memcpy(x->body, req->body, req->len);
 	x->call = rpc_call(client, req->info->number, req->body, req->len, RPC_NO_DEADLINE, 0, on_answer, x);
 	if (x->call == 0) {
-		rpc_reply_error(r->d->rpc, req->token, 429, "The server has too many unfinished requests: this one was refused");
+		too_many(r, req);
 		sent_free(f, x);
 		return;
 	}

@@ -5,21 +5,31 @@
 
 #include "raftd/raftd.h"
 
+/* A write that was sent again must not be refused for what its own first copy has changed. */
+static bool
+seen_before(struct raftd *r, const struct query_options *o)
+{
+	return o->seq != 0 && (fsm_seen(r->engine.fsm, o->origin, o->seq) || engine_in_flight(r, o->origin, o->seq));
+}
+
+/* seen: it has come before, and its first copy may have been carried out. */
 static void
-refuse(struct raftd *r, const struct rpc_request *req, int rc)
+refuse(struct raftd *r, const struct rpc_request *req, int rc, bool seen)
 {
 	struct rpc_server *rpc = r->d->rpc;
 
-	switch (rc) {
-	case -RAFT_ENOTLEADER:
+	if (rc == -RAFT_ENOTLEADER || (rc == -ENOSPC && engine_yield(r))) {
 		forward_leader(r, req);
-		break;
+		return;
+	}
+	if (seen) {
+		rpc_reply_error(rpc, req->token, 500, "The server cannot take this write again: %s; whether it took place is unknown",
+		    err_text(rc));
+		return;
+	}
+	switch (rc) {
 	case -ENOSPC:
-		if (engine_yield(r))
-			forward_leader(r, req);
-		else
-			rpc_reply_error(rpc, req->token, 500,
-			    "The server's disk is full: this write was refused and nothing was changed");
+		rpc_reply_error(rpc, req->token, 500, "The server's disk is full: this write was refused and nothing was changed");
 		break;
 	case -ELIMIT:
 		rpc_reply_error(rpc, req->token, 429, "The server has too many unfinished writes: this one was refused");
@@ -28,13 +38,6 @@ refuse(struct raftd *r, const struct rpc_request *req, int rc)
 		rpc_reply_error(rpc, req->token, 500, "The server cannot take this write: %s", err_text(rc));
 		break;
 	}
-}
-
-/* A write that was sent again must not be refused for what its own first copy has changed. */
-static bool
-seen_before(struct raftd *r, const struct query_options *o)
-{
-	return o->seq != 0 && (fsm_seen(r->engine.fsm, o->origin, o->seq) || engine_in_flight(r, o->origin, o->seq));
 }
 
 /* Where the request record begins behind the options. */
@@ -78,7 +81,7 @@ propose(struct raftd *r, const struct rpc_request *req, const struct query_optio
 	if (rc == 0)
 		rc = engine_propose(r, e, &w);
 	if (rc < 0)
-		refuse(r, req, rc);
+		refuse(r, req, rc, seen_before(r, o));
 }
 
 void
@@ -104,7 +107,7 @@ propose_handle(void *ctx, const struct rpc_request *req)
 	if (req->info->number == OP_TXN_APPLY && fsm_txn_is_read(e.request))
 		reads_txn(r, req, &o);
 	else if (!engine_leads(r))
-		refuse(r, req, -RAFT_ENOTLEADER);
+		refuse(r, req, -RAFT_ENOTLEADER, false);
 	else if (snapshot_restoring(r))
 		hold_add(r, req, 0, false);
 	else
