@@ -117,6 +117,7 @@ engine_act(struct raftd *r, const struct raft_effects *fx, const struct source *
 	struct engine *e = &r->engine;
 
 	if (led && e->core.role != RAFT_LEADER) {
+		e->led_ms = clock_ms();
 		tell_lost(&e->core, e->term_led);
 		proposals_drop(r);
 	}
@@ -242,14 +243,14 @@ engine_lags(const struct raftd *r)
 uint64_t
 engine_last_contact(const struct raftd *r)
 {
-	const struct raft *core = &r->engine.core;
-	uint64_t now = clock_ms();
+	const struct engine *e = &r->engine;
+	uint64_t now = clock_ms(), last = e->core.heard_ms > e->led_ms ? e->core.heard_ms : e->led_ms;
 
-	if (core->role == RAFT_LEADER)
+	if (e->core.role == RAFT_LEADER)
 		return 0;
-	if (core->heard_ms == 0)
+	if (last == 0)
 		return RAFT_NEVER;
-	return now > core->heard_ms ? now - core->heard_ms : 0;
+	return now > last ? now - last : 0;
 }
 
 /* ---- start and end */

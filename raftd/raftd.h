@@ -108,7 +108,8 @@ struct engine {
 	int64_t time_last;		/* of the newest entry */
 	int64_t time_heard;		/* the leader's, as its last append told, */
 	uint64_t commit_heard;		/* and its commit index */
-	uint64_t term_led;		/* the newest term in which this server was the leader */
+	uint64_t term_led;		/* the newest term in which this server was the leader, */
+	uint64_t led_ms;		/* and until when; 0: it never was */
 	bool disk_full, stopping;
 	bool installing;		/* a state from another server: nothing is applied meanwhile */
 	bool stage_lost;		/* the image of a restore is not staged any more */
