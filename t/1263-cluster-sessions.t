@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use lib "$ENV{SRCDIR}/t/lib";
 use Cluster;
+use IO::Socket::INET ();
 use JSON::PP ();
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -31,6 +32,8 @@ sub gone_after
 	$n->wait_for(sub { !there($n, $id) }, 30) or return 999;
 	return time - $from;
 }
+
+sub lost_by { my ($n) = @_; return scalar(() = $n->log_text =~ /cluster leadership lost/g) }
 
 # ---- without a change, to compare with
 
@@ -83,6 +86,26 @@ $c->wait_all;
 $t = gone_after($up, $id, $last);
 cmp_ok $t, '>', $ttl, 'from the last renewal on it lives for its TTL';
 cmp_ok $t, '<', 2 * $ttl + 3, 'and not for long';
+
+# ---- renewals on their way when those that sent them on die: the leader is none for long then, and has nobody to tell
+
+my $l = $c->leader;
+my @others = grep { $_ != $l } $c->nodes;
+my $pid = $c->pid($l, 'raftd');
+$id = create($l);
+my @ask;
+for my $n (map { ($_) x 8 } @others) {
+	push @ask, IO::Socket::INET->new(PeerAddr => $n->{ip}, PeerPort => $n->{ports}{http}) // die "connect: $!";
+}
+print {$_} "PUT /v1/session/renew/$id HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n" for @ask;
+$_->flush for @ask;
+my $times = lost_by($l);
+sleep 0.02;
+$c->crash(@others);
+ok $l->wait_for(sub { lost_by($l) > $times }, 20), 'the leader is none without the others';
+$_->start for @others;
+$c->wait_all;
+is $c->pid($l, 'raftd'), $pid, 'and lives on';
 
 # ---- all servers at once: what was not written down is a few seconds at most
 
