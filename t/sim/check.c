@@ -168,6 +168,7 @@ elected(struct world *w, struct node *n)
 	w->tally.elections++;
 	n->lead_since = w->now;
 	admin_elected(w);
+	faults_elected(w, n);
 	TRACE(w, "%s leads term %llu", trace_name(w, n->dir->id), (unsigned long long)n->core.term);
 }
 

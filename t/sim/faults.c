@@ -45,6 +45,13 @@ static const struct profile profiles[] = {
 	{ .name = "churn", .loss = 60, .dup = 20, .slow = 150, .slow_ms = 300, .delay_us = 8000, .fault_ms = 120, .crash = 6,
 	  .point = 6, .cut = 12, .transfer = 4, .member = 20, .hint = 6, .clock = 1, .sync_us = 4000, .trailing = 4, .image_ms = 60,
 	  .damage = 20, .uncached = 200, .leaders = 700 },
+	/* Entries reach a majority one by one, and each leader ends before it has sent its own first one (thesis, figure 3.7). */
+	{ .name = "reigns", .loss = 60, .dup = 20, .slow = 150, .slow_ms = 300, .delay_us = 8000, .fault_ms = 120, .crash = 3,
+	  .point = 3, .cut = 8, .hint = 3, .sync_us = 2000, .trailing = 30, .image_ms = 200, .leaders = 700, .assassin = 150,
+	  .small = true },
+	/* Who was told to lead stands late, when it was given up and others have gone on. */
+	{ .name = "transfers", .loss = 10, .dup = 20, .slow = 150, .slow_ms = 1200, .delay_us = 1000, .fault_ms = 100, .transfer = 30,
+	  .stall = 6, .cut = 3, .crash = 2, .hint = 2, .clock = 1, .sync_us = 5000, .trailing = 30, .image_ms = 200 },
 };
 
 enum { PROFILES = sizeof(profiles) / sizeof(profiles[0]) };
@@ -99,7 +106,7 @@ faults_draw(struct world *w)
 	w->p.trailing = scaled(w, w->p.trailing);
 	w->p.image_ms = scaled(w, w->p.image_ms) + 1;
 	w->fifo = chance(w, 500);
-	w->packet_max = packets[below(w, sizeof(packets) / sizeof(packets[0]))];
+	w->packet_max = w->p.small ? 1 : packets[below(w, sizeof(packets) / sizeof(packets[0]))];
 	w->think_us = between(w, 2, 80) * MS;
 	draw_timing(w);
 	draw_servers(w);
@@ -290,6 +297,29 @@ strike(struct world *w, struct node *n)
 		clock_drift(w, n);
 		break;
 	}
+}
+
+/* Shortly after it has become leader, when some of its first messages have arrived. */
+void
+faults_elected(struct world *w, struct node *n)
+{
+	if (!w->calm && chance(w, w->p.assassin))
+		world_post(w, w->now + below(w, 16 * (uint64_t)w->p.delay_us), EV_ASSASSIN, n, 0, 0, 0, NULL);
+}
+
+/* Alone, or dead. */
+void
+faults_assassin(struct world *w, struct node *n)
+{
+	if (w->calm)
+		return;
+	if (chance(w, 200)) {
+		node_crash(w, n);
+		return;
+	}
+	cut_groups(w, 1u << n->slot, 0);
+	TRACE(w, "network is cut: %s is alone", trace_name(w, n->dir->id));
+	world_post(w, w->now + 50 * MS + around(w, 500 * MS), EV_HEAL, NULL, ++w->cut_gen, 0, 0, NULL);
 }
 
 void

@@ -313,6 +313,9 @@ node_event(struct world *w, struct node *n, const struct event *e)
 	case EV_IMAGE:
 		disk_image(w, n);
 		break;
+	case EV_ASSASSIN:
+		faults_assassin(w, n);
+		break;
 	case EV_LINK:
 	case EV_LOST:
 		node_step(w, n, &(struct raft_event){ .type = e->type == EV_LOST ? RAFT_LEADER_LOST :

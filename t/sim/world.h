@@ -203,11 +203,13 @@ struct profile {
 	unsigned uncached;		/* permille of appends that read the disk */
 	unsigned leaders;		/* permille by which faults rather strike a leader */
 	bool spare;			/* or never */
+	unsigned assassin;		/* permille of new leaders that do not last */
+	bool small;			/* one entry in a message */
 };
 
 enum event_type {
 	EV_TIMER, EV_PACKET, EV_SYNC, EV_APPLY, EV_PROPOSE, EV_SENT, EV_READ, EV_CHUNK, EV_LOAD, EV_SNAPSHOT, EV_IMAGE,
-	EV_RESTART, EV_LINK, EV_LOST, EV_CLIENT, EV_FAULT, EV_HEAL, EV_ADMIN, EV_BOOTSTRAP, EV_FINAL
+	EV_RESTART, EV_LINK, EV_LOST, EV_ASSASSIN, EV_CLIENT, EV_FAULT, EV_HEAL, EV_ADMIN, EV_BOOTSTRAP, EV_FINAL
 };
 
 struct event {
@@ -368,6 +370,8 @@ void client_check(struct world *w);
 /* ---- faults.c */
 int faults_profile(const char *name);	/* its number, -1: there is none */
 void faults_draw(struct world *w);
+void faults_elected(struct world *w, struct node *n);
+void faults_assassin(struct world *w, struct node *n);
 void faults_next(struct world *w);
 void faults_heal(struct world *w, uint32_t gen);
 void faults_stop(struct world *w);
