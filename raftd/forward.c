@@ -134,15 +134,16 @@ send_again(struct forward *f, struct sent *x, uint64_t until_ms)
 	hold_again(f->r, &req, until_ms, x->unsure);
 }
 
-static bool
-is_not_leader(const struct rpc_answer *a)
+/* Of an error; 0: it is none. */
+static int64_t
+code_of(const struct rpc_answer *a)
 {
 	struct rpc_error e;
 
 	if (a->rc != -EPROTO)
-		return false;
+		return 0;
 	rpc_error_decode(a, &e);
-	return e.code == RPC_NOT_LEADER;
+	return e.code;
 }
 
 /* Its server has gone, or is left: it is not known what came of it. */
@@ -167,11 +168,12 @@ on_answer(void *arg, const struct rpc_answer *a)
 {
 	struct sent *x = arg;
 	struct forward *f = x->forward;
+	int64_t code = code_of(a);
 
 	sent_remove(f, x);
-	if (is_not_leader(a))
+	if (code == RPC_NOT_LEADER)
 		send_again(f, x, x->until_ms);
-	else if (a->rc == 0 || a->rc == -EPROTO)
+	else if (code != RPC_LEADER_LOST && (a->rc == 0 || a->rc == -EPROTO))
 		rpc_reply_answer(f->r->d->rpc, x->token, a);
 	else
 		lost(f, x);

@@ -57,7 +57,7 @@ propose(struct raftd *r, const struct rpc_request *req, const struct query_optio
 	static struct buf completed = BUF_INIT(RPC_REPLY_MAX);
 	const struct net_peer *from = req->peer;
 	struct waiter w = { .token = req->token, .at_ns = clock_ns(), .seq = o->seq, .op = req->info->number,
-		.forwarded = from != NULL && from->id != 0 };
+		.forwarded = from != NULL && from->id != 0, .sent = r->hold.serving_sent };
 	struct fsm_error err = { .code = 0 };
 	uint8_t random[16] = { 0 };
 	int rc;

@@ -43,6 +43,7 @@ struct waiter {
 	uint64_t seq;			/* 0: it has none */
 	uint16_t op;
 	bool forwarded;			/* by another server, which sends again by itself */
+	bool sent;			/* to another leader before, where it may have been carried out */
 };
 
 /* ---- entries.c: the newest part of the log in memory, as batches in order */
