@@ -29,6 +29,8 @@ sub gone_after
 {
 	my ($n, $id, $from) = @_;
 
+	# A stale read: this server may not have heard of it yet.
+	$n->wait_for(sub { there($n, $id) }) or return -1;
 	$n->wait_for(sub { !there($n, $id) }, 30) or return 999;
 	return time - $from;
 }
