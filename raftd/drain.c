@@ -40,7 +40,7 @@ on_drain_look(uv_timer_t *t)
 	struct raftd *r = of_timer(t);
 	struct engine *e = &r->engine;
 
-	if ((e->wn == 0 && r->hold.n == 0) || clock_ms() >= e->drain_ms)
+	if ((e->wn == 0 && r->hold.n == 0 && !forward_waits(r)) || clock_ms() >= e->drain_ms)
 		stop_now(r);
 }
 

@@ -322,6 +322,16 @@ forward_moved(struct raftd *r)
 }
 
 bool
+forward_waits(const struct raftd *r)
+{
+	const struct sent *x = r->forward->head;
+
+	while (x != NULL && x->waits)
+		x = x->next;
+	return x != NULL;
+}
+
+bool
 forward_possible(struct raftd *r)
 {
 	if (!r->server)

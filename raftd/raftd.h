@@ -284,6 +284,8 @@ void forward_any(struct raftd *r, const struct rpc_request *req);
 void forward_cancelled(struct raftd *r, struct rpc_token t);
 /* This connection of net_forward() is about to be closed: what is on its way over it comes back. */
 void forward_left(struct raftd *r, const struct rpc_client *client);
+/* Whether something that its server can answer at once is on its way. */
+bool forward_waits(const struct raftd *r);
 /* Another server leads: what may be repeated and was sent elsewhere is sent to it. */
 void forward_moved(struct raftd *r);
 /* Whether a request that waits for a leader could be sent to one now. */
