@@ -54,6 +54,8 @@ sub plant
 
 	make_path "$dir/raftd/core", "$dir/raftd/obj";
 	run_ok('copying', 'cp', @core, glob("$src/raftd/core/*.h"), "$dir/raftd/core");
+	# A tarball's sources may be read-only.
+	chmod 0644, glob "$dir/raftd/core/*";
 	run_ok('copying', 'cp', glob("$tmp/core/*.o"), "$dir/raftd/obj");
 	my $said = `cd $dir && patch -s -p1 <$patch 2>&1`;
 	return (undef, "does not apply: $said") if $? != 0;
