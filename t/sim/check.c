@@ -223,7 +223,9 @@ check_disk(struct world *w, struct node *n)
 	for (size_t i = 0; i < d->qn && voters(raft_servers(&n->core)) > 1; i++) {
 		if (d->q[i].kind != DISK_APPEND)
 			continue;
-		if (long_ago(w, n, d->q[i].at) && long_ago(w, n, n->lead_since))
+		/* One that gets on does not hang; and it has not been in the way before there was another voter. */
+		if (long_ago(w, n, d->q[i].at) && long_ago(w, n, d->synced_at) && long_ago(w, n, n->lead_since) &&
+		    long_ago(w, n, n->config_since))
 			world_fail(w, "a leader whose disk hangs steps down", "%s waits since %.3f s", trace_name(w, d->id),
 			    (double)d->q[i].at / 1e6);
 		return;

@@ -157,6 +157,7 @@ disk_synced(struct world *w, struct node *n)
 	}
 	carry_out_first(w, d, d->syncing);
 	d->syncing = 0;
+	d->synced_at = w->now;
 	TRACE(w, "%s disk has term %llu vote %s last %llu epoch %llu", trace_name(w, d->id), (unsigned long long)d->term,
 	    trace_name(w, d->vote), (unsigned long long)d->log.last, (unsigned long long)d->epoch);
 	tell(w, n, installed);

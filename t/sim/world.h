@@ -101,7 +101,7 @@ struct dir {
 	uint64_t epoch;			/* truncations and installations since it was opened */
 	struct disk_op *q;		/* in order, not yet on disk; the first `syncing` are on their way */
 	size_t qn, qcap, syncing;	/* syncing 0: no sync is under way */
-	uint64_t stall_until;
+	uint64_t stall_until, synced_at;
 };
 
 /* ---- operations of clients */
