@@ -49,8 +49,8 @@ note_entries(struct raftd *r, const struct batch *b)
 			newest = entry.data;
 			continue;
 		}
-		/* A long log may hold any number of them, but few that can still be cut off. */
-		configs_compact(e->configs, e->core.commit);
+		/* A long log may hold any number of them; the one before it is committed: member.c of the core. */
+		configs_compact(e->configs, entry.index - 1);
 		if (configs_add(e->configs, entry.index, entry.data, err) < 0)
 			log_fatal(SUB, "cannot take a configuration: index=%" PRIu64 " error=\"%s\"", entry.index, err);
 	}

@@ -12,10 +12,7 @@
 
 #define SUB "agent.server.raft"
 
-enum {
-	PIECE_HEADER = 12,
-	CONFIGS_WAIT_MAX = RAFT_CONFIGS_MAX / 2,	/* each waits for the one before it, but word of that may be late */
-};
+enum { PIECE_HEADER = 12 };
 
 /* One piece of raft_wire.entries, and the rest. */
 struct piece {
@@ -126,7 +123,6 @@ check_entries(struct raftd *r, const struct raft_wire *w, struct raft_event *ev,
 	struct str in = w->entries;
 	uint64_t next = w->first;
 	struct raft_run last = { 0, 0 };
-	size_t waiting = 0;
 	struct piece p;
 	int rc;
 
@@ -143,10 +139,6 @@ check_entries(struct raftd *r, const struct raft_wire *w, struct raft_event *ev,
 		return wrong(ret_err, "does not hold what it says");
 	if (last.term > w->term)
 		return wrong(ret_err, "is of an earlier term than its entries");
-	for (size_t i = 0; i < e->nfound; i++)
-		waiting += e->found[i].index > w->commit && e->found[i].index > e->core.commit;
-	if (waiting > CONFIGS_WAIT_MAX)
-		return wrong(ret_err, "holds more configurations that are not committed than there can be");
 	ev->runs = e->runs;
 	ev->configs = e->found;
 	ev->nconfigs = e->nfound;
