@@ -632,8 +632,7 @@ a_damaged_snapshot_is_made_anew(void **state)
 	wants(3, 55, 1000);
 	out[0] = 0;
 	wants(3, 55, 0);
-	expect_text("wants: commit 6\n");
-	assert_true(fx.snapshot_unneeded);
+	expect_text("wants: snapshot-unneeded commit 6\n");
 	assert_int_equal(r.outgoing.id, 0);
 	/* Not at once: it may be the other's disk. */
 	assert_false(fx.snapshot_wanted);
