@@ -346,7 +346,7 @@ add_renewal(struct raftd *r, const struct rpc_request *req, struct str id)
 	return 0;
 }
 
-/* Whether there is such a session; else the request has been answered. */
+/* Whether there is such a session; else the request has been answered, or waits until that is certain. */
 static bool
 known(struct raftd *r, const struct rpc_request *req, struct str id)
 {
@@ -363,7 +363,7 @@ known(struct raftd *r, const struct rpc_request *req, struct str id)
 	list = mp_r_init(b.data, b.len);
 	found = rc == 0 && err.code == 0 && w.err == 0 && mp_r_array(&list) > 0;
 	buf_release(&b);
-	if (!found)
+	if (!found && reads_refusal_holds(r, req))
 		answer_renewal(r, &x);
 	return found;
 }

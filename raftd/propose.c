@@ -73,7 +73,8 @@ propose(struct raftd *r, const struct rpc_request *req, const struct query_optio
 		return;
 	}
 	if (rc == 0 && err.code != 0 && !seen_before(r, o)) {
-		rpc_reply_error(r->d->rpc, req->token, err.code, "%s", err.text);
+		if (reads_refusal_holds(r, req))
+			rpc_reply_error(r->d->rpc, req->token, err.code, "%s", err.text);
 		return;
 	}
 	if (o->origin.len == sizeof(w.origin))

@@ -410,6 +410,7 @@ struct hold {
 	size_t n, bytes;
 	uint64_t serving_until;		/* deadline of the held request that is being served: it keeps it. 0: none is */
 	bool serving_sent;
+	bool serving_confirmed;		/* since it came, our state was that of the whole cluster: what it says of the request is the truth */
 	uv_timer_t timer;
 };
 void hold_init(struct raftd *r);
@@ -441,8 +442,13 @@ int MUST_CHECK propose_own(struct raftd *r, uint16_t op, const void *request);
 void reads_init(struct raftd *r);
 void reads_release(struct raftd *r);
 void reads_handle(void *ctx, const struct rpc_request *req);
-/* A read (or a transaction that only reads) whose barrier holds. */
+/* A read whose barrier holds. */
 void reads_confirmed(struct raftd *r, const struct rpc_request *req);
+/*
+ * A leader that does not know yet that another one leads must not refuse a write for what its state lacks. Whether a
+ * refusal holds: else the request waits for a read barrier and is served again.
+ */
+bool reads_refusal_holds(struct raftd *r, const struct rpc_request *req);
 /* A transaction that only reads, decoded as far as o. */
 void reads_txn(struct raftd *r, const struct rpc_request *req, const struct query_options *o);
 /* A parked read again; anyway: answer it also when its index has not grown. True when it was answered; else ret_watch is what to wait for now. */
