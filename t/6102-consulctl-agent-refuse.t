@@ -27,7 +27,15 @@ my $taken = IO::Socket::INET->new(LocalAddr => $n->{ip}, LocalPort => $n->{ports
 like refused($n, 'port in use'), qr/httpd: .*\Q$n->{ip}:$n->{ports}{http}\E.*in use/, 'it names daemon, address and reason';
 like $n->log_text, qr/\[ERROR\] agent: .*\Q$n->{ip}:$n->{ports}{http}\E/, 'the log has it, too';
 ok(scalar(IO::Socket::INET->new(LocalAddr => $n->{ip}, LocalPort => $n->{ports}{dns}, Listen => 1, ReuseAddr => 1)), 'the other ports are free');
+
+# ---- or had until a moment ago, as the daemon of an agent that was killed
+
+$n = Node->new(start => 0, wait => 'none', ip => $n->{ip}, ports => $n->{ports});
+$n->start;
+ok $n->wait_for(sub { $n->log_text =~ /waiting for an address that is in use: listener=http/ }), 'a port is taken at the start';
 close $taken;
+ok $n->wait_for(sub { ($n->http('GET', '/v1/agent/self'))[0] == 200 }), 'it waits until the port is free';
+$n->stop;
 
 # ---- one agent a data directory
 
