@@ -14,6 +14,9 @@
 
 enum { PIECE_HEADER = 12 };
 
+/* Of a cluster, in nanoseconds: 73 years, and room to count on from there. */
+static const int64_t time_max = INT64_MAX / 4;
+
 /* One piece of raft_wire.entries, and the rest. */
 struct piece {
 	uint64_t first;
@@ -289,6 +292,10 @@ engine_message(struct raftd *r, const struct raft_wire *w, uint64_t cluster, cha
 	}
 	if (w->type == 0 || w->type >= RAFT_MSG_TYPES || w->to != r->id || w->data.len > CHUNK_BYTES) {
 		(void)snprintf(ret_err, 256, "a message that is not for this server, or of no known kind");
+		return -EDECODE;
+	}
+	if (w->time < 0 || w->time > time_max) {
+		(void)snprintf(ret_err, 256, "a message with a time that cannot be: %" PRId64, w->time);
 		return -EDECODE;
 	}
 	message_of(w, &m);
