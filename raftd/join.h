@@ -18,7 +18,7 @@ enum {
 	JOIN_LEARNED_MS = 60 * 1000,	/* an address that others told is asked for */
 	JOIN_RESOLVE_MS = 30 * 1000,	/* names are looked up again */
 	JOIN_NAMED_MS = 10 * 60 * 1000,	/* an address that a name had is asked for */
-	JOIN_LOST_MS = 10 * 1000,	/* a member that heard of no leader for this long asks again */
+	JOIN_LOST_MS = 2500,		/* a member that heard of no leader for this long asks again */
 	JOIN_REMOVED_MS = 3 * 1000,	/* one that was removed waits before it does */
 	JOIN_LEAVING_MS = 60 * 1000,	/* one whose node leaves does not until it has stopped */
 	JOIN_ALIVE_MS = 2 * 1000,	/* a server heard of this recently cannot be replaced */
