@@ -2,14 +2,15 @@
 """What a cluster of three does when one of them goes away and comes back. Run by bench/run, in the harness's directory.
 
   gap      the longest time without an acknowledged PUT (one every 5 ms to the two others, or, --to-all, to all three)
-           when the leader is killed (kill), ends by SIGTERM (stop) or is cut off without a reset (cut: needs a network
-           namespace of its own and iptables)
+           when the leader is killed whole (kill), or its raftd alone (raftd), ends by SIGTERM (stop), or is cut off
+           without a reset (cut: needs a network namespace of its own and iptables)
   behind   a follower misses --keys PUTs and comes back: time until it has them, entries a second, and its memory and
            the leader's while that lasts. --trailing sets raft_trailing_logs
   rejoin   --keys PUTs, then kill -9 of a follower: exec until it is in the quorum again (a write while the third is stopped)
 """
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -42,6 +43,11 @@ def measure_gap(a):
                     s.kill9(lead)
                 elif a.how == "cut":
                     cut(s, lead, True)
+                elif a.how == "raftd":
+                    for pid in s.pids(lead):
+                        with open("/proc/%d/comm" % pid) as f:
+                            if f.read().strip() == "raftd":
+                                os.kill(pid, signal.SIGKILL)
                 else:
                     s.procs[lead].terminate()
 
@@ -167,7 +173,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("measure", choices=["gap", "behind", "rejoin"])
     p.add_argument("--system", default="consulctl")
-    p.add_argument("--how", choices=["kill", "stop", "cut"], default="kill")
+    p.add_argument("--how", choices=["kill", "raftd", "stop", "cut"], default="kill")
     p.add_argument("--to-all", action="store_true")
     p.add_argument("--keys", type=int, default=1000000)
     p.add_argument("--trailing", type=int, default=0)

@@ -17,11 +17,13 @@
 
 #include "config.h"
 #include "lib/daemon_log.h"
+#include "lib/duration.h"
 #include "lib/json.h"
 #include "lib/notify.h"
 #include "lib/sock.h"
 
-enum { SLICE_MAX = 64 * 1024 * 1024, SLICE_ERR_MAX = PATH_MAX + 512, TICK_MS = 1000, ROUTES_MAX = 128, LISTEN_BACKLOG = 4096 };
+enum { SLICE_MAX = 64 * 1024 * 1024, SLICE_ERR_MAX = PATH_MAX + 512, TICK_MS = 1000, ROUTES_MAX = 128, LISTEN_BACKLOG = 4096,
+	LISTEN_WAIT_MS = 2000, LISTEN_RETRY_MS = 20 };
 
 /* What belongs to the running daemon but is no business of its code. */
 static struct life {
@@ -274,6 +276,23 @@ serve_own_socket(struct daemon *d)
 
 /* ---- listeners */
 
+/* Whoever has the address may be a daemon of an agent that was killed, about to end. */
+static int
+bind_patiently(const char *name, const union sock_addr *a, int type, bool reuseport)
+{
+	const struct timespec pause = { .tv_nsec = LISTEN_RETRY_MS * NS_PER_MS };
+	const uint64_t until = clock_ms() + LISTEN_WAIT_MS;
+	int fd = sock_inet_listen(a, type, LISTEN_BACKLOG, reuseport);
+
+	if (fd == -EADDRINUSE)
+		log_info("agent", "waiting for an address that is in use: listener=%s", name);
+	while (fd == -EADDRINUSE && clock_ms() < until) {
+		(void)nanosleep(&pause, NULL);
+		fd = sock_inet_listen(a, type, LISTEN_BACKLOG, reuseport);
+	}
+	return fd;
+}
+
 static int
 bind_listener(const char *name, const char *ip, uint16_t port, int type, bool reuseport)
 {
@@ -291,7 +310,7 @@ bind_listener(const char *name, const char *ip, uint16_t port, int type, bool re
 		log_err("agent", "cannot listen for %s: \"%s\" is not an IP address", name, ip);
 		return -EINVAL;
 	}
-	fd = sock_inet_listen(&a, type, LISTEN_BACKLOG, reuseport);
+	fd = bind_patiently(name, &a, type, reuseport);
 	if (fd < 0) {
 		sock_addr_format(&a, text);
 		log_err("agent", "cannot listen on %s address %s for %s: %s", type == SOCK_STREAM ? "TCP" : "UDP", text, name,

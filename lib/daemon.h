@@ -79,7 +79,9 @@ void daemon_stopped(struct daemon *d);
  * A listening (or, for UDP, bound) socket by name: handed down by the
  * supervisor when it has one of this name, else bound to ip:port (or to the
  * path of unix:///path) and stored with the supervisor. A descriptor, or
- * -errno with one sentence logged that names address and reason.
+ * -errno with one sentence logged that names address and reason. An address
+ * that is in use is waited for: this may block for two seconds, so it is
+ * for init only.
  */
 int daemon_listen(struct daemon *d, const char *name, const char *ip, uint16_t port, int type, bool reuseport);
 

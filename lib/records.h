@@ -456,10 +456,10 @@ struct peer_hello {
 };
 
 struct peer_joined {
-	struct str status;	/* "member", "joining", "no leader", "not bootstrapped" */
+	struct str status;	/* "member", "joining", "ask the leader", "no leader", "not bootstrapped" */
 	struct str cluster;
 	struct str leader;	/* its address */
-	struct records servers;	/* raft_server_info: all that the answering server knows */
+	struct records servers;	/* raft_server_info: all that the answering server knows; not bootstrapped: itself first, voter: it expects to be asked */
 };
 
 struct peer_bootstrap {

@@ -275,8 +275,11 @@ bool rpc_client_connected(const struct rpc_client *c);
 /* Called whenever the connection is made or lost (may be NULL). */
 void rpc_client_on_state(struct rpc_client *c, void (*cb)(void *arg, bool connected), void *arg);
 
-/* The code of an error between servers: the asked one does not lead. */
-enum { RPC_NOT_LEADER = 421 };
+/*
+ * The codes of errors between servers: the asked one does not lead, and has done nothing; or no longer
+ * does, and what was asked may yet take place.
+ */
+enum { RPC_NOT_LEADER = 421, RPC_LEADER_LOST = 422 };
 
 /* The Error record of an -EPROTO answer; a malformed one reads as 500. */
 void rpc_error_decode(const struct rpc_answer *a, struct rpc_error *ret);

@@ -13,6 +13,10 @@ snap_fail(int rc, char err[SNAP_ERROR_MAX], const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(err, SNAP_ERROR_MAX, fmt, ap);
 	va_end(ap);
+	/* Names from the archive stand in it. */
+	for (char *p = err; *p != 0; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
 	return rc;
 }
 

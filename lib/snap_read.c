@@ -12,7 +12,7 @@
 #include "lib/snap_internal.h"
 
 enum { CHUNK = 256 * 1024, NAME_MAX_LEN = 100, UNREAD_MAX = 16 << 20 };
-#define STATE_MAX (UINT64_C(1) << 40)	/* bytes of state.bin */
+#define STATE_MAX (UINT64_C(64) << 30)	/* bytes of state.bin: whoever packs more into little may not keep us busy for hours */
 
 struct reader {
 	struct snap_gunzip *g;
@@ -126,8 +126,11 @@ tar_next(struct reader *r, struct member *ret)
 				return bad(r, -EINVAL, "archive/tar: invalid tar header");
 			(void)snprintf(ret->name, sizeof(ret->name), "%.*s", NAME_MAX_LEN, (const char *)b);
 			/* Links, directories, extended headers, names in two parts: none of ours. */
-			if ((b[156] != '0' && b[156] != 0) || ret->size > STATE_MAX || (memcmp(b + 257, "ustar", 6) == 0 && b[345] != 0))
+			if ((b[156] != '0' && b[156] != 0) || (memcmp(b + 257, "ustar", 6) == 0 && b[345] != 0))
 				return snap_fail(-EINVAL, r->err, "failed to read snapshot file: unexpected file \"%s\" in snapshot", ret->name);
+			if (ret->size > STATE_MAX)
+				return snap_fail(-EINVAL, r->err, "failed to read snapshot file: \"%s\" is larger than %u GiB", ret->name,
+				    (unsigned)(STATE_MAX >> 30));
 			return 1;
 		}
 	}

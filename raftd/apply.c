@@ -23,6 +23,21 @@ on_touched(void *ctx, const struct watch_key *key)
 	watch_touched(ctx, key);
 }
 
+static void on_staged_record(void *ctx, enum fsm_table table, struct str key, struct str value);
+
+/* An installation that came to nothing has taken the place of what was staged. */
+static void
+stage_all(struct raftd *r)
+{
+	const struct fsm_sink whole = { .ctx = r, .changed = on_staged_record };
+	struct engine *e = &r->engine;
+
+	e->stage_lost = false;
+	store_stage_begin(e->store);
+	if (fsm_dump(e->fsm, &whole) < 0)
+		log_fatal(SUB, "no memory for the changes of the image");
+}
+
 /*
  * A restore: the image of the new state is written beside the one in force,
  * which stands still meanwhile. A start in between finds the log in front of
@@ -31,18 +46,24 @@ on_touched(void *ctx, const struct watch_key *key)
 static void
 on_staged(void *ctx, enum fsm_stage what)
 {
-	struct engine *e = &((struct raftd *)ctx)->engine;
+	struct raftd *r = ctx;
+	struct engine *e = &r->engine;
 
+	if (what == FSM_STAGE_COMMIT)
+		leader_restored(r);
 	if (e->store == NULL)
 		return;
 	switch (what) {
 	case FSM_STAGE_BEGIN:
+		e->stage_lost = false;
 		store_stage_begin(e->store);
 		break;
 	case FSM_STAGE_DROP:
 		store_stage_drop(e->store);
 		break;
 	case FSM_STAGE_COMMIT:
+		if (e->stage_lost)
+			stage_all(r);
 		e->image_sent = fsm_applied(e->fsm);
 		if (store_stage_commit(e->store, e->image_sent, 0) < 0)
 			log_fatal(SUB, "no memory for the changes of the image");

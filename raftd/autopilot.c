@@ -159,29 +159,24 @@ static void
 act(struct autopilot *ap, struct ap_decision d)
 {
 	const struct raft_config_entry *c = configs_current(ap->r->engine.configs, NULL);
-	const struct raft_server_info *v = c != NULL ? c->servers.v : NULL, *s = servers_find(c, d.id);
-	struct raft_server_info next[RAFT_SERVERS_MAX];
-	struct raft_config_entry changed = { .servers = { next, 0 } };
+	const struct raft_server_info *s = servers_find(c, d.id);
+	struct raft_server_info voter;
+	struct servers_changed next;
 	int rc;
 
 	if (d.action == AP_NOTHING || s == NULL)
 		return;
-	changed.cluster = c->cluster;
-	for (size_t i = 0; i < c->servers.n; i++) {
-		if (&v[i] == s && d.action == AP_REMOVE)
-			continue;
-		next[changed.servers.n] = v[i];
-		if (&v[i] == s)
-			next[changed.servers.n].voter = true;
-		changed.servers.n++;
-	}
+	voter = *s;
+	voter.voter = true;
 	if (d.action == AP_PROMOTE)
 		log_info(SUB, "Promoting server: id=%.*s address=%.*s name=%.*s", STR_ARG(s->node_id), STR_ARG(s->address), STR_ARG(s->node));
 	else
 		log_info(SUB, "Attempting removal of failed server node: id=%.*s name=%.*s address=%.*s", STR_ARG(s->node_id),
 		    STR_ARG(s->node), STR_ARG(s->address));
 	ap->changing = true;
-	rc = engine_propose_servers(ap->r, &changed, on_changed, ap->r);
+	rc = servers_change(c, d.action == AP_REMOVE ? s : NULL, d.action == AP_PROMOTE ? &voter : NULL, &next);
+	if (rc == 0)
+		rc = engine_propose_servers(ap->r, &next.config, on_changed, ap->r);
 	if (rc < 0) {
 		ap->changing = false;
 		log_debug(SUB, "the servers cannot be changed now: error=\"%s\"", err_text(rc));

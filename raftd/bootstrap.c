@@ -282,10 +282,9 @@ bootstrap_tick(struct join *j, uint64_t now)
 		return;
 	n = gather(j, now, v);
 	if (n < expect) {
-		if (b->told_ms + AGREED_MS <= now)
+		if (b->told != n)
 			log_info(SUB, "waiting for other servers before a cluster begins: expected=%zu present=%zu", expect, n);
-		if (b->told_ms + AGREED_MS <= now)
-			b->told_ms = now;
+		b->told = n;
 		return;
 	}
 	if (id_of(&v[0]) == j->r->id && !keeps_to_other(j, now, b->cluster))

@@ -95,7 +95,7 @@ on_closed(uv_handle_t *h)
 	free(h->data);
 }
 
-/* Its end has been seen, or is ordered: this waits for next to nothing. */
+/* Its end has been seen, or it has hardly begun: this waits for next to nothing. */
 static int
 reap(const struct child *c)
 {
@@ -115,13 +115,14 @@ let_go_of(struct child *c)
 	uv_close((uv_handle_t *)&c->poll, on_closed);
 }
 
+/* One that hangs in a write to a disk ends when that does: the pipe tells. */
 void
 child_kill(struct child *c)
 {
 	if (c == NULL)
 		return;
-	(void)reap(c);
-	let_go_of(c);
+	(void)kill(c->pid, SIGKILL);
+	c->done = NULL;
 }
 
 static void
@@ -141,23 +142,27 @@ ended(struct child *c)
 	else
 		(void)snprintf(text, sizeof(text), "the process that did it ended early");
 	let_go_of(c);
-	done(arg, rc, text);
+	if (done != NULL)
+		done(arg, rc, text);
 }
 
 static void
 on_readable(uv_poll_t *p, int status, int events)
 {
 	struct child *c = p->data;
+	size_t left = sizeof(c->report) - c->got;
+	char more;
 	ssize_t n = 0;
 
 	(void)events;
 	if (status == 0)
-		n = read(c->fd, (char *)&c->report + c->got, sizeof(c->report) - c->got);
+		n = left > 0 ? read(c->fd, (char *)&c->report + c->got, left) : read(c->fd, &more, 1);
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
-	if (n > 0)
+	/* The pipe's end comes when its memory has gone, which takes a while if it was much. */
+	if (n > 0 && left > 0)
 		c->got += (size_t)n;
-	if (n <= 0 || c->got == sizeof(c->report))
+	else
 		ended(c);
 }
 
@@ -209,10 +214,12 @@ child_start(struct raftd *r, child_work *work, void *arg, void (*done)(void *don
 	}
 	c->poll.data = c;
 	rc = uv_poll_start(&c->poll, UV_READABLE, on_readable);
-	if (rc < 0)
-		child_kill(c);
-	else
+	if (rc < 0) {
+		(void)reap(c);
+		let_go_of(c);
+	} else {
 		*ret = c;
+	}
 	return rc;
 }
 

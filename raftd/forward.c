@@ -134,15 +134,16 @@ send_again(struct forward *f, struct sent *x, uint64_t until_ms)
 	hold_again(f->r, &req, until_ms, x->unsure);
 }
 
-static bool
-is_not_leader(const struct rpc_answer *a)
+/* Of an error; 0: it is none. */
+static int64_t
+code_of(const struct rpc_answer *a)
 {
 	struct rpc_error e;
 
 	if (a->rc != -EPROTO)
-		return false;
+		return 0;
 	rpc_error_decode(a, &e);
-	return e.code == RPC_NOT_LEADER;
+	return e.code;
 }
 
 /* Its server has gone, or is left: it is not known what came of it. */
@@ -167,11 +168,12 @@ on_answer(void *arg, const struct rpc_answer *a)
 {
 	struct sent *x = arg;
 	struct forward *f = x->forward;
+	int64_t code = code_of(a);
 
 	sent_remove(f, x);
-	if (is_not_leader(a))
+	if (code == RPC_NOT_LEADER)
 		send_again(f, x, x->until_ms);
-	else if (a->rc == 0 || a->rc == -EPROTO)
+	else if (code != RPC_LEADER_LOST && (a->rc == 0 || a->rc == -EPROTO))
 		rpc_reply_answer(f->r->d->rpc, x->token, a);
 	else
 		lost(f, x);
@@ -200,6 +202,13 @@ take_all_back(struct forward *f, const struct rpc_client *client)
 	}
 }
 
+void
+forward_left(struct raftd *r, const struct rpc_client *client)
+{
+	if (r->forward != NULL)
+		take_all_back(r->forward, client);
+}
+
 /* What is sent may be sent again. -EDECODE: malformed options. */
 static int
 look(const struct rpc_request *req, struct sent *x)
@@ -218,13 +227,21 @@ look(const struct rpc_request *req, struct sent *x)
 }
 
 static void
+too_many(struct raftd *r, const struct rpc_request *req)
+{
+	rpc_reply_error(r->d->rpc, req->token, 429, r->hold.serving_sent ?
+	    "The server has too many unfinished requests; whether this write took place is unknown" :
+	    "The server has too many unfinished requests: this one was refused");
+}
+
+static void
 send_to(struct raftd *r, struct rpc_client *client, const struct rpc_request *req)
 {
 	struct forward *f = r->forward;
 	struct sent *x = sent_new(f, req->len);
 
 	if (x == NULL) {
-		rpc_reply_error(r->d->rpc, req->token, 429, "The server has too many unfinished requests: this one was refused");
+		too_many(r, req);
 		return;
 	}
 	*x = (struct sent){ .forward = f, .token = req->token, .peer = req->peer, .client = client, .until_ms = hold_deadline(r),
@@ -237,7 +254,7 @@ send_to(struct raftd *r, struct rpc_client *client, const struct rpc_request *re
 	memcpy(x->body, req->body, req->len);
 	x->call = rpc_call(client, req->info->number, req->body, req->len, RPC_NO_DEADLINE, 0, on_answer, x);
 	if (x->call == 0) {
-		rpc_reply_error(r->d->rpc, req->token, 429, "The server has too many unfinished requests: this one was refused");
+		too_many(r, req);
 		sent_free(f, x);
 		return;
 	}
@@ -302,6 +319,16 @@ forward_moved(struct raftd *r)
 		if (x->client != now && x->again)
 			take_back(f, x);
 	}
+}
+
+bool
+forward_waits(const struct raftd *r)
+{
+	const struct sent *x = r->forward->head;
+
+	while (x != NULL && x->waits)
+		x = x->next;
+	return x != NULL;
 }
 
 bool

@@ -152,19 +152,21 @@ serve(struct raftd *r, struct held *x)
 		.peer = x->peer };
 	struct hold *h = &r->hold;
 	const uint64_t until = h->serving_until;
-	const bool sent = h->serving_sent;
+	const bool sent = h->serving_sent, confirmed = h->serving_confirmed;
 
 	take_out(h, x);
 	h->serving_until = x->deadline_ms;
 	h->serving_sent = x->sent;
+	h->serving_confirmed = x->read != 0;
 	if (x->read != 0 && x->token.op == OP_SNAPSHOT_SAVE)
 		snapshot_confirmed(r, &req);
-	else if (x->read != 0)
+	else if (x->read != 0 && req.info->access == OP_ACCESS_READ)
 		reads_confirmed(r, &req);
 	else
 		raftd_serve(r, &req);
 	h->serving_until = until;
 	h->serving_sent = sent;
+	h->serving_confirmed = confirmed;
 	free(x);
 }
 

@@ -17,6 +17,7 @@
 #include "lib/duration.h"
 #include "raftd/raftd.h"
 #include "raftd/snapfile.h"
+#include "raftd/snapshot.h"
 
 #define SUB "agent.server.raft"
 
@@ -24,6 +25,8 @@ enum {
 	SLICE_NS = 4000000,		/* of reading what arrived, in one turn */
 	SLICE_RECORDS = 64,		/* between two looks at the clock */
 	STAGE_WAIT_MS = 5,		/* when the store has enough to do */
+	ANEW_MS = 1000,			/* what could not be kept is asked for again after */
+	SPACE_LOOK = 16 * 1024 * 1024,	/* bytes written between two looks at the disk's room */
 	MOVES_MAX = RAFT_SERVERS_MAX,	/* chunks being read or written */
 };
 
@@ -51,6 +54,7 @@ struct install {
 	struct file *got;		/* incoming, */
 	struct raft_snapshot in;
 	bool writing;			/* a chunk of it */
+	struct raft_snapshot anew;	/* could not be kept: to be asked for again */
 	size_t moves;
 	struct snapfile_reader *reader;	/* of what is complete */
 	struct fsm *fsm;		/* made from it */
@@ -112,11 +116,25 @@ move_free(struct move *mv)
 
 /* ---- making one */
 
+/* In the child. */
+struct making {
+	struct snapfile_writer *w;
+	int fd, rc;
+	uint64_t since_look;
+};
+
 static void
 on_record(void *ctx, enum fsm_table table, struct str key, struct str value)
 {
-	/* An error stays with the writer. */
-	(void)!snapfile_add(ctx, table, key, value);
+	struct making *mk = ctx;
+
+	mk->since_look += key.len + value.len;
+	if (mk->rc == 0 && mk->since_look > SPACE_LOOK) {
+		mk->since_look = 0;
+		mk->rc = snap_room(mk->fd, 2 * (uint64_t)SPACE_LOOK) ? 0 : -ENOSPC;
+	}
+	if (mk->rc == 0)
+		mk->rc = snapfile_add(mk->w, table, key, value);
 }
 
 static int
@@ -124,17 +142,18 @@ dump(void *arg, char err[CHILD_ERROR_MAX])
 {
 	const struct install *in = arg;
 	const struct engine *e = &in->r->engine;
-	struct snapfile_writer *w = snapfile_write(in->made->fd, e->core.applied, trail_term(&e->core.trail, e->core.applied));
-	const struct fsm_sink sink = { .ctx = w, .changed = on_record };
+	struct making mk = { .fd = in->made->fd, .since_look = SPACE_LOOK,
+		.w = snapfile_write(in->made->fd, e->core.applied, trail_term(&e->core.trail, e->core.applied)) };
+	const struct fsm_sink sink = { .ctx = &mk, .changed = on_record };
 	int rc, end;
 
-	if (w == NULL) {
+	if (mk.w == NULL) {
 		(void)snprintf(err, CHILD_ERROR_MAX, "no memory to write it");
 		return -ENOMEM;
 	}
 	rc = fsm_dump(e->fsm, &sink);
-	end = snapfile_end(w);
-	rc = rc < 0 ? rc : end;
+	end = snapfile_end(mk.w);
+	rc = rc < 0 ? rc : mk.rc < 0 ? mk.rc : end;
 	if (rc < 0)
 		(void)snprintf(err, CHILD_ERROR_MAX, "cannot write it: %s", err_text(rc));
 	return rc;
@@ -209,6 +228,7 @@ void
 install_unneeded(struct raftd *r)
 {
 	struct install *in = r->install;
+	bool awaited = in->child != NULL;
 
 	child_kill(in->child);
 	in->child = NULL;
@@ -216,6 +236,9 @@ install_unneeded(struct raftd *r)
 	in->made = NULL;
 	in->out.id = 0;
 	engine_keep(r);
+	/* Else the core would wait for it for ever, and never want another one. */
+	if (awaited)
+		tell(r, RAFT_SNAPSHOT_FAILED, &in->out, 0);
 }
 
 static void
@@ -254,6 +277,15 @@ install_send(struct raftd *r, const struct raft_message *m)
 /* ---- getting one */
 
 static void
+on_anew(uv_timer_t *t)
+{
+	const struct install *in = t->data;
+
+	tell(in->r, RAFT_CHUNK, &in->anew, 0);
+}
+
+/* Not at once: what fills the disk would do so again and again. */
+static void
 begin_anew(struct raftd *r, const struct raft_snapshot *s, const char *why)
 {
 	struct install *in = r->install;
@@ -262,7 +294,8 @@ begin_anew(struct raftd *r, const struct raft_snapshot *s, const char *why)
 	file_put(in->got);
 	in->got = NULL;
 	in->in.id = 0;
-	tell(r, RAFT_CHUNK, s, 0);
+	in->anew = *s;
+	(void)uv_timer_start(in->timer, on_anew, ANEW_MS, 0);
 }
 
 static void
@@ -305,6 +338,10 @@ install_chunk(struct raftd *r, const struct raft_message *m, struct str data)
 	/* What is sent again while it is being written needs nothing more. */
 	if (in->writing)
 		return;
+	if (in->got != NULL && !snap_room(in->got->fd, m->snapshot.size - m->offset)) {
+		begin_anew(r, &m->snapshot, "the disk has no room for it");
+		return;
+	}
 	mv = in->got != NULL ? move_new(in, in->got, m, data.len) : NULL;
 	if (mv == NULL) {
 		begin_anew(r, &m->snapshot, "no file or no memory");
@@ -489,6 +526,8 @@ install_load(struct raftd *r, const struct raft_snapshot *s)
 		return;
 	}
 	r->engine.installing = true;
+	/* What a restore has staged gives way. */
+	r->engine.stage_lost = fsm_restoring(r->engine.fsm);
 	in->fsm = fsm_new(&fc);
 	in->reader = snapfile_read(in->got->fd);
 	if (r->engine.store != NULL)

@@ -25,31 +25,14 @@ static const char joined_member[] = "member", joined_joining[] = "joining", join
 
 /* ---- the leader takes servers in */
 
-/* The configuration with server `drop` left out and `put` in the place of its entry of the same id, or behind the last. */
 static int
 propose_change(struct raftd *r, const struct raft_config_entry *c, const struct raft_server_info *drop,
     const struct raft_server_info *put)
 {
-	const struct raft_server_info *v = c->servers.v;
-	struct raft_server_info next[RAFT_SERVERS_MAX];
-	struct raft_config_entry changed = { c->cluster, { next, 0 } };
-	bool placed = put == NULL;
+	struct servers_changed next;
+	int rc = servers_change(c, drop, put, &next);
 
-	for (size_t i = 0; i < c->servers.n; i++) {
-		if (&v[i] == drop)
-			continue;
-		next[changed.servers.n] = v[i];
-		if (put != NULL && str_eq(v[i].id, put->id)) {
-			next[changed.servers.n] = *put;
-			placed = true;
-		}
-		changed.servers.n++;
-	}
-	if (!placed && changed.servers.n == RAFT_SERVERS_MAX)
-		return -ELIMIT;
-	if (!placed)
-		next[changed.servers.n++] = *put;
-	return engine_propose_servers(r, &changed, NULL, NULL);
+	return rc == 0 ? engine_propose_servers(r, &next.config, NULL, NULL) : rc;
 }
 
 static bool
@@ -95,8 +78,10 @@ admit(struct raftd *r, const struct raft_config_entry *c, const struct raft_serv
 	if (rc < 0 || *ret_status == joined_member)
 		return rc;
 	old = known == NULL ? former(c, s) : NULL;
-	if (old != NULL && alive(r, old)) {
-		(void)snprintf(err, 256, "the node ID or address belongs to server %.*s at %.*s, which is alive", STR_ARG(old->id),
+	/* Nor can a server be in two places. */
+	if ((old != NULL && alive(r, old)) || (known != NULL && !str_eq(known->address, s->address) && alive(r, known))) {
+		old = old != NULL ? old : known;
+		(void)snprintf(err, 256, "the id, node ID or address belongs to server %.*s at %.*s, which is alive", STR_ARG(old->id),
 		    STR_ARG(old->address));
 		return -EBUSY;
 	}
@@ -274,12 +259,13 @@ on_joined(void *arg, const struct rpc_answer *a)
 		t->failures = 0;
 		note_answer(j, t, &p, now);
 	} else {
+		/* A refusal is an answer: the reason may be over soon. */
+		t->failures = rc == -EPROTO ? 0 : t->failures + 1;
 		if (rc == -EPROTO)
 			rpc_error_decode(a, &e);
 		log_debug(SUB, "cannot join: address=%s error=\"%.*s\"", t->address, STR_ARG(e.text));
-		for (unsigned i = 0; i < t->failures && wait < JOIN_ASK_MAX_MS; i++)
+		for (unsigned i = 1; i < t->failures && wait < JOIN_ASK_MAX_MS; i++)
 			wait *= 2;
-		t->failures++;
 	}
 	/* A quarter more or less, so that servers started together do not stay in step. */
 	t->next_ms = now + wait * 3 / 4 + randombytes_uniform((uint32_t)(wait / 2));

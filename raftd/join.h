@@ -18,10 +18,10 @@ enum {
 	JOIN_LEARNED_MS = 60 * 1000,	/* an address that others told is asked for */
 	JOIN_RESOLVE_MS = 30 * 1000,	/* names are looked up again */
 	JOIN_NAMED_MS = 10 * 60 * 1000,	/* an address that a name had is asked for */
-	JOIN_LOST_MS = 10 * 1000,	/* a member that heard of no leader for this long asks again */
+	JOIN_LOST_MS = 2500,		/* a member that heard of no leader for this long asks again */
 	JOIN_REMOVED_MS = 3 * 1000,	/* one that was removed waits before it does */
 	JOIN_LEAVING_MS = 60 * 1000,	/* one whose node leaves does not until it has stopped */
-	JOIN_ALIVE_MS = 3 * 1000,	/* a server heard of this recently cannot be replaced */
+	JOIN_ALIVE_MS = 2 * 1000,	/* a server heard of this recently cannot be replaced */
 	JOIN_ONCE_MS = 5 * 1000,	/* start_join's one try */
 	OFFER_MS = 2000,		/* all must have agreed to a proposal within */
 	AGREED_MS = 10 * 1000,		/* and each keeps to it for */
@@ -55,7 +55,8 @@ struct bootstrap {
 	size_t n;
 	bool offered;			/* answers are awaited */
 	size_t agreed;
-	uint64_t began_ms, again_ms, told_ms;
+	size_t told;			/* servers present, as last said */
+	uint64_t began_ms, again_ms;
 	struct { struct target *t; uint32_t call; } calls[RAFT_SERVERS_MAX];
 	size_t ncalls;
 	char held[17];			/* the cluster id that we agreed to */

@@ -110,11 +110,15 @@ pass_on(struct raftd *r, struct renewals *b)
 		const struct id_request q = { x->id };
 		int rc;
 
+		if (x->forwarded) {
+			rpc_reply_error(r->d->rpc, x->token, RPC_NOT_LEADER, "Not the leader");
+			continue;
+		}
 		buf_clear(&body);
 		rc = op_request_encode(OP_SESSION_RENEW, NULL, &q, &body);
 		if (rc == 0) {
 			const struct rpc_request req = { .token = x->token, .info = op_info(OP_SESSION_RENEW), .body = body.data,
-				.len = body.len, .peer = x->peer };
+				.len = body.len };
 
 			forward_leader(r, &req);
 		} else {
@@ -226,6 +230,7 @@ leader_applied(struct raftd *r)
 	if (!r->leader.active)
 		begin(r);
 	answer_applied(r);
+	members_applied(r);
 	plan_tick(r);
 }
 
@@ -320,6 +325,7 @@ static int
 add_renewal(struct raftd *r, const struct rpc_request *req, struct str id)
 {
 	struct renewals *b = &r->leader.renewals[0];
+	const struct net_peer *from = req->peer;
 	struct renewal *v;
 	char *copy;
 
@@ -335,16 +341,16 @@ add_renewal(struct raftd *r, const struct rpc_request *req, struct str id)
 	copy = arena_strdup(&b->arena, id);
 	if (copy == NULL)
 		return -ENOMEM;
-	b->v[b->n++] = (struct renewal){ { copy, id.len }, req->token, req->peer };
+	b->v[b->n++] = (struct renewal){ { copy, id.len }, req->token, from != NULL && from->id != 0 };
 	plan_tick(r);
 	return 0;
 }
 
-/* Whether there is such a session; else the request has been answered. */
+/* Whether there is such a session; else the request has been answered, or waits until that is certain. */
 static bool
 known(struct raftd *r, const struct rpc_request *req, struct str id)
 {
-	const struct renewal x = { id, req->token, NULL };
+	const struct renewal x = { id, req->token, false };
 	struct buf b = BUF_INIT(RENEW_BYTES_MAX);
 	struct mp_w w = mp_w_init(&b);
 	const struct id_request q = { id };
@@ -357,7 +363,7 @@ known(struct raftd *r, const struct rpc_request *req, struct str id)
 	list = mp_r_init(b.data, b.len);
 	found = rc == 0 && err.code == 0 && w.err == 0 && mp_r_array(&list) > 0;
 	buf_release(&b);
-	if (!found)
+	if (!found && reads_refusal_holds(r, req))
 		answer_renewal(r, &x);
 	return found;
 }
@@ -390,6 +396,13 @@ leader_renew(void *ctx, const struct rpc_request *req)
 }
 
 /* ---- tombstones */
+
+/* Its tombstones are as old as their restoration. */
+void
+leader_restored(struct raftd *r)
+{
+	r->leader.nseen = 0;
+}
 
 /* Every half minute note how far the state is: what was there 15 minutes ago, in this leader's time, may go. */
 static void

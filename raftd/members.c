@@ -224,6 +224,7 @@ write_catalog(struct raftd *r, uint16_t op, const void *request, struct str memb
 {
 	int rc = propose_own(r, op, request);
 
+	r->members.written = r->engine.time_last;
 	if (rc < 0)
 		log_warn(SUB, "failed to reconcile member: member=%.*s error=\"%s\"", STR_ARG(member), err_text(rc));
 }
@@ -418,6 +419,10 @@ reconcile(struct raftd *r)
 
 	if (!m->active || !engine_leads(r))
 		return;
+	/* What was written last is to be seen first, or it is written again. */
+	m->again = fsm_time(r->engine.fsm) < m->written;
+	if (m->again)
+		return;
 	if (m->last.len > 0)
 		rc = record_decode(&rec_members, &in, &all, &a);
 	if (rc < 0) {
@@ -439,6 +444,13 @@ members_changed(struct raftd *r)
 {
 	if (r->members.active && !r->members.look.queued)
 		loop_defer(&r->d->loop, DEFER_WORK, &r->members.look);
+}
+
+void
+members_applied(struct raftd *r)
+{
+	if (r->members.again && fsm_time(r->engine.fsm) >= r->members.written)
+		members_changed(r);
 }
 
 static void
@@ -521,6 +533,8 @@ members_start(struct raftd *r)
 
 	m->active = true;
 	m->index = 0;
+	m->written = 0;
+	m->again = false;
 	/* What was heard when we led before is not true any more. */
 	buf_clear(&m->last);
 	watch_pool(r);

@@ -17,30 +17,6 @@
 
 #define SUB "agent.server.net"
 
-/* "1.2.3.4:8300", "[::1]:8300" */
-static int
-parse_address(struct str text, char ip[INET6_ADDRSTRLEN], uint16_t *ret_port)
-{
-	const char *colon = text.len > 0 ? memrchr(text.p, ':', text.len) : NULL;
-	struct str host = { text.p, colon != NULL ? (size_t)(colon - text.p) : 0 };
-	union sock_addr addr;
-	char number[6] = "";
-	long port;
-
-	if (colon == NULL || text.p + text.len - colon - 1 > 5)
-		return -EINVAL;
-	memcpy(number, colon + 1, (size_t)(text.p + text.len - colon - 1));
-	port = strspn(number, "0123456789") == strlen(number) ? strtol(number, NULL, 10) : 0;
-	if (host.len > 2 && host.p[0] == '[' && host.p[host.len - 1] == ']')
-		host = (struct str){ host.p + 1, host.len - 2 };
-	if (port < 1 || port > UINT16_MAX || host.len == 0 || host.len >= INET6_ADDRSTRLEN)
-		return -EINVAL;
-	memcpy(ip, host.p, host.len);
-	ip[host.len] = 0;
-	*ret_port = (uint16_t)port;
-	return sock_addr_parse(ip, *ret_port, &addr);
-}
-
 /* ---- our connections */
 
 static void
@@ -98,6 +74,8 @@ net_find(const struct net *n, uint64_t id)
 static void
 close_lines(struct server *s)
 {
+	if (s->forward.client != NULL)
+		forward_left(s->forward.net->r, s->forward.client);
 	rpc_client_free(s->raft.client);
 	rpc_client_free(s->forward.client);
 	s->raft.client = s->forward.client = NULL;
@@ -120,12 +98,12 @@ struct server *
 net_keep(struct net *n, uint64_t id, struct str address)
 {
 	struct server *s = net_find(n, id);
-	char ip[INET6_ADDRSTRLEN];
+	char ip[SERVER_IP_MAX];
 	uint16_t port;
 
 	if (s != NULL && str_eqs(address, s->address))
 		return s;
-	if (address.len >= sizeof(s->address) || parse_address(address, ip, &port) < 0)
+	if (address.len >= sizeof(s->address) || servers_parse_address(address, ip, &port) < 0)
 		return NULL;
 	if (s == NULL) {
 		s = calloc(1, sizeof(*s));
@@ -211,10 +189,10 @@ struct rpc_client *
 net_client(struct raftd *r, const char *address, const char *purpose)
 {
 	enum purpose p = greet_purpose(purpose);
-	char ip[INET6_ADDRSTRLEN];
+	char ip[SERVER_IP_MAX];
 	uint16_t port;
 
-	if (p == PURPOSES || parse_address(str_from(address), ip, &port) < 0)
+	if (p == PURPOSES || servers_parse_address(str_from(address), ip, &port) < 0)
 		return NULL;
 	return line_open(&r->net->any[p], ip, port);
 }
@@ -273,12 +251,17 @@ net_send(struct raftd *r, const struct raft_wire *wire, const struct net_piece *
 }
 
 bool
-net_ready(struct raftd *r, uint64_t id)
+net_up(struct raftd *r, uint64_t id)
 {
 	const struct server *s = net_find(r->net, id);
 
-	return s != NULL && s->raft.client != NULL && rpc_client_connected(s->raft.client) &&
-	    rpc_client_queued(s->raft.client) < NET_READY_BYTES;
+	return s != NULL && s->raft.client != NULL && rpc_client_connected(s->raft.client);
+}
+
+bool
+net_ready(struct raftd *r, uint64_t id)
+{
+	return net_up(r, id) && rpc_client_queued(net_find(r->net, id)->raft.client) < NET_READY_BYTES;
 }
 
 void

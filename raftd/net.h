@@ -26,7 +26,7 @@ struct line {
 struct server {
 	struct server *next;
 	uint64_t id;
-	char ip[INET6_ADDRSTRLEN], address[SOCK_ADDR_TEXT_MAX];
+	char ip[SERVER_IP_MAX], address[SOCK_ADDR_TEXT_MAX];
 	uint16_t port;
 	bool configured;		/* in our configuration; else it has a connection to us */
 	char cluster[17];		/* as its own greeting said; "": it has not */

@@ -15,7 +15,7 @@ struct pending {
 	struct raftd *r;
 	struct rpc_token token;
 	const struct op_info *info;
-	void *peer;
+	bool forwarded;		/* by another server, whose connection may have gone */
 	size_t len;
 	uint8_t body[];
 };
@@ -24,10 +24,12 @@ static struct pending *
 put_off(struct raftd *r, const struct rpc_request *req)
 {
 	struct pending *p = malloc(sizeof(*p) + req->len);
+	const struct net_peer *from = req->peer;
 
 	if (p == NULL)
 		return NULL;
-	*p = (struct pending){ .r = r, .token = req->token, .info = req->info, .peer = req->peer, .len = req->len };
+	*p = (struct pending){ .r = r, .token = req->token, .info = req->info, .forwarded = from != NULL && from->id != 0,
+		.len = req->len };
 	memcpy(p->body, req->body, req->len);
 	return p;
 }
@@ -106,9 +108,11 @@ static void
 on_handed_over(void *arg, int rc)
 {
 	struct pending *p = arg;
-	const struct rpc_request req = { .token = p->token, .info = p->info, .body = p->body, .len = p->len, .peer = p->peer };
+	const struct rpc_request req = { .token = p->token, .info = p->info, .body = p->body, .len = p->len };
 
-	if (rc == 0)
+	if (rc == 0 && p->forwarded)
+		rpc_reply_error(p->r->d->rpc, p->token, RPC_NOT_LEADER, "Not the leader");
+	else if (rc == 0)
 		forward_leader(p->r, &req);
 	else
 		rpc_reply_error(p->r->d->rpc, p->token, 500, "this server leads, and no other one could take over: %s", err_text(rc));
@@ -118,14 +122,10 @@ on_handed_over(void *arg, int rc)
 static int
 propose_without(struct raftd *r, const struct raft_config_entry *c, const struct raft_server_info *s, struct pending *p)
 {
-	const struct raft_server_info *v = c->servers.v;
-	struct raft_server_info next[RAFT_SERVERS_MAX];
-	struct raft_config_entry changed = { c->cluster, { next, 0 } };
+	struct servers_changed next;
+	int rc = servers_change(c, s, NULL, &next);
 
-	for (size_t i = 0; i < c->servers.n; i++)
-		if (&v[i] != s)
-			next[changed.servers.n++] = v[i];
-	return engine_propose_servers(r, &changed, on_removed, p);
+	return rc == 0 ? engine_propose_servers(r, &next.config, on_removed, p) : rc;
 }
 
 static void

@@ -5,21 +5,31 @@
 
 #include "raftd/raftd.h"
 
+/* A write that was sent again must not be refused for what its own first copy has changed. */
+static bool
+seen_before(struct raftd *r, const struct query_options *o)
+{
+	return o->seq != 0 && (fsm_seen(r->engine.fsm, o->origin, o->seq) || engine_in_flight(r, o->origin, o->seq));
+}
+
+/* seen: it has come before, and its first copy may have been carried out. */
 static void
-refuse(struct raftd *r, const struct rpc_request *req, int rc)
+refuse(struct raftd *r, const struct rpc_request *req, int rc, bool seen)
 {
 	struct rpc_server *rpc = r->d->rpc;
 
-	switch (rc) {
-	case -RAFT_ENOTLEADER:
+	if (rc == -RAFT_ENOTLEADER || (rc == -ENOSPC && engine_yield(r))) {
 		forward_leader(r, req);
-		break;
+		return;
+	}
+	if (seen) {
+		rpc_reply_error(rpc, req->token, 500, "The server cannot take this write again: %s; whether it took place is unknown",
+		    err_text(rc));
+		return;
+	}
+	switch (rc) {
 	case -ENOSPC:
-		if (engine_yield(r))
-			forward_leader(r, req);
-		else
-			rpc_reply_error(rpc, req->token, 500,
-			    "The server's disk is full: this write was refused and nothing was changed");
+		rpc_reply_error(rpc, req->token, 500, "The server's disk is full: this write was refused and nothing was changed");
 		break;
 	case -ELIMIT:
 		rpc_reply_error(rpc, req->token, 429, "The server has too many unfinished writes: this one was refused");
@@ -28,13 +38,6 @@ refuse(struct raftd *r, const struct rpc_request *req, int rc)
 		rpc_reply_error(rpc, req->token, 500, "The server cannot take this write: %s", err_text(rc));
 		break;
 	}
-}
-
-/* A write that was sent again must not be refused for what its own first copy has changed. */
-static bool
-seen_before(struct raftd *r, const struct query_options *o)
-{
-	return o->seq != 0 && (fsm_seen(r->engine.fsm, o->origin, o->seq) || engine_in_flight(r, o->origin, o->seq));
 }
 
 /* Where the request record begins behind the options. */
@@ -54,7 +57,7 @@ propose(struct raftd *r, const struct rpc_request *req, const struct query_optio
 	static struct buf completed = BUF_INIT(RPC_REPLY_MAX);
 	const struct net_peer *from = req->peer;
 	struct waiter w = { .token = req->token, .at_ns = clock_ns(), .seq = o->seq, .op = req->info->number,
-		.forwarded = from != NULL && from->id != 0 };
+		.forwarded = from != NULL && from->id != 0, .sent = r->hold.serving_sent };
 	struct fsm_error err = { .code = 0 };
 	uint8_t random[16] = { 0 };
 	int rc;
@@ -70,7 +73,8 @@ propose(struct raftd *r, const struct rpc_request *req, const struct query_optio
 		return;
 	}
 	if (rc == 0 && err.code != 0 && !seen_before(r, o)) {
-		rpc_reply_error(r->d->rpc, req->token, err.code, "%s", err.text);
+		if (reads_refusal_holds(r, req))
+			rpc_reply_error(r->d->rpc, req->token, err.code, "%s", err.text);
 		return;
 	}
 	if (o->origin.len == sizeof(w.origin))
@@ -78,7 +82,7 @@ propose(struct raftd *r, const struct rpc_request *req, const struct query_optio
 	if (rc == 0)
 		rc = engine_propose(r, e, &w);
 	if (rc < 0)
-		refuse(r, req, rc);
+		refuse(r, req, rc, seen_before(r, o));
 }
 
 void
@@ -104,7 +108,7 @@ propose_handle(void *ctx, const struct rpc_request *req)
 	if (req->info->number == OP_TXN_APPLY && fsm_txn_is_read(e.request))
 		reads_txn(r, req, &o);
 	else if (!engine_leads(r))
-		refuse(r, req, -RAFT_ENOTLEADER);
+		refuse(r, req, -RAFT_ENOTLEADER, false);
 	else if (snapshot_restoring(r))
 		hold_add(r, req, 0, false);
 	else

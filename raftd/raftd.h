@@ -19,6 +19,7 @@ enum {
 	ENTRIES_KEEP = 16 * 1024 * 1024,	/* bytes of applied entries kept in memory for followers */
 	CHUNK_BYTES = 1024 * 1024,		/* of a snapshot in one message */
 	HELD_BYTES_MAX = 64 * 1024 * 1024,
+	LAG_ENTRIES = 8192,			/* behind the leader: from there on it answers our reads */
 	PARKED_MAX = 65536,			/* blocking queries */
 	PARKED_BYTES_MAX = 256 * 1024 * 1024,	/* of their requests */
 	WAKES_MAX = 1024,			/* of them that run again in one turn */
@@ -42,6 +43,7 @@ struct waiter {
 	uint64_t seq;			/* 0: it has none */
 	uint16_t op;
 	bool forwarded;			/* by another server, which sends again by itself */
+	bool sent;			/* to another leader before, where it may have been carried out */
 };
 
 /* ---- entries.c: the newest part of the log in memory, as batches in order */
@@ -67,7 +69,8 @@ void entries_truncate(struct entries *e, uint64_t index);
 struct feed {
 	uint64_t id;
 	uint64_t reading;		/* number of the read that is under way, 0: none */
-	struct raft_message m;		/* the append that waits for it */
+	uint64_t held_until;		/* not 0: the connection is backed up */
+	struct raft_message m;		/* the append that waits for either */
 	struct batch *list;		/* read, by next */
 };
 
@@ -85,7 +88,7 @@ struct engine {
 	struct buf result;
 	struct buf scratch;		/* a request, put together again */
 	struct defer propose, persisted, drained;
-	uv_timer_t wake, image, expire, drain;
+	uv_timer_t wake, image, expire, drain, held;
 	uint64_t wake_ms;		/* when the core wants its timer; `wake` may go off before */
 	struct raft_message *box;	/* messages of the core that have not been sent yet, */
 	size_t nbox, box_cap;		/* since a step may come from within a step */
@@ -104,9 +107,13 @@ struct engine {
 	int64_t time_base;		/* cluster time when this term of ours began, */
 	uint64_t time_base_ns;		/* and the local time then */
 	int64_t time_last;		/* of the newest entry */
-	int64_t time_heard;		/* the leader's, as its last append told */
+	int64_t time_heard;		/* the leader's, as its last append told, */
+	uint64_t commit_heard;		/* and its commit index */
+	uint64_t term_led;		/* the newest term in which this server was the leader, */
+	uint64_t led_ms;		/* and until when; 0: it never was */
 	bool disk_full, stopping;
 	bool installing;		/* a state from another server: nothing is applied meanwhile */
+	bool stage_lost;		/* the image of a restore is not staged any more */
 	bool barrier_again[2];		/* [consistent]: too many were under way */
 	uint64_t image_sent;		/* applied index of the changes sent to the store */
 	uint64_t drain_ms;		/* SIGTERM: no answers are waited for after */
@@ -164,6 +171,8 @@ int MUST_CHECK engine_read(struct raftd *r, bool consistent, uint64_t *ret_numbe
 /* Milliseconds since this server heard of the leader (0 at the leader), and whether one is known. */
 uint64_t engine_last_contact(const struct raftd *r);
 bool engine_known_leader(const struct raftd *r);
+/* A follower that will not have applied for a while what the leader has: a read is better sent there. */
+bool engine_lags(const struct raftd *r);
 /* Tell the store what of the log other servers still want. */
 void engine_keep(struct raftd *r);
 /* What the core knows of configurations has changed: tell those who follow them. */
@@ -183,8 +192,6 @@ void waiters_applied(struct raftd *r, uint64_t index, uint64_t term, struct str 
 void waiters_cut(struct raftd *r, uint64_t index);
 /* The proposals in b, from index on, never reached the log: likewise. */
 void waiters_unproposed(struct raftd *r, const struct batch *b, uint64_t index);
-/* A state replaced the log up to index: what became of the entries is not known here. */
-void waiters_passed(struct raftd *r, uint64_t index);
 /* All are told why they will not hear more: the outcome is unknown. */
 void waiters_fail(struct raftd *r, const char *why);
 /* Those that wait without being decided since before this: the outcome is unknown. Whether any is left. */
@@ -198,15 +205,11 @@ void send_chunk(struct raftd *r, const struct raft_message *m, struct str chunk)
 void send_read(void *ctx, uint64_t number, struct batch *list);
 void send_release(struct raftd *r);
 
-/* ---- receive.c: appends, checked whole, and made batches again */
-/* Sets runs and configs of ev. -EDECODE with a sentence. */
-int MUST_CHECK receive_check(struct raftd *r, const struct raft_wire *w, struct raft_event *ev, char ret_err[256]);
-/* Entries first..first + n - 1 of it, each batch given to add (which takes it). */
-void receive_entries(struct raftd *r, const struct raft_wire *w, uint64_t first, uint64_t n, void (*add)(struct raftd *r, struct batch *b));
+/* ---- receive.c */
 /* One more configuration into e->found. -EDECODE with a sentence. */
 int MUST_CHECK receive_config(struct raftd *r, uint64_t index, struct str bytes, char ret_err[256]);
-/* An empty batch. */
-struct batch *engine_batch(struct engine *e);
+/* Entries first..first + n - 1 of an append that was checked, each batch given to add (which takes it). */
+void receive_entries(struct raftd *r, const struct raft_wire *w, uint64_t first, uint64_t n, void (*add)(struct raftd *r, struct batch *b));
 
 /* ---- install.c: snapshots to and from other servers (files of snapfile.h), without blocking the loop */
 struct install;
@@ -257,7 +260,8 @@ struct net_piece {
 };
 /* False: not connected or backed up; nothing was sent. w->entries and w->data are taken from pieces. */
 bool net_send(struct raftd *r, const struct raft_wire *w, const struct net_piece *pieces, size_t n);
-/* Room for one more append with entries on the connection to this server. */
+/* There is a connection to this server; it has room for one more append with entries. */
+bool net_up(struct raftd *r, uint64_t id);
 bool net_ready(struct raftd *r, uint64_t id);
 /* The client for requests to that server; NULL: not known. */
 struct rpc_client *net_forward(struct raftd *r, uint64_t id);
@@ -278,6 +282,10 @@ void forward_leader(struct raftd *r, const struct rpc_request *req);
 /* On a client node: everything goes to some server. */
 void forward_any(struct raftd *r, const struct rpc_request *req);
 void forward_cancelled(struct raftd *r, struct rpc_token t);
+/* This connection of net_forward() is about to be closed: what is on its way over it comes back. */
+void forward_left(struct raftd *r, const struct rpc_client *client);
+/* Whether something that its server can answer at once is on its way. */
+bool forward_waits(const struct raftd *r);
 /* Another server leads: what may be repeated and was sent elsewhere is sent to it. */
 void forward_moved(struct raftd *r);
 /* Whether a request that waits for a leader could be sent to one now. */
@@ -320,6 +328,16 @@ int MUST_CHECK servers_check(const struct raft_config_entry *c, char ret_err[256
 /* Recovery: these bytes stand in the place of every configuration up to this index, and of the old cluster's. -EDECODE, -ENOMEM, -ELIMIT. */
 int MUST_CHECK servers_replace(uint64_t upto, struct str old_cluster, struct str bytes);
 bool servers_replaced(uint64_t index);	/* whether the configuration of this index is one of those */
+/*
+ * The configuration c without server `drop` (one of its own, or NULL), and with `put` (or NULL) in the place of its entry of the same
+ * id, or behind the last. Points into c and put. -ELIMIT.
+ */
+struct servers_changed {
+	struct raft_config_entry config;
+	struct raft_server_info v[RAFT_SERVERS_MAX];
+};
+int MUST_CHECK servers_change(const struct raft_config_entry *c, const struct raft_server_info *drop, const struct raft_server_info *put,
+    struct servers_changed *ret);
 /* This server, in storage that lasts. */
 struct raft_server_info servers_own(struct raftd *r);
 
@@ -392,6 +410,7 @@ struct hold {
 	size_t n, bytes;
 	uint64_t serving_until;		/* deadline of the held request that is being served: it keeps it. 0: none is */
 	bool serving_sent;
+	bool serving_confirmed;		/* since it came, our state was that of the whole cluster: what it says of the request is the truth */
 	uv_timer_t timer;
 };
 void hold_init(struct raftd *r);
@@ -423,8 +442,13 @@ int MUST_CHECK propose_own(struct raftd *r, uint16_t op, const void *request);
 void reads_init(struct raftd *r);
 void reads_release(struct raftd *r);
 void reads_handle(void *ctx, const struct rpc_request *req);
-/* A read (or a transaction that only reads) whose barrier holds. */
+/* A read whose barrier holds. */
 void reads_confirmed(struct raftd *r, const struct rpc_request *req);
+/*
+ * A leader that does not know yet that another one leads must not refuse a write for what its state lacks. Whether a
+ * refusal holds: else the request waits for a read barrier and is served again.
+ */
+bool reads_refusal_holds(struct raftd *r, const struct rpc_request *req);
 /* A transaction that only reads, decoded as far as o. */
 void reads_txn(struct raftd *r, const struct rpc_request *req, const struct query_options *o);
 /* A parked read again; anyway: answer it also when its index has not grown. True when it was answered; else ret_watch is what to wait for now. */
@@ -446,7 +470,7 @@ size_t watch_count(const struct raftd *r);
 struct renewal {
 	struct str id;			/* of the session, in the arena of its batch */
 	struct rpc_token token;
-	void *peer;
+	bool forwarded;			/* by another server, whose connection may have gone */
 };
 /* Renewals that go into one entry, and are answered when it is applied. */
 struct renewals {
@@ -467,6 +491,7 @@ void leader_release(struct raftd *r);
 void leader_role_changed(struct raftd *r);	/* the core's role */
 void leader_ready(struct raftd *r);		/* the no-op entry is applied */
 void leader_applied(struct raftd *r);		/* entries were applied: look at the deadlines again */
+void leader_restored(struct raftd *r);		/* another state has taken the place of the one before */
 void leader_renew(void *ctx, const struct rpc_request *req);	/* session.renew */
 
 /* ---- members.c: members, of gossip and of the configuration, into the catalog */
@@ -477,7 +502,8 @@ struct members {
 	uv_timer_t timer;
 	struct buf last;		/* the newest list, encoded */
 	struct defer look;
-	bool active;
+	int64_t written;		/* cluster time of the newest entry of ours, 0: none */
+	bool active, again;		/* again: look when that is applied */
 };
 int MUST_CHECK members_init(struct raftd *r);
 void members_release(struct raftd *r);
@@ -485,6 +511,7 @@ void members_start(struct raftd *r);
 void members_stop(struct raftd *r);
 /* The servers of the configuration, or what is thought of their health, changed. */
 void members_changed(struct raftd *r);
+void members_applied(struct raftd *r);		/* entries were applied */
 
 /* ---- status.c */
 void status_handle(void *ctx, const struct rpc_request *req);

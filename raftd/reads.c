@@ -161,19 +161,38 @@ stale_will_do(const struct raftd *r, const struct query_options *o)
 	    (o->max_stale <= 0 || engine_last_contact(r) <= (uint64_t)o->max_stale / NS_PER_MS);
 }
 
+/* For the number that the next barrier gets, or one behind it. */
+static void
+wait_barrier(struct raftd *r, const struct rpc_request *req, bool consistent)
+{
+	hold_add(r, req, r->engine.core.read_seq + 1, consistent);
+	loop_defer(&r->d->loop, DEFER_WORK, &r->barrier[consistent]);
+}
+
 /* Where the read can go on now: true. Else it waits. */
 static bool
 may_read(struct raftd *r, const struct rpc_request *req, const struct query_options *o)
 {
 	bool consistent = o->consistency == CONSISTENCY_CONSISTENT;
 
-	if (stale_will_do(r, o))
+	if (r->hold.serving_confirmed || stale_will_do(r, o))
 		return true;
 	if (!consistent && engine_leads(r) && raft_lease_valid(&r->engine.core, clock_ms()))
 		return true;
-	/* The number that the next barrier gets, or one behind it. */
-	hold_add(r, req, r->engine.core.read_seq + 1, consistent);
-	loop_defer(&r->d->loop, DEFER_WORK, &r->barrier[consistent]);
+	if (engine_lags(r)) {
+		forward_leader(r, req);
+		return false;
+	}
+	wait_barrier(r, req, consistent);
+	return false;
+}
+
+bool
+reads_refusal_holds(struct raftd *r, const struct rpc_request *req)
+{
+	if (r->hold.serving_confirmed || raft_lease_valid(&r->engine.core, clock_ms()))
+		return true;
+	wait_barrier(r, req, false);
 	return false;
 }
 
@@ -259,9 +278,7 @@ reads_confirmed(struct raftd *r, const struct rpc_request *req)
 {
 	struct read rd = { .req = req };
 
-	if (req->info->number == OP_TXN_APPLY)
-		serve_txn(r, req);
-	else if (decode(r, &rd))
+	if (decode(r, &rd))
 		serve(r, &rd);
 }
 

@@ -1,17 +1,21 @@
 /*
- * receive.c - the entries of another server's append: checked whole before
- * the core sees the message, then made batches of our own log.
+ * receive.c - what comes from other servers: messages, checked whole before
+ * the core sees them, the entries of appends, made batches of our own log, and
+ * a state that replaces ours.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "raftd/raftd.h"
+#include "raftd/engine.h"
 
 #define SUB "agent.server.raft"
 
 enum { PIECE_HEADER = 12 };
+
+/* Of a cluster, in nanoseconds: 73 years, and room to count on from there. */
+static const int64_t time_max = INT64_MAX / 4;
 
 /* One piece of raft_wire.entries, and the rest. */
 struct piece {
@@ -114,8 +118,9 @@ check_piece(struct raftd *r, const struct piece *p, uint64_t *next, struct raft_
 	return rc < 0 ? wrong(err, "is damaged: the checksum of an entry is wrong") : 0;
 }
 
-int
-receive_check(struct raftd *r, const struct raft_wire *w, struct raft_event *ev, char ret_err[256])
+/* Sets runs and configs of ev. -EDECODE with a sentence. */
+static int
+check_entries(struct raftd *r, const struct raft_wire *w, struct raft_event *ev, char ret_err[256])
 {
 	struct engine *e = &r->engine;
 	struct str in = w->entries;
@@ -220,4 +225,121 @@ receive_entries(struct raftd *r, const struct raft_wire *w, uint64_t first, uint
 	}
 	if (b != NULL)
 		add(r, b);
+}
+
+/* ---- a state from another server */
+
+void
+engine_replaced(struct raftd *r, struct fsm *fsm, const struct raft_snapshot *s)
+{
+	const struct watch_key all = { .kind = WATCH_ALL };
+	struct raft_servers servers = { .index = 0 };
+	struct raft_event ev = { .type = RAFT_INSTALLED, .now_ms = clock_ms(), .snapshot = *s, .config = &servers };
+	struct engine *e = &r->engine;
+	uint64_t index;
+	struct str bytes = fsm_servers(fsm, &index);
+	char err[256];
+
+	/* Also those behind it: the log is empty there from now on. */
+	waiters_cut(r, 0);
+	entries_truncate(&e->entries, 0);
+	e->flight_bytes = 0;
+	fsm_free(e->fsm);
+	e->fsm = fsm;
+	if (fsm_time(fsm) > e->time_last)
+		e->time_last = fsm_time(fsm);
+	e->image_sent = s->index;
+	e->stage_lost = false;
+	configs_truncate(e->configs, 0);
+	/* Checked before the state was taken. */
+	if (configs_add(e->configs, index, bytes, err) < 0 || servers_core(index, bytes, &servers, err) < 0)
+		log_fatal(SUB, "cannot take the configuration of a snapshot: %s", err);
+	watch_touched(r, &all);
+	engine_step(r, &ev);
+	engine_config_changed(r);
+}
+
+/* ---- messages */
+
+static void
+message_of(const struct raft_wire *w, struct raft_message *ret)
+{
+	*ret = (struct raft_message){ .type = (enum raft_message_type)w->type, .from = w->from, .to = w->to, .term = w->term,
+		.prev_index = w->prev_index, .prev_term = w->prev_term, .transfer = w->transfer, .ok = w->ok,
+		.first = w->first, .last = w->last, .commit = w->commit, .round = w->round, .sent_ms = w->sent_ms,
+		.match = w->match, .hint_index = w->hint_index, .hint_term = w->hint_term,
+		.snapshot = { w->snap_id, w->snap_index, w->snap_term, w->snap_size }, .offset = w->offset,
+		.bytes = w->data.len, .read = w->read, .read_index = w->read_index, .consistent = w->consistent };
+}
+
+int
+engine_message(struct raftd *r, const struct raft_wire *w, uint64_t cluster, char ret_err[256])
+{
+	struct engine *e = &r->engine;
+	struct raft_message m;
+	struct raft_event ev = { .type = RAFT_MESSAGE, .now_ms = clock_ms(), .message = &m };
+	const struct source src = { .cluster = cluster, .wire = w };
+	struct raft_effects fx;
+	bool led = e->core.role == RAFT_LEADER;
+	uint64_t own = 0;
+	int rc = r->cluster[0] != 0 ? servers_parse_id(str_from(r->cluster), &own) : 0;
+
+	if (e->stopping)
+		return 0;
+	if (cluster == 0 || (own != 0 && own != cluster)) {
+		(void)snprintf(ret_err, 256, "a message of the core from a server of %s", cluster == 0 ? "no cluster" : "another cluster");
+		return -EDECODE;
+	}
+	if (w->type == 0 || w->type >= RAFT_MSG_TYPES || w->to != r->id || w->data.len > CHUNK_BYTES) {
+		(void)snprintf(ret_err, 256, "a message that is not for this server, or of no known kind");
+		return -EDECODE;
+	}
+	if (w->time < 0 || w->time > time_max) {
+		(void)snprintf(ret_err, 256, "a message with a time that cannot be: %" PRId64, w->time);
+		return -EDECODE;
+	}
+	message_of(w, &m);
+	if (m.type == RAFT_MSG_APPEND && w->entries.len > 0)
+		rc = check_entries(r, w, &ev, ret_err);
+	else if (m.type == RAFT_MSG_APPEND && m.last >= m.first)
+		rc = -EINVAL;
+	if (rc == 0)
+		rc = raft_step(&e->core, &ev, &fx);
+	if (rc == -EINVAL) {
+		(void)snprintf(ret_err, 256, "a message that contradicts itself: type=%s", raft_message_name(m.type));
+		return -EDECODE;
+	}
+	if (rc == -EDECODE)
+		return rc;
+	if (rc < 0) {
+		log_warn(SUB, "a message is left out: type=%s error=\"%s\"", raft_message_name(m.type), err_text(rc));
+		return 0;
+	}
+	if (m.type == RAFT_MSG_APPEND && e->core.leader == m.from && e->core.term == m.term) {
+		e->time_heard = w->time > e->time_heard ? w->time : e->time_heard;
+		e->commit_heard = w->commit;
+	}
+	count_message(&e->core, &m, ev.now_ms);
+	engine_act(r, &fx, &src, led);
+	if (fx.chunk)
+		install_chunk(r, &m, w->data);
+	return 0;
+}
+
+void
+engine_peer(struct raftd *r, uint64_t id, bool up)
+{
+	const struct raft_event ev = { .type = up ? RAFT_PEER_UP : RAFT_PEER_DOWN, .now_ms = clock_ms(), .peer = id };
+
+	if (!r->engine.stopping)
+		engine_step(r, &ev);
+}
+
+void
+engine_peer_lost(struct raftd *r, uint64_t id)
+{
+	const struct raft_event ev = { .type = RAFT_LEADER_LOST, .now_ms = clock_ms(), .peer = id };
+
+	if (!r->engine.stopping)
+		engine_step(r, &ev);
 }

@@ -153,7 +153,7 @@ on_record(void *ctx, enum fsm_table table, struct str key, struct str value)
 
 	x->written += len;
 	x->since_look += len;
-	if (x->written > SNAPSHOT_BYTES_MAX)
+	if (x->written > snap_bytes_max(x->r))
 		return -EFBIG;
 	if (x->since_look > SPACE_LOOK) {
 		x->since_look = 0;
@@ -339,7 +339,7 @@ restore_applied(struct raftd *r)
 		pump_soon(x);
 		return;
 	}
-	log_info(SUB, "snapshot restored: records=%" PRIu64 " parts=%" PRIu64 " index=%" PRIu64, x->converted->records, x->parts,
+	log_info(SUB, "a snapshot has gone through the log: records=%" PRIu64 " parts=%" PRIu64 " index=%" PRIu64, x->converted->records, x->parts,
 	    fsm_index(r->engine.fsm));
 	restore_free(x);
 	hold_wake_leader(r);

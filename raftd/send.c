@@ -14,7 +14,12 @@
 
 #define SUB "agent.server.raft"
 
-enum { PIECES_MAX = 1024, READ_BYTES = 4 * APPEND_BYTES };
+enum {
+	PIECES_MAX = 1024,
+	READ_BYTES = 4 * APPEND_BYTES,
+	BACKED_UP_MS = 100,		/* an append waits so long for its connection to take it, */
+	BACKED_UP_LOOK_MS = 2,		/* which is looked at so often */
+};
 
 /* Entries on their way into an append. */
 struct slice {
@@ -103,7 +108,8 @@ feed_of(struct engine *e, uint64_t id)
 			return &e->feeds[i];
 	/* A server that has left gives its place: one that is no longer in the configuration is sent nothing. */
 	for (size_t i = 0; i < e->nfeeds; i++)
-		if (raft_progress(&e->core, e->feeds[i].id) == NULL && e->feeds[i].reading == 0 && e->feeds[i].list == NULL) {
+		if (raft_progress(&e->core, e->feeds[i].id) == NULL && e->feeds[i].reading == 0 &&
+		    e->feeds[i].held_until == 0 && e->feeds[i].list == NULL) {
 			e->feeds[i].id = id;
 			return &e->feeds[i];
 		}
@@ -189,6 +195,8 @@ send_entries(struct raftd *r, struct feed *f, const struct raft_message *m)
 	}
 }
 
+static void send_append(struct raftd *r, const struct raft_message *m);
+
 static bool
 at_hand(const struct engine *e, const struct feed *f, uint64_t index)
 {
@@ -203,28 +211,79 @@ at_hand(const struct engine *e, const struct feed *f, uint64_t index)
 }
 
 static void
+on_held(uv_timer_t *t)
+{
+	struct raftd *r = t->data;
+	struct engine *e = &r->engine;
+	uint64_t now = clock_ms();
+	bool more = false;
+
+	for (size_t i = 0; i < e->nfeeds; i++) {
+		struct feed *f = &e->feeds[i];
+		const struct raft_message m = f->m;
+
+		if (f->held_until == 0)
+			continue;
+		/* Of a leader that we are no more: what stands in our log now was never its own to send. */
+		if (e->core.role != RAFT_LEADER || e->core.term != m.term) {
+			f->held_until = 0;
+			continue;
+		}
+		if (net_ready(r, f->id)) {
+			f->held_until = 0;
+			send_append(r, &m);
+		} else if (now >= f->held_until) {
+			f->held_until = 0;
+			tell_sent(r, &m, m.first - 1, 0);
+		}
+	}
+	/* Each of them may have led to another one that is held, in front of it too. */
+	for (size_t i = 0; i < e->nfeeds; i++)
+		more = more || e->feeds[i].held_until != 0;
+	if (!more)
+		(void)uv_timer_stop(t);
+}
+
+/* What was written in this turn leaves at its end: then there may be room. */
+static void
+hold(struct raftd *r, struct feed *f, const struct raft_message *m)
+{
+	uv_timer_t *t = &r->engine.held;
+
+	f->m = *m;
+	f->held_until = clock_ms() + BACKED_UP_MS;
+	if (!uv_is_active((uv_handle_t *)t))
+		(void)uv_timer_start(t, on_held, BACKED_UP_LOOK_MS, BACKED_UP_LOOK_MS);
+}
+
+static void
 send_append(struct raftd *r, const struct raft_message *m)
 {
 	struct engine *e = &r->engine;
 	struct feed *f = feed_of(e, m->to);
-	bool ready = f != NULL && net_ready(r, m->to);
 
-	if (ready && at_hand(e, f, m->first)) {
+	if (f == NULL || !net_up(r, m->to)) {
+		tell_sent(r, m, m->first - 1, 0);
+		return;
+	}
+	f->held_until = 0;
+	if (!net_ready(r, m->to)) {
+		hold(r, f, m);
+		return;
+	}
+	if (at_hand(e, f, m->first)) {
 		send_entries(r, f, m);
 		return;
 	}
-	if (ready && e->store != NULL) {
-		f->m = *m;
-		/* What is being read may be something else, for an append that is no longer wanted: then once more. */
-		if (f->reading != 0)
-			return;
-		free_list(&f->list);
-		if (store_read(e->store, m->first, READ_BYTES, e->reads + 1) == 0) {
-			f->reading = ++e->reads;
-			return;
-		}
-	}
-	tell_sent(r, m, m->first - 1, 0);
+	f->m = *m;
+	/* What is being read may be something else, for an append that is no longer wanted: then once more. */
+	if (f->reading != 0)
+		return;
+	free_list(&f->list);
+	if (e->store != NULL && store_read(e->store, m->first, READ_BYTES, e->reads + 1) == 0)
+		f->reading = ++e->reads;
+	else
+		tell_sent(r, m, m->first - 1, 0);
 }
 
 void

@@ -74,7 +74,7 @@ servers_parse_address(struct str s, char ip[SERVER_IP_MAX], uint16_t *ret_port)
 {
 	const char *colon = s.len > 0 ? memrchr(s.p, ':', s.len) : NULL;
 	struct str host = { s.p, colon != NULL ? (size_t)(colon - s.p) : 0 };
-	const char *p = colon != NULL ? colon + 1 : NULL, *end = s.p + s.len;
+	const char *p = colon != NULL ? colon + 1 : NULL, *end = colon != NULL ? s.p + s.len : NULL;
 	unsigned port = 0;
 	union sock_addr a;
 
@@ -405,6 +405,30 @@ servers_find_address(const struct raft_config_entry *c, struct str address)
 		if (str_eq(v[i].address, address))
 			return &v[i];
 	return NULL;
+}
+
+int
+servers_change(const struct raft_config_entry *c, const struct raft_server_info *drop, const struct raft_server_info *put,
+    struct servers_changed *ret)
+{
+	const struct raft_server_info *v = c->servers.v;
+	bool placed = put == NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->servers.n; i++) {
+		bool same = put != NULL && str_eq(v[i].id, put->id);
+
+		if (&v[i] == drop)
+			continue;
+		ret->v[n++] = same ? *put : v[i];
+		placed = placed || same;
+	}
+	if (!placed && n == RAFT_SERVERS_MAX)
+		return -ELIMIT;
+	if (!placed)
+		ret->v[n++] = *put;
+	ret->config = (struct raft_config_entry){ c->cluster, { ret->v, n } };
+	return 0;
 }
 
 struct raft_server_info

@@ -18,8 +18,6 @@
 
 #define SUB "agent.server.snapshot"
 
-enum { MEMORY_BYTES_MAX = 1024 * 1024 * 1024 /* of an upload where files lie in memory */ };
-
 /* ---- files */
 
 static void
@@ -98,6 +96,12 @@ snap_room(int fd, uint64_t more)
 	if (fstatvfs(fd, &st) < 0 || st.f_blocks == 0)
 		return true;
 	return (uint64_t)st.f_bavail * st.f_frsize > (uint64_t)STORE_SPACE_MIN + more;
+}
+
+uint64_t
+snap_bytes_max(const struct raftd *r)
+{
+	return (uint64_t)(r->dev ? 1 : 8) * 1024 * MiB;
 }
 
 static void
@@ -256,8 +260,7 @@ save_start(struct raftd *r, struct rpc_token t)
 static void
 handle_save(struct raftd *r, const struct rpc_request *req, const struct query_options *o)
 {
-	uint64_t number;
-	int rc;
+	bool consistent = o->consistency == CONSISTENCY_CONSISTENT;
 
 	if (o->consistency == CONSISTENCY_STALE) {
 		save_start(r, req->token);
@@ -267,15 +270,13 @@ handle_save(struct raftd *r, const struct rpc_request *req, const struct query_o
 		forward_leader(r, req);
 		return;
 	}
-	if (o->consistency == CONSISTENCY_DEFAULT && raft_lease_valid(&r->engine.core, clock_ms())) {
+	if (!consistent && raft_lease_valid(&r->engine.core, clock_ms())) {
 		save_start(r, req->token);
 		return;
 	}
-	rc = engine_read(r, o->consistency == CONSISTENCY_CONSISTENT, &number);
-	if (rc < 0)
-		rpc_reply_error(r->d->rpc, req->token, 500, "No cluster leader");
-	else
-		hold_add(r, req, number, o->consistency == CONSISTENCY_CONSISTENT);
+	/* Like a read (reads.c): held first, since a barrier may hold at once. */
+	hold_add(r, req, r->engine.core.read_seq + 1, consistent);
+	loop_defer(&r->d->loop, DEFER_WORK, &r->barrier[consistent]);
 }
 
 void
@@ -432,7 +433,7 @@ write_on(struct piece *p)
 static const char *
 write_refused(struct raftd *r, const struct snap_file *f, const struct snapshot_chunk *c)
 {
-	uint64_t max = r->dev ? MEMORY_BYTES_MAX : SNAPSHOT_BYTES_MAX;
+	uint64_t max = snap_bytes_max(r);
 
 	if (f->restoring || f->busy > 0 || c->offset != f->size)
 		return "a piece of the snapshot is missing";

@@ -22,7 +22,6 @@ enum {
 	RESTORE_FLIGHT = 4 * 1024 * 1024,	/* bytes of entries proposed and not yet applied */
 	RESTORE_PARTS = 16,			/* such entries */
 };
-#define SNAPSHOT_BYTES_MAX ((uint64_t)8 * 1024 * MiB)	/* of an uploaded archive, and of what it holds on disk */
 
 enum snap_use {
 	SNAP_SAVED,	/* an archive of our state: made by a child, then read by its asker */
@@ -59,6 +58,8 @@ struct snapshot {
 void snap_file_drop(struct snap_file *f);
 /* Whether the disk below fd has room for `more` bytes beside what the store needs. */
 bool snap_room(int fd, uint64_t more);
+/* Bytes of an uploaded archive, and of what it holds: fewer where files lie in memory. */
+uint64_t snap_bytes_max(const struct raftd *r);
 void snap_tidy_start(struct raftd *r);
 
 /* restore.c: f is complete. Answers t now or later. */

@@ -24,6 +24,7 @@ note_entry(struct raftd *r, const struct batch_entry *entry)
 		return 0;
 	}
 	rc = receive_config(r, entry->index, entry->data, err);
+	configs_compact(e->configs, entry->index - 1);
 	if (rc == 0)
 		rc = configs_add(e->configs, entry->index, entry->data, err);
 	if (rc < 0)

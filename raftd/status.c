@@ -80,7 +80,11 @@ info_consul(struct raftd *r, struct info_writer *iw)
 		info_add(iw, "leader", "%s", leads ? "true" : "false");
 		info_add(iw, "leader_addr", "%.*s", STR_ARG(leader_address(r)));
 	} else {
-		info_add(iw, "known_servers", "0");
+		size_t n = 0;
+
+		while (join_server(r, n) != NULL)
+			n++;
+		info_add(iw, "known_servers", "%zu", n);
 	}
 	info_add(iw, "server", "%s", r->server ? "true" : "false");
 }

@@ -78,6 +78,9 @@ resubmit(struct raftd *r, struct waiter *w, struct str data, bool never)
 {
 	struct engine *e = &r->engine;
 	struct rpc_request req = { .token = w->token, .info = op_info(w->op) };
+	struct hold *h = &r->hold;
+	const uint64_t until = h->serving_until;
+	const bool sent = h->serving_sent;
 	struct fsm_entry fe;
 	int rc;
 
@@ -88,7 +91,7 @@ resubmit(struct raftd *r, struct waiter *w, struct str data, bool never)
 		return;
 	}
 	if (w->forwarded) {
-		rpc_reply_error(r->d->rpc, w->token, RPC_NOT_LEADER, "Not the leader");
+		rpc_reply_error(r->d->rpc, w->token, never ? RPC_NOT_LEADER : RPC_LEADER_LOST, "Not the leader");
 		return;
 	}
 	buf_shrink(&e->scratch, 64 * KiB);
@@ -101,7 +104,12 @@ resubmit(struct raftd *r, struct waiter *w, struct str data, bool never)
 	}
 	req.body = e->scratch.data;
 	req.len = e->scratch.len;
+	/* It is this one that is being served: with a time of its own, and a copy that may survive. */
+	h->serving_until = 0;
+	h->serving_sent = w->sent || !never;
 	forward_leader(r, &req);
+	h->serving_until = until;
+	h->serving_sent = sent;
 }
 
 void
@@ -166,19 +174,6 @@ waiters_unproposed(struct raftd *r, const struct batch *b, uint64_t index)
 			resubmit(r, &w, entry.data, true);
 		}
 	e->wn = keep;
-}
-
-void
-waiters_passed(struct raftd *r, uint64_t index)
-{
-	struct engine *e = &r->engine;
-
-	while (e->wn > 0 && at(e, 0)->index <= index) {
-		struct waiter w = *at(e, 0);
-
-		pop(e);
-		resubmit(r, &w, entries_data(&e->entries, w.index, w.term), false);
-	}
 }
 
 void

@@ -30,6 +30,10 @@ for (['consistent', 1], ['stale', 2]) {
 	($meta, $r) = get($d, 'a', { Consistency => $_->[1] });
 	is($r->[0]{Value}, 'one', "a $_->[0] read");
 }
+for (['default', 0], ['consistent', 1], ['stale', 2]) {
+	($meta, $r) = $d->ask('snapshot.save', undef, { Consistency => $_->[1] });
+	ok(ref $r eq 'HASH' && $r->{Size} > 0, "a snapshot in $_->[0] mode");
+}
 my @ids = map { $d->start('kv.get', { Key => 'a' }, { Consistency => 1 }) } 1 .. 50;
 my %seen;
 for (@ids) { my ($id, undef, $p) = $d->reply; $seen{$id} = $p->[0]{Value} }

@@ -171,6 +171,8 @@ my %wire = (
 		PrevTerm => 1 },
 	'with a term beyond all' => { Type => 1, From => 0xaa, To => $ours, Term => $max + 0 },
 	'with an index beyond all' => { Type => 3, From => 0xaa, To => $ours, Term => 1, PrevIndex => $max + 0 },
+	'with a time before all' => { Type => 5, From => 0xaa, To => $ours, Term => 1, First => 1, Time => -1 },
+	'with a time beyond all' => { Type => 5, From => 0xaa, To => $ours, Term => 1, First => 1, Time => $max + 0 },
 	'with a text for a number' => { Type => 'x', From => 0xaa, To => $ours },
 );
 for my $what (sort keys %wire) {
@@ -183,6 +185,9 @@ for my $what (sort keys %wire) {
 ok(says(qr/malformed request: op=peer\.raft peer=127\.0\.0\.1:\d+ error="a message from 00000000000000bb to/,
 	sub { my $x = connect_peer(); $x->hello(%member); $x->post('peer.raft', $wire{'from somebody else'}); $x->drain }),
 	'the log says which');
+ok(says(qr/error="a message with a time that cannot be: -1"/,
+	sub { my $x = connect_peer(); $x->hello(%member); $x->post('peer.raft', $wire{'with a time before all'}); $x->drain }),
+	'and why');
 {
 	my $p = connect_peer();
 

@@ -162,7 +162,10 @@ is scalar(grep { $_->{status} == 200 } @answers) >= 1, 1, 'two restores at once:
 like $_->{body}, qr/^(?:|another snapshot is being restored: try again when that is done)$/, "answer $_->{status}" for @answers;
 # As many uploads as there may be, and one more.
 $leader = $c->leader;
-my @many = map { my $x = Raw->new($leader); $x->send("PUT /v1/snapshot HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n" . substr $bytes, 0, 600000); $x } 1 .. 5;
+sub upload { my $x = Raw->new($leader); $x->send("PUT /v1/snapshot HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n" . substr $bytes, 0, 600000); return $x }
+my @many = map { upload() } 1 .. 4;
+ok $leader->wait_for(sub { files($leader) == 4 }), 'four uploads are under way';
+push @many, upload();
 my ($refused) = grep { $_ } map { $_->send('x' x 8400000); $_->reply(seconds => 30) } $many[4];
 is $refused->{status}, 429, 'a fifth upload at the same time is refused' or diag $refused->{body};
 $_->close for @many;

@@ -27,7 +27,15 @@ my $taken = IO::Socket::INET->new(LocalAddr => $n->{ip}, LocalPort => $n->{ports
 like refused($n, 'port in use'), qr/httpd: .*\Q$n->{ip}:$n->{ports}{http}\E.*in use/, 'it names daemon, address and reason';
 like $n->log_text, qr/\[ERROR\] agent: .*\Q$n->{ip}:$n->{ports}{http}\E/, 'the log has it, too';
 ok(scalar(IO::Socket::INET->new(LocalAddr => $n->{ip}, LocalPort => $n->{ports}{dns}, Listen => 1, ReuseAddr => 1)), 'the other ports are free');
+
+# ---- or had until a moment ago, as the daemon of an agent that was killed
+
+$n = Node->new(start => 0, wait => 'none', ip => $n->{ip}, ports => $n->{ports});
+$n->start;
+ok $n->wait_for(sub { $n->log_text =~ /waiting for an address that is in use: listener=http/ }), 'a port is taken at the start';
 close $taken;
+ok $n->wait_for(sub { ($n->http('GET', '/v1/agent/self'))[0] == 200 }), 'it waits until the port is free';
+$n->stop;
 
 # ---- one agent a data directory
 
@@ -71,6 +79,14 @@ $n = Node->new(start => 0, wait => 'none', config => { log_file => '/nonexistent
 like refused($n, 'log file'), qr{/nonexistent/log}, 'it names the file';
 $n = Node->new(start => 0, wait => 'none', env => { CONSULCTL_LIBEXECDIR => '/nonexistent' });
 like refused($n, 'no daemons'), qr{/nonexistent/raftd}, 'it says where it looked';
+
+# ---- servers that cannot be reached
+
+$n = Node->new(start => 0, wait => 'none', config => { bootstrap_expect => 3, start_join => ['127.99.99.99'] });
+like refused($n, 'start_join'), qr/none of the addresses to join \(start_join\) could be reached/, 'it says so';
+$n = Node->new(wait => 'agent', config => { bootstrap_expect => 3, retry_join => ['127.99.99.99'], retry_interval => '1s', retry_max => 2 });
+is $n->wait_exit, 1, 'retry_max: exit 1';
+like $n->log_text, qr/max join retry exhausted/, 'it says so';
 
 my ($rc, $out) = $n->ctl('agent', '-h');
 is $rc, 0, 'help: exit 0';

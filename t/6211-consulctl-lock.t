@@ -25,6 +25,9 @@ sub clean
 
 sub holders { my ($status, undef, $body) = $n->http('GET', "/v1/kv/$_[0]/.lock"); return $status == 200 && $body =~ /"Session"/; }
 
+# A session needs its node in the catalog, which the leader sees to.
+$n->wait_for(sub { @{$n->get_json("/v1/health/node/$n->{name}")} });
+
 # The plain case
 is_deeply([ctl($o, 'lock', 'a', 'echo $CONSUL_LOCK_HELD; exit 3')], [0, "true\n", "Error running handler: exit status 3\n"], 'a child runs');
 is((ctl($o, qw(lock -child-exit-code a), 'exit 3'))[0], 2, '-child-exit-code');

@@ -295,6 +295,7 @@ struct raft {
 	bool transfer_told;		/* since the last heartbeat */
 	bool lease_waived;		/* for the rest of this term */
 	struct raft_snapshot outgoing;	/* that the caller has ready, id 0: none */
+	bool outgoing_bad;		/* somebody had all of it, and could not install it */
 	bool snapshot_asked;
 	uint64_t snapshot_at;		/* not asked for again before */
 	struct raft_read reads[RAFT_READ_ROUNDS_MAX];

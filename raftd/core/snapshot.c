@@ -13,6 +13,7 @@ snapshot_ready(struct raft *r, const struct raft_snapshot *s)
 		return -EINVAL;
 	/* One that nobody waits for any more is given back by snapshot_settle(). */
 	r->outgoing = *s;
+	r->outgoing_bad = false;
 	r->snapshot_asked = false;
 	return 0;
 }
@@ -35,7 +36,7 @@ snapshot_send(struct raft *r, struct raft_progress *p, struct raft_effects *fx)
 {
 	struct raft_message *m;
 
-	if (!alive(r, p, 1) || (p->waiting && r->now_ms < p->retry_ms))
+	if (!alive(r, p, 1) || r->outgoing_bad || (p->waiting && r->now_ms < p->retry_ms))
 		return;
 	if (r->outgoing.id == 0) {
 		if (!r->snapshot_asked && r->now_ms >= r->snapshot_at)
@@ -64,6 +65,9 @@ snapshot_reply(struct raft *r, const struct raft_message *m)
 	p->heard_ms = r->now_ms;
 	if (p->flow != RAFT_SNAPSHOT || r->outgoing.id == 0 || m->snapshot.id != r->outgoing.id || m->offset > r->outgoing.size)
 		return;
+	/* It had all of it, and begins anew: the file was damaged on its way, or is. Another one is made. */
+	if (m->offset == 0 && p->snapshot_id == m->snapshot.id && p->snapshot_offset == r->outgoing.size)
+		r->outgoing_bad = true;
 	p->snapshot_id = m->snapshot.id;
 	p->snapshot_offset = m->offset;
 	/* Complete: an append reply that matches the snapshot will end it. */
@@ -74,7 +78,7 @@ snapshot_reply(struct raft *r, const struct raft_message *m)
 static bool
 outgoing_needed(const struct raft *r)
 {
-	if (r->role != RAFT_LEADER || r->outgoing.index < r->trail.base)
+	if (r->role != RAFT_LEADER || r->outgoing_bad || r->outgoing.index < r->trail.base)
 		return false;
 	for (size_t i = 0; i < r->peers.n; i++)
 		if (r->peers.v[i].flow == RAFT_SNAPSHOT && alive(r, &r->peers.v[i], SNAPSHOT_KEPT))
@@ -220,7 +224,8 @@ snapshot_settle(struct raft *r, struct raft_effects *fx)
 
 	if (r->outgoing.id != 0 && !outgoing_needed(r)) {
 		r->outgoing = (struct raft_snapshot){ 0 };
-		r->snapshot_at = r->now_ms;
+		r->snapshot_at = r->now_ms + (r->outgoing_bad ? r->config.election_ms : 0);
+		r->outgoing_bad = false;
 		fx->snapshot_unneeded = true;
 	}
 	if (!r->snapshot_ack || r->role != RAFT_FOLLOWER || r->leader == 0 || r->incoming.id == 0 || !r->state_durable)

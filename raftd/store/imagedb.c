@@ -11,6 +11,7 @@ enum {
 	CHANGE_HEADER = 9,		/* u8 table, u32 key length, u32 value length */
 	CHANGE_GONE = 0xffffffff,
 	RECORD_CRC = 4,
+	CLOCK_RECORDS = 16,		/* written between two looks at the clock */
 	LOAD_BUFFER = 512 * 1024,	/* of a bulk read; a multiple of 1024 */
 	LOAD_BUFFERS = 4,
 };
@@ -136,7 +137,7 @@ job_begin(struct image_job *job, const struct changes *c)
 }
 
 int
-job_slice(struct image_job *job, const struct image *im, size_t records, bool *ret_done)
+job_slice(struct image_job *job, const struct image *im, size_t records, uint64_t until_ns, bool *ret_done)
 {
 	size_t n = job->changes->n, slice = 0;
 	int rc = 0;
@@ -145,7 +146,8 @@ job_slice(struct image_job *job, const struct image *im, size_t records, bool *r
 		if (job->at + 1 < n && same_record(job->sorted[job->at], job->sorted[job->at + 1]))
 			continue;
 		rc = put_change(im, job->txn, job->sorted[job->at]);
-		slice++;
+		if (++slice % CLOCK_RECORDS == 0 && thread_now() >= until_ns)
+			records = slice;
 	}
 	job->written += slice;
 	*ret_done = rc == 0 && job->at == n;
@@ -190,10 +192,10 @@ end_job(struct env *e, struct image_job *job, int rc)
 }
 
 int
-image_slice(struct env *e, struct image_job *job, size_t records, bool *ret_done)
+image_slice(struct env *e, struct image_job *job, size_t records, uint64_t until_ns, bool *ret_done)
 {
 	bool over;
-	int rc = job_slice(job, &e->image, records, &over);
+	int rc = job_slice(job, &e->image, records, until_ns, &over);
 
 	*ret_done = false;
 	if (rc == 0 && !over)

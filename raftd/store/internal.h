@@ -144,11 +144,11 @@ struct image_job {
 };
 /* The parts that need no transaction: sort the chunk, put at most `records` more of it into an image, free. */
 int job_begin(struct image_job *job, const struct changes *c);
-int job_slice(struct image_job *job, const struct image *im, size_t records, bool *ret_done);
+int job_slice(struct image_job *job, const struct image *im, size_t records, uint64_t until_ns, bool *ret_done);
 void job_end(struct image_job *job);
 int image_begin(struct env *e, const struct changes *c, struct image_job *job);
 /* At most `records` more; done: the chunk is in the image. The job is over then, and after an error. */
-int image_slice(struct env *e, struct image_job *job, size_t records, bool *ret_done);
+int image_slice(struct env *e, struct image_job *job, size_t records, uint64_t until_ns, bool *ret_done);
 void image_abort(struct image_job *job);
 int MUST_CHECK image_load(struct env *e, const struct store_loader *ld, char ret_err[DATADIR_ERROR_MAX]);
 

@@ -8,7 +8,8 @@
 
 enum {
 	RUN_KEY = 12,			/* "run-" and the index of its first entry */
-	COMPACT_SLICE = 256,		/* records deleted in one transaction */
+	COMPACT_SLICE = 256,		/* records deleted in one transaction, */
+	COMPACT_SLICE_NS = 3000000,	/* or as many as that takes: large ones have many pages */
 };
 
 static void
@@ -281,6 +282,7 @@ compact_runs(struct env *e, DB_TXN *txn, uint64_t base)
 static int
 compact_records(struct env *e, DB_TXN *txn, uint64_t upto, uint64_t *ret_base, bool *ret_more)
 {
+	const uint64_t until = thread_now() + COMPACT_SLICE_NS;
 	DBT k = { 0 }, v = { 0 };
 	DBC *c;
 	int rc = e->log->cursor(e->log, txn, &c, 0), closed;
@@ -291,6 +293,8 @@ compact_records(struct env *e, DB_TXN *txn, uint64_t upto, uint64_t *ret_base, b
 	*ret_more = true;
 	rc = c->get(c, &k, &v, DB_FIRST);
 	for (int i = 0; rc == 0 && i <= COMPACT_SLICE; i++) {
+		bool last = i == COMPACT_SLICE || (i > 0 && thread_now() > until);
+
 		*ret_base = get_be64(k.data) - 1;
 		rc = c->get(c, &k, &v, DB_NEXT);
 		if (rc == DB_NOTFOUND || (rc == 0 && get_be64(k.data) > upto + 1)) {
@@ -298,7 +302,9 @@ compact_records(struct env *e, DB_TXN *txn, uint64_t upto, uint64_t *ret_base, b
 			rc = 0;
 			break;
 		}
-		if (rc == 0 && i < COMPACT_SLICE) {
+		if (last)
+			break;
+		if (rc == 0) {
 			rc = c->get(c, &k, &v, DB_PREV);
 			if (rc == 0)
 				rc = c->del(c, 0);

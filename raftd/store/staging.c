@@ -62,7 +62,7 @@ int
 staging_slice(struct staging *g, const struct datadir *d, size_t records, bool *ret_done)
 {
 	const char *const names[] = { g->file, NULL };
-	int rc = job_slice(&g->job, &g->image, records, ret_done);
+	int rc = job_slice(&g->job, &g->image, records, UINT64_MAX, ret_done);
 
 	if (rc != 0 || !*ret_done)
 		return rc;

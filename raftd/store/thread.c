@@ -22,7 +22,10 @@ enum {
 	GROUP_FEW = 16,			/* up to so many writers nothing is waited for */
 	GROUP_WAIT_NS = 4000000,	/* at most, since the first entry came */
 	GROUP_GAP_NS = 400000,		/* at most without another one */
-	SLICE_MIN = 64,			/* records of the image written at a time */
+	SLICE_MIN = 64,			/* records of the image written at a time, */
+	SLICE_NS = 10000000,		/* for as long as this, */
+	SLICE_LAG_NS = 500000000,	/* and so much longer when all that may wait does */
+	LAG_LITTLE = STORE_LAG_MAX / 8,	/* up to here the image keeps up */
 	FULL_RETRY_NS = 200000000,
 	SPACE_FRESH_NS = 10000000,	/* how long an answer of the file system about its room is taken for true */
 	SWEEP_STEP = 10,		/* of a hundred pages, written at a time */
@@ -509,6 +512,25 @@ chunk_done(struct store *s)
 	s->writing = NULL;
 }
 
+/*
+ * As many records as twice the entries since the last slice, so that the
+ * image keeps up. When it does not, its slices grow long, which slows those
+ * who write entries, but a second without any would look like a dead disk.
+ */
+static int
+next_slice(struct store *s, bool *ret_done)
+{
+	size_t records = s->slice > SLICE_MIN ? s->slice : SLICE_MIN;
+	uint64_t lag, until;
+
+	pthread_mutex_lock(&s->mutex);
+	lag = s->changes_bytes < STORE_LAG_MAX ? s->changes_bytes : STORE_LAG_MAX;
+	pthread_mutex_unlock(&s->mutex);
+	until = thread_now() + SLICE_NS + SLICE_LAG_NS * (lag / 1024) / (STORE_LAG_MAX / 1024);
+	s->slice = 0;
+	return image_slice(&s->env, &s->job, lag > LAG_LITTLE ? SIZE_MAX : records, until, ret_done);
+}
+
 static bool
 do_image(struct store *s)
 {
@@ -523,8 +545,7 @@ do_image(struct store *s)
 		rc = image_begin(&s->env, s->writing, &s->job);
 	}
 	if (rc == 0)
-		rc = image_slice(&s->env, &s->job, s->slice > SLICE_MIN ? s->slice : SLICE_MIN, &done);
-	s->slice = 0;
+		rc = next_slice(s, &done);
 	if (rc != 0) {
 		thread_failed(s, "cannot write the image of the state", env_error(&s->env, rc));
 		return false;

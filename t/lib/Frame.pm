@@ -275,6 +275,8 @@ sub write_slice
 	my ($self, $slice) = @_;
 	my $path = "$self->{dir}/config/$self->{name}.json";
 
+	# Its port for other servers must not be that of a test beside us.
+	$slice = { bind_addr => sprintf('127.%d.%d.%d', 64 + ($$ >> 16 & 63), $$ >> 8 & 255, 1 + ($$ & 127)), %$slice } if $self->{name} eq 'raftd';
 	open my $f, '>', "$path.tmp" or die "$path: $!";
 	print $f JSON::PP->new->canonical->encode($slice);
 	close $f;

@@ -149,12 +149,21 @@ change_two(struct world *w, struct node *n)
 		node_config(w, n, &next, true);
 }
 
+/* Impatient: a new leader finds a change waiting, before it has committed anything. */
 void
-admin_act(struct world *w)
+admin_elected(struct world *w)
+{
+	if (w->p.member > 0 && !w->calm && chance(w, 500))
+		world_post(w, w->now + below(w, 30 * MS), EV_ADMIN, NULL, 1, 0, 0, NULL);
+}
+
+void
+admin_act(struct world *w, bool again)
 {
 	if (w->calm)
 		return;
-	world_post(w, w->now + around(w, w->p.member > 0 ? 20000 * MS / w->p.member : 5000 * MS), EV_ADMIN, NULL, 0, 0, 0, NULL);
+	if (again)
+		world_post(w, w->now + around(w, w->p.member > 0 ? 20000 * MS / w->p.member : 5000 * MS), EV_ADMIN, NULL, 0, 0, 0, NULL);
 	if (w->p.member == 0 && !chance(w, 200))
 		return;
 	for (unsigned i = 0; i < w->nodes; i++) {
@@ -166,7 +175,6 @@ admin_act(struct world *w)
 			change_two(w, n);
 		else
 			change(w, n);
-		/* Impatient. */
 		if (n->up && n->core.role == RAFT_LEADER && chance(w, 300))
 			change(w, n);
 	}

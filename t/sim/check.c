@@ -14,6 +14,8 @@
  */
 #include "t/sim/world.h"
 
+enum { STEPS_PER_SECOND = 50000 };
+
 static size_t
 voters(const struct raft_servers *c)
 {
@@ -165,6 +167,8 @@ elected(struct world *w, struct node *n)
 		    (unsigned long long)newest, (unsigned long long)w->entries[w->committed[newest]].term);
 	w->tally.elections++;
 	n->lead_since = w->now;
+	admin_elected(w);
+	faults_elected(w, n);
 	TRACE(w, "%s leads term %llu", trace_name(w, n->dir->id), (unsigned long long)n->core.term);
 }
 
@@ -219,7 +223,9 @@ check_disk(struct world *w, struct node *n)
 	for (size_t i = 0; i < d->qn && voters(raft_servers(&n->core)) > 1; i++) {
 		if (d->q[i].kind != DISK_APPEND)
 			continue;
-		if (long_ago(w, n, d->q[i].at) && long_ago(w, n, n->lead_since))
+		/* One that gets on does not hang; and it has not been in the way before there was another voter. */
+		if (long_ago(w, n, d->q[i].at) && long_ago(w, n, d->synced_at) && long_ago(w, n, n->lead_since) &&
+		    long_ago(w, n, n->config_since))
 			world_fail(w, "a leader whose disk hangs steps down", "%s waits since %.3f s", trace_name(w, d->id),
 			    (double)d->q[i].at / 1e6);
 		return;
@@ -251,6 +257,18 @@ check_heard(struct world *w, struct node *n, const struct packet *k)
 }
 
 /* ---- steps */
+
+/* Servers that answer each other without end. */
+void
+check_storm(struct world *w)
+{
+	if (w->now / SECOND != w->storm_second) {
+		w->storm_second = w->now / SECOND;
+		w->storm_steps = w->steps;
+	}
+	if (w->steps - w->storm_steps > STEPS_PER_SECOND)
+		world_fail(w, "no storms", "more than %d steps within a second", STEPS_PER_SECOND);
+}
 
 void
 check_before(struct world *w, struct node *n)

@@ -36,7 +36,8 @@ disk_kick(struct world *w, struct node *n)
 void
 disk_stall(struct world *w, struct dir *d, uint64_t us)
 {
-	d->stall_until = w->now + us;
+	if (d->stall_until < w->now + us)
+		d->stall_until = w->now + us;
 	TRACE(w, "%s disk hangs for %llu ms", trace_name(w, d->id), (unsigned long long)(us / MS));
 }
 
@@ -156,6 +157,7 @@ disk_synced(struct world *w, struct node *n)
 	}
 	carry_out_first(w, d, d->syncing);
 	d->syncing = 0;
+	d->synced_at = w->now;
 	TRACE(w, "%s disk has term %llu vote %s last %llu epoch %llu", trace_name(w, d->id), (unsigned long long)d->term,
 	    trace_name(w, d->vote), (unsigned long long)d->log.last, (unsigned long long)d->epoch);
 	tell(w, n, installed);
@@ -186,9 +188,9 @@ compact(struct world *w, struct node *n)
 	if (applied <= n->dir->log.base + w->p.trailing)
 		return;
 	upto = applied - w->p.trailing;
-	/* A shell keeps what follows the snapshot that it sends, but the core must not rely on it. */
-	if (n->outgoing != NULL && n->outgoing->s.index < upto && !chance(w, 100))
-		upto = n->outgoing->s.index;
+	/* A shell keeps what followers still want, while it has the room. */
+	if (!chance(w, 200) && upto > raft_keep(&n->core))
+		upto = raft_keep(&n->core);
 	if (upto > n->dir->log.base)
 		disk_queue(w, n, DISK_COMPACT, upto, 0, NULL);
 }

@@ -55,6 +55,9 @@ delay(struct world *w)
 {
 	if (w->calm)
 		return 200 + below(w, 2 * MS);
+	/* Out of another time: its sender, its term, its configuration may be history. */
+	if (!w->fifo && chance(w, 1))
+		return below(w, 8 * SECOND);
 	if (chance(w, w->p.slow))
 		return below(w, w->p.slow_ms * MS);
 	return 100 + around(w, w->p.delay_us);

@@ -51,6 +51,8 @@ node_start(struct world *w, struct node *n)
 void
 node_crash(struct world *w, struct node *n)
 {
+	uint64_t delay = 0;
+
 	TRACE(w, "%s crashes", trace_name(w, n->dir->id));
 	w->tally.crashes++;
 	n->up = false;
@@ -58,7 +60,10 @@ node_crash(struct world *w, struct node *n)
 	n->pause_until = 0;
 	disk_crash(w, n->dir);
 	faults_hint(w, n, false);
-	world_post(w, w->now + (w->calm ? 0 : around(w, w->p.fault_ms * MS)), EV_RESTART, n, 0, 0, 0, NULL);
+	/* A supervisor is quick, a reboot is not. */
+	if (!w->calm)
+		delay = chance(w, 500) ? below(w, 30 * MS) : around(w, w->p.fault_ms * MS);
+	world_post(w, w->now + delay, EV_RESTART, n, 0, 0, 0, NULL);
 }
 
 /* The process ends here if that is planned. */
@@ -175,6 +180,8 @@ answer_read(struct world *w, struct node *n, const struct waiter *p)
 {
 	uint32_t v = n->state.reg[w->ops[p->op].key];
 
+	if (p->op == 0)
+		return;
 	TRACE(w, "%s answers read #%u: %u", trace_name(w, n->dir->id), p->op, v);
 	answer(w, p, false, true, v);
 }
@@ -235,8 +242,8 @@ send_entries(struct world *w, struct node *n, struct packet *k)
 		net_free(w, k);
 		return;
 	}
-	if (count > PACKET_ENTRIES_MAX)
-		count = PACKET_ENTRIES_MAX;
+	if (count > w->packet_max)
+		count = w->packet_max;
 	if (chance(w, 100))
 		count = between(w, 1, count);
 	k->m.last = first + count - 1;
@@ -357,6 +364,7 @@ node_try(struct world *w, struct node *n, struct raft_event *ev, const struct pa
 	check_before(w, n);
 	ev->now_ms = clock_local_ms(w, n);
 	w->steps++;
+	check_storm(w);
 	rc = raft_step(&n->core, ev, &fx);
 	if (w->trace)
 		trace_step(w, n, ev, rc, &fx);
@@ -478,12 +486,38 @@ node_config(struct world *w, struct node *n, const struct raft_servers *config, 
 
 /* ---- requests of clients */
 
+/* Its number comes with the step, and perhaps at once the answer. */
+static void
+barrier(struct world *w, struct node *n, const struct waiter *p)
+{
+	struct raft_event ev = { .type = RAFT_READ, .consistent = p->consistent };
+
+	n->waiters[n->nwaiters] = *p;
+	n->waiters[n->nwaiters++].number = UINT64_MAX;
+	w->tally.barrier_reads++;
+	node_step(w, n, &ev, NULL);
+}
+
+/* More readers than there are places for: nobody waits for their answers, but who shares a place with them. */
+static void
+crowd(struct world *w, struct node *n)
+{
+	uint32_t gen = n->gen;
+
+	for (unsigned i = 0; i < RAFT_READ_ROUNDS_MAX + 8 && n->up && n->gen == gen && n->nwaiters < WAITERS_MAX; i++)
+		barrier(w, n, &(struct waiter){ .read = true, .consistent = chance(w, 300) });
+}
+
 static void
 read_request(struct world *w, struct node *n, const struct packet *k, bool consistent)
 {
 	struct waiter p = { .op = k->op, .gen = k->gen, .read = true, .consistent = consistent };
-	struct raft_event ev = { .type = RAFT_READ, .consistent = consistent };
+	uint32_t gen = n->gen;
 
+	if (!w->calm && chance(w, 2))
+		crowd(w, n);
+	if (!n->up || n->gen != gen)
+		return;
 	if (!consistent && chance(w, 700) && raft_lease_valid(&n->core, clock_local_ms(w, n))) {
 		w->tally.lease_reads++;
 		answer_read(w, n, &p);
@@ -493,11 +527,7 @@ read_request(struct world *w, struct node *n, const struct packet *k, bool consi
 		answer(w, &p, true, false, 0);
 		return;
 	}
-	/* Its number comes with the step, and perhaps at once the answer. */
-	p.number = UINT64_MAX;
-	n->waiters[n->nwaiters++] = p;
-	w->tally.barrier_reads++;
-	node_step(w, n, &ev, NULL);
+	barrier(w, n, &p);
 }
 
 static void

@@ -1,12 +1,12 @@
 /*
  * raft.c - the simulator's command line: runs seeds, says which one failed.
  *
- *	raft [--seed N] [--seeds COUNT] [--from N] [--minutes M] [--trace]
+ *	raft [--seed N] [--seeds COUNT] [--from N] [--minutes M] [--profile NAME] [--trace]
  *
  * --seed runs this one alone; --from the COUNT from this one on; without
  * either a random first seed is chosen and printed. Each simulates M minutes
- * of faults (a half by default), and then those that the cluster needs to
- * come back. Exits 1 at the first seed that breaks a property.
+ * of faults (two by default), and then those that the cluster needs to
+ * come back; --profile wants one kind of faults (faults.c). Exits 1 at the first seed that breaks a property.
  */
 #include <getopt.h>
 #include <signal.h>
@@ -32,8 +32,8 @@ __ubsan_default_options(void)
 	return "abort_on_error=1:print_stacktrace=1";
 }
 
-static struct world world;
-static char replay[128];
+static struct world world = { .profile = -1 };
+static char replay[256];
 
 static void
 on_abort(int sig)
@@ -75,14 +75,16 @@ struct options {
 	uint64_t from, count;
 	double minutes;
 	bool trace;
+	const char *profile;
 };
 
 static struct options
 parse(int argc, char **argv)
 {
 	static const struct option names[] = { { "seed", 1, NULL, 's' }, { "seeds", 1, NULL, 'n' }, { "from", 1, NULL, 'f' },
-		{ "minutes", 1, NULL, 'm' }, { "trace", 0, NULL, 't' }, { NULL, 0, NULL, 0 } };
-	struct options o = { .count = 1, .minutes = 0.5 };
+		{ "minutes", 1, NULL, 'm' }, { "trace", 0, NULL, 't' },
+		{ "profile", 1, NULL, 'p' }, { NULL, 0, NULL, 0 } };
+	struct options o = { .count = 1, .minutes = 2 };
 	bool chosen = false;
 	int c;
 
@@ -99,11 +101,19 @@ parse(int argc, char **argv)
 		case 'm':
 			o.minutes = strtod(optarg, NULL);
 			break;
+		case 'p':
+			o.profile = optarg;
+			world.profile = faults_profile(optarg);
+			if (world.profile < 0) {
+				fprintf(stderr, "raft: no such profile: %s\n", optarg);
+				exit(2);
+			}
+			break;
 		case 't':
 			o.trace = true;
 			break;
 		default:
-			fprintf(stderr, "usage: raft [--seed N] [--seeds COUNT] [--from N] [--minutes M] [--trace]\n");
+			fprintf(stderr, "usage: raft [--seed N] [--seeds COUNT] [--from N] [--minutes M] [--profile NAME] [--trace]\n");
 			exit(2);
 		}
 	}
@@ -136,7 +146,8 @@ main(int argc, char **argv)
 	printf("seeds %llu to %llu\n", (unsigned long long)o.from, (unsigned long long)(o.from + o.count - 1));
 	fflush(stdout);
 	for (uint64_t seed = o.from; failed == 0 && seed < o.from + o.count; seed++) {
-		snprintf(replay, sizeof(replay), "replay: t/sim/raft --seed %llu --minutes %g --trace\n", (unsigned long long)seed, o.minutes);
+		snprintf(replay, sizeof(replay), "replay: t/sim/raft --seed %llu --minutes %g%s%s --trace\n",
+		    (unsigned long long)seed, o.minutes, o.profile != NULL ? " --profile " : "", o.profile != NULL ? o.profile : "");
 		failed = world_run(&world, seed, o.minutes, o.trace);
 		simulated += world.now;
 		steps += world.steps;

@@ -250,7 +250,7 @@ clear(struct world *w)
 	w->ncommitted = w->nterms = w->nconfigs = w->usedsnaps = 0;
 	w->nentries = 1;
 	w->nops = 0;
-	w->now = w->seq = w->steps = 0;
+	w->now = w->seq = w->steps = w->storm_second = w->storm_steps = 0;
 	w->final = 0;
 	w->calm = false;
 	w->settled.n = 0;
@@ -313,6 +313,9 @@ node_event(struct world *w, struct node *n, const struct event *e)
 	case EV_IMAGE:
 		disk_image(w, n);
 		break;
+	case EV_ASSASSIN:
+		faults_assassin(w, n);
+		break;
 	case EV_LINK:
 	case EV_LOST:
 		node_step(w, n, &(struct raft_event){ .type = e->type == EV_LOST ? RAFT_LEADER_LOST :
@@ -340,7 +343,7 @@ world_event(struct world *w, const struct event *e)
 		faults_heal(w, (uint32_t)e->a);
 		break;
 	case EV_ADMIN:
-		admin_act(w);
+		admin_act(w, e->a == 0);
 		break;
 	case EV_BOOTSTRAP:
 		admin_bootstrap(w);

@@ -101,7 +101,7 @@ struct dir {
 	uint64_t epoch;			/* truncations and installations since it was opened */
 	struct disk_op *q;		/* in order, not yet on disk; the first `syncing` are on their way */
 	size_t qn, qcap, syncing;	/* syncing 0: no sync is under way */
-	uint64_t stall_until;
+	uint64_t stall_until, synced_at;
 };
 
 /* ---- operations of clients */
@@ -201,11 +201,15 @@ struct profile {
 	unsigned trailing, image_ms, damage;
 	unsigned apply_lag;		/* permille of turns that apply late */
 	unsigned uncached;		/* permille of appends that read the disk */
+	unsigned leaders;		/* permille by which faults rather strike a leader */
+	bool spare;			/* or never */
+	unsigned assassin;		/* permille of new leaders that do not last */
+	bool small;			/* one entry in a message */
 };
 
 enum event_type {
 	EV_TIMER, EV_PACKET, EV_SYNC, EV_APPLY, EV_PROPOSE, EV_SENT, EV_READ, EV_CHUNK, EV_LOAD, EV_SNAPSHOT, EV_IMAGE,
-	EV_RESTART, EV_LINK, EV_LOST, EV_CLIENT, EV_FAULT, EV_HEAL, EV_ADMIN, EV_BOOTSTRAP, EV_FINAL
+	EV_RESTART, EV_LINK, EV_LOST, EV_ASSASSIN, EV_CLIENT, EV_FAULT, EV_HEAL, EV_ADMIN, EV_BOOTSTRAP, EV_FINAL
 };
 
 struct event {
@@ -229,9 +233,11 @@ struct term {
 
 struct world {
 	uint64_t seed, random, now, seq, steps;
+	uint64_t storm_second, storm_steps;
 	uint64_t end;			/* faults stop */
 	bool trace, calm;
 	jmp_buf failed;
+	int profile;			/* that all seeds have, -1: any */
 	struct profile p;
 	struct raft_config timing;
 	struct event *heap;
@@ -243,6 +249,7 @@ struct world {
 	struct raft_servers boot;
 	uint32_t boot_uid;
 	/* network */
+	unsigned packet_max;		/* entries */
 	bool cut[NODES_MAX][NODES_MAX], fifo;
 	uint64_t fifo_at[NODES_MAX][NODES_MAX];
 	uint32_t cut_gen;
@@ -361,14 +368,18 @@ void client_ask(struct world *w, unsigned client, enum op_kind kind, unsigned ke
 void client_check(struct world *w);
 
 /* ---- faults.c */
+int faults_profile(const char *name);	/* its number, -1: there is none */
 void faults_draw(struct world *w);
+void faults_elected(struct world *w, struct node *n);
+void faults_assassin(struct world *w, struct node *n);
 void faults_next(struct world *w);
 void faults_heal(struct world *w, uint32_t gen);
 void faults_stop(struct world *w);
 void faults_hint(struct world *w, struct node *n, bool up);
 
 /* ---- admin.c */
-void admin_act(struct world *w);
+void admin_act(struct world *w, bool again);
+void admin_elected(struct world *w);
 void admin_bootstrap(struct world *w);
 bool admin_may_wipe(struct world *w, const struct dir *d);
 void admin_wipe(struct world *w);
@@ -379,6 +390,7 @@ void final_step(struct world *w);
 /* ---- check.c */
 void check_created(struct world *w, struct node *n, uint64_t index, uint64_t term);
 void check_appended(struct world *w, struct node *n, uint64_t index, uint32_t uid);
+void check_storm(struct world *w);
 void check_heard(struct world *w, struct node *n, const struct packet *k);
 void check_before(struct world *w, struct node *n);
 void check_step(struct world *w, struct node *n, const struct raft_effects *fx);

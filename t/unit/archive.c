@@ -298,19 +298,21 @@ image_of(struct world *w, struct image *ret)
 	image_free(&all);
 }
 
-static const char *const reads[][2] = {
-	{ "{'Key':''}", "kv" }, { "{'Node':'n2'}", "node" }, { "{'Node':'n1'}", "node" }, { "{'State':'any'}", "state" },
-};
-
 static void
 same_reads(struct world *a, struct world *b)
 {
-	static const uint16_t ops[] = { OP_KV_LIST, OP_CATALOG_NODE, OP_CATALOG_NODE, OP_HEALTH_STATE };
+	static const struct {
+		uint16_t op;
+		const char *request;
+	} reads[] = {
+		{ OP_KV_LIST, "{'Key':''}" }, { OP_CATALOG_NODE, "{'Node':'n2'}" }, { OP_CATALOG_NODE, "{'Node':'n1'}" },
+		{ OP_HEALTH_STATE, "{'State':'any'}" },
+	};
 
-	for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
-		const char *want = query(a, ops[i], reads[i][0]);
+	for (size_t i = 0; i < ARRAY_LEN(reads); i++) {
+		const char *want = query(a, reads[i].op, reads[i].request);
 
-		assert_string_equal(query(b, ops[i], reads[i][0]), want);
+		assert_string_equal(query(b, reads[i].op, reads[i].request), want);
 		assert_int_equal(a->result_index, b->result_index);
 	}
 	assert_string_equal(query(b, OP_SESSION_LIST, NULL), query(a, OP_SESSION_LIST, NULL));

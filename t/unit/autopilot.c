@@ -194,7 +194,7 @@ test_removal_by_hand(void **state)
 static void
 test_random(void **state)
 {
-	unsigned seed = getenv("TEST_SEED") != NULL ? (unsigned)atoi(getenv("TEST_SEED")) : (unsigned)time(NULL);
+	unsigned seed = getenv("TEST_SEED") != NULL ? (unsigned)strtoul(getenv("TEST_SEED"), NULL, 10) : (unsigned)time(NULL);
 	struct ap_view view = { .n = 0 };
 	struct ap_config c = normal;
 

@@ -20,6 +20,12 @@ static const struct {
 	{ "alt_domain = \"a b\"", "alt_domain: \"a b\" is no DNS domain" },
 	{ "bootstrap_expect = -1", "bootstrap_expect cannot be -1. Must be greater than or equal to zero" },
 	{ "bootstrap_expect = 3", "'bootstrap_expect > 0' not allowed in dev mode" },
+	{ "retry_max = -1", "retry_max cannot be -1. Must be greater than or equal to zero" },
+	{ "autopilot { min_quorum = -1 }", "autopilot.min_quorum cannot be -1. Must be greater than or equal to zero" },
+	{ "autopilot { max_trailing_logs = -1 }", "autopilot.max_trailing_logs cannot be -1. Must be greater than or equal to zero" },
+	{ "autopilot { server_stabilization_time = \"-1s\" }",
+	    "autopilot.server_stabilization_time cannot be -1000. Must be greater than or equal to zero" },
+	{ "autopilot { min_quorum = 33 }", "autopilot.min_quorum cannot be 33. Must be between 0 and 32" },
 	{ "server = false bootstrap = true", "'bootstrap = true' requires 'server = true'" },
 	{ "log_level = \"loud\"", "Invalid log level: loud. Valid log levels are: [TRACE DEBUG INFO WARN ERR]" },
 	{ "unix_sockets { mode = \"99\" }", "unix_sockets.mode: \"99\" is no octal mode" },
@@ -121,6 +127,7 @@ test_server(void **state)
 		const char *notice;
 	} cases[] = {
 		{ "bootstrap_expect = 3", NULL, NULL },
+		{ "bootstrap_expect = 33", "bootstrap_expect cannot be 33. Must be between 0 and 32", NULL },
 		{ "bootstrap_expect = 4", NULL, "bootstrap_expect is even number" },
 		{ "bootstrap_expect = 2", NULL, "provide no failure tolerance" },
 		{ "bootstrap_expect = 1", NULL, "BootstrapExpect is set to 1; this is the same as Bootstrap mode." },

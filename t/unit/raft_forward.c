@@ -82,7 +82,10 @@ rpc_bad_request(struct rpc_server *s, const struct rpc_request *req, const char 
 void
 rpc_error_decode(const struct rpc_answer *a, struct rpc_error *ret)
 {
-	*ret = (struct rpc_error){ strcmp((const char *)a->body, "Not the leader") == 0 ? RPC_NOT_LEADER : 400, STR_NONE };
+	const char *text = (const char *)a->body;
+
+	*ret = (struct rpc_error){ strcmp(text, "Not the leader") == 0 ? RPC_NOT_LEADER :
+	    strcmp(text, "No longer the leader") == 0 ? RPC_LEADER_LOST : 400, STR_NONE };
 }
 
 uint32_t
@@ -408,6 +411,44 @@ taken_back_from_a_leader_that_is_none_any_more(void **state)
 	expect_answer(2, 3, 200, "here");
 }
 
+/* It is no longer in the configuration: its connection is about to be closed. */
+static void
+taken_back_from_a_server_that_is_left(void **state)
+{
+	(void)state;
+	leader(2, true);
+	ask(OP_KV_APPLY, 1, STAMPED);
+	ask(OP_KV_APPLY, 2, 0);
+	forward_left(&w.r, &w.clients[3]);
+	assert_true(w.calls[0].open && w.calls[1].open);
+	forward_left(&w.r, &w.clients[2]);
+	assert_false(w.calls[0].open || w.calls[1].open);
+	expect_answer(0, 2, 500, "The connection to the server that was asked is lost; whether this took place is unknown");
+	assert_int_equal(w.r.hold.n, 1);
+	leader(3, true);
+	hold_wake_leader(&w.r);
+	assert_ptr_equal(w.calls[2].to, &w.clients[3]);
+	answer(2, 0, "done");
+	expect_answer(1, 1, 200, "done");
+}
+
+/* What it has in its log may yet be carried out: never is that said to be refused. */
+static void
+sent_again_when_told_that_it_led(void **state)
+{
+	(void)state;
+	leader(2, true);
+	ask(OP_KV_APPLY, 1, STAMPED);
+	ask(OP_RAFT_TRANSFER, 2, 0);
+	answer(0, -EPROTO, "No longer the leader");
+	answer(1, -EPROTO, "No longer the leader");
+	expect_answer(0, 2, 500, "The connection to the server that was asked is lost; whether this took place is unknown");
+	assert_int_equal(w.r.hold.n, 1);
+	leader(0, false);
+	run_for(2 * HOLD_MS);
+	expect_answer(1, 1, 500, "No cluster leader; whether this write took place is unknown");
+}
+
 static void
 never_forwarded_twice(void **state)
 {
@@ -559,6 +600,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(sent_again_when_told_that_it_does_not_lead, setup, teardown),
 		cmocka_unit_test_setup_teardown(lost_on_the_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(taken_back_from_a_leader_that_is_none_any_more, setup, teardown),
+		cmocka_unit_test_setup_teardown(taken_back_from_a_server_that_is_left, setup, teardown),
+		cmocka_unit_test_setup_teardown(sent_again_when_told_that_it_led, setup, teardown),
 		cmocka_unit_test_setup_teardown(never_forwarded_twice, setup, teardown),
 		cmocka_unit_test_setup_teardown(cancelled_on_the_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(reads_wait_for_their_barrier, setup, teardown),

@@ -156,7 +156,7 @@ test_refused(void **state)
 static void
 test_damaged(void **state)
 {
-	unsigned seed = getenv("TEST_SEED") != NULL ? (unsigned)atoi(getenv("TEST_SEED")) : (unsigned)time(NULL);
+	unsigned seed = getenv("TEST_SEED") != NULL ? (unsigned)strtoul(getenv("TEST_SEED"), NULL, 10) : (unsigned)time(NULL);
 	struct raft_config_entry c = config(three, 3);
 	struct buf b = BUF_INIT(64 * KiB), damaged = BUF_INIT(64 * KiB);
 	struct str whole = encode(&c, &b);
@@ -228,6 +228,33 @@ test_list(void **state)
 	configs_free(c);
 	configs_free(NULL);
 	buf_release(&b);
+}
+
+static void
+test_change(void **state)
+{
+	struct raft_server_info v[RAFT_SERVERS_MAX], put = three[1], other = three[0];
+	struct raft_config_entry c = config(three, 3);
+	struct servers_changed next;
+	const struct raft_server_info *s;
+
+	(void)state;
+	s = next.v;
+	assert_int_equal(servers_change(&c, &three[0], NULL, &next), 0);
+	assert_true(next.config.servers.n == 2 && str_eq(s[0].id, three[1].id) && str_eq(s[1].id, three[2].id));
+	assert_true(str_eqs(next.config.cluster, CLUSTER));
+	put.voter = false;
+	assert_int_equal(servers_change(&c, NULL, &put, &next), 0);
+	assert_true(next.config.servers.n == 3 && !s[1].voter && s[0].voter);
+	other.id = STR("00000000000000a9");
+	assert_int_equal(servers_change(&c, &three[0], &other, &next), 0);
+	assert_true(next.config.servers.n == 3 && str_eq(s[2].id, other.id));
+	for (size_t i = 0; i < ARRAY_LEN(v); i++)
+		v[i] = three[0];
+	c = config(v, RAFT_SERVERS_MAX);
+	assert_int_equal(servers_change(&c, NULL, &other, &next), -ELIMIT);
+	assert_int_equal(servers_change(&c, &v[3], &other, &next), 0);
+	assert_int_equal(next.config.servers.n, RAFT_SERVERS_MAX);
 }
 
 /* ---- peers.json */
@@ -332,6 +359,7 @@ main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_list),
+		cmocka_unit_test(test_change),
 		cmocka_unit_test(test_plan),
 		cmocka_unit_test(test_plan_refused),
 		cmocka_unit_test(test_replaced),
