@@ -7,9 +7,9 @@ import sys
 rows = [json.loads(line) for line in open(sys.argv[1])]
 
 
-def values(pick, measure, system, **params):
+def values(pick, measure, system, nodes=1, **params):
     """One value a matching row; rows disturbed by other programs are left out where there are others."""
-    found = [r for r in rows if r["measure"] == measure and r["system"] == system
+    found = [r for r in rows if r["measure"] == measure and r["system"] == system and r["nodes"] == nodes
              and all(r["params"].get(k) == v for k, v in params.items()) and "error" not in r["result"]]
     calm = [r for r in found if r["result"].get("foreign", 0) <= 0.15] or found
     return [v for v in (pick(r["result"]) for r in calm) if v is not None]
@@ -62,3 +62,24 @@ for what, key, target in (("exec_to_first_write_dev", "ms", "<= 100"), ("exec_to
 for n, target in ((100000, "<= 800"), (1000000, "<= 1700")):
     figure("killed under load, serving again, %d keys, ms" % n,
            median(lambda r: r["ms"], "crash_restart", "consulctl", keys=n), target)
+
+# ---- three servers
+put = dict(nodes=3, size=100)
+ratio("three servers: PUT, 64 connections: rate / etcd", median(rate, "kvput", "consulctl", clients=64, **put),
+      median(rate, "kvput", "etcd", clients=64, **put), ">= 3.5")
+ratio("three servers: PUT, one connection: median ms / etcd", median(lambda r: r["p50_ms"], "kvput", "consulctl", clients=1, **put),
+      median(lambda r: r["p50_ms"], "kvput", "etcd", clients=1, **put), "<= 0.45")
+ratio("three servers: PUT, one connection: median ms / raw append", median(lambda r: r["p50_ms"], "kvput", "consulctl", clients=1, **put),
+      median(lambda r: r["raw_fsync"]["append_p50_ms"], "kvput", "consulctl", clients=1, **put), "<= 3")
+ratio("GET to a follower, default / etcd linearizable",
+      median(rate, "kvget", "consulctl", nodes=3, mode="default", to="follower", **get),
+      median(rate, "kvget", "etcd", nodes=3, mode="linearizable", to="follower", **get), ">= 2.5")
+for n in (1, 3, 5):
+    figure("%d servers: PUTs/s, 64 connections" % n, median(rate, "kvput", "consulctl", nodes=n, size=100, clients=64), "-")
+    figure("  CPU us of all servers a PUT", median(cpu_us, "kvput", "consulctl", nodes=n, size=100, clients=64), "-")
+for how, target in (("kill", "< 200"), ("raftd", "< 200"), ("stop", "< 50"), ("cut", "< 2000")):
+    figure("leader lost (%s): ms without a write" % how, median(lambda r: r["gap_ms"], "gap", "consulctl", nodes=3, how=how), target)
+figure("behind by 1,000,000 entries, from the log: entries/s",
+       median(lambda r: r["entries_per_s"], "behind", "consulctl", nodes=3, trailing=2000000), "> 50000")
+figure("behind by 1,000,000 entries, by snapshot: s", median(lambda r: r["s"], "behind", "consulctl", nodes=3, trailing=10240), "< 10")
+figure("1,000,000 keys, killed: in the quorum again, ms", median(lambda r: r["ms"], "rejoin", "consulctl", nodes=3), "< 2000")

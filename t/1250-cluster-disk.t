@@ -74,6 +74,7 @@ $c->wait_equal;
 
 # ---- is full
 {
+	my $h = History->start($c, clients => 4, keys => 3, timeout => 5, seed => int rand 2**31);
 	my $l = $c->leader;
 	my @rest = grep { $_ != $l } $c->nodes;
 	system "dd if=/dev/zero of=" . fs_of($l) . "/fill bs=1M 2>/dev/null";
@@ -87,6 +88,9 @@ $c->wait_equal;
 	$c->wait_all;
 	$c->wait_equal;
 	writes('room again', $c->nodes);
+	my $r = $h->stop;
+	cmp_ok $r->{ok}, '>', 50, 'clients got on';
+	is $h->check, '', 'linearizable';
 }
 
 # ---- is damaged: the daemon says which file and stops, the cluster goes on

@@ -95,7 +95,8 @@ open my $fh, '<', $file or die;
 binmode $fh;
 local $/;
 my $bytes = <$fh>;
-substr($bytes, length($bytes) / 2, 1) ^= "\x01";
+# In the checksum: in the middle a copy from elsewhere may unpack to the same.
+substr($bytes, -7, 1) ^= "\x01";
 my ($st, undef, $body) = $c->node(1)->http('PUT', '/v1/snapshot', $bytes);
 is $st, 500, 'a damaged archive is refused';
 is +($c->node(2)->http('GET', '/v1/kv/while-away/1-1?raw'))[2], 'x' x 2000 . '1-1', 'and changes nothing';
