@@ -312,7 +312,10 @@ restore_pump(struct raftd *r)
 		fail(x, "%s", err);
 		return;
 	}
-	if (x->part.len > 0)
+	/* Not to the last byte: what is on its way, and the end that gives room back, must find theirs. */
+	if (r->engine.store != NULL && !snap_room(x->out, SPACE_LOOK))
+		rc = -ENOSPC;
+	if (rc == 0 && x->part.len > 0)
 		rc = propose_part(x);
 	if (rc == 0 && more == 0)
 		rc = propose_end(x);
