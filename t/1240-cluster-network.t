@@ -60,7 +60,7 @@ for my $round (1 .. 2) {
 	$c->cut($f);
 	my @rest = grep { $_ != $f } $c->nodes;
 	writes('follower cut off', @rest);
-	sleep 0.1 until (inside($f, '/v1/status/leader') =~ /^""/);
+	ok $f->wait_for(sub { inside($f, '/v1/status/leader') =~ /^""/ }), 'who is alone knows no leader';
 	$c->heal($f);
 	$c->wait_all;
 	my $after = ($c->leader->ctl('info'))[1] =~ /\bterm = (\d+)/ ? $1 : -2;
