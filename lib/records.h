@@ -333,6 +333,7 @@ struct member {
 struct member_query {
 	bool wan;
 	struct str segment;
+	bool own;		/* gossip.coordinates: this node's alone */
 };
 
 struct join_request {

@@ -21,6 +21,7 @@ RECORD(rec_member, member, "Member", f_member);
 static const struct field f_member_query[] = {
 	FIELD(member_query, wan, "WAN", F_BOOL, E),
 	FIELD(member_query, segment, "Segment", F_STR, E),
+	FIELD(member_query, own, "Own", F_BOOL, E),
 };
 RECORD(rec_member_query, member_query, "MemberQuery", f_member_query);
 
