@@ -122,6 +122,12 @@ int MUST_CHECK swim_put_state(struct swim *s, bool join, struct buf *out);
 int MUST_CHECK swim_merge(struct swim *s, uint64_t now, const struct msg_alive *rows, size_t n, struct str user_state, bool join,
     char err[256]);
 
+/*
+ * Put a member into the table as alive without telling anyone: hooks.joined is called, nothing is gossiped. For who begins with a
+ * pool that is there already (the simulator). -ENOMEM, -ELIMIT, -EINVAL.
+ */
+int MUST_CHECK swim_preload(struct swim *s, uint64_t now, const struct msg_alive *m);
+
 /* Another Meta of ours: told with a new incarnation. -ELIMIT above WIRE_META_MAX, -ENOMEM. */
 int MUST_CHECK swim_set_meta(struct swim *s, uint64_t now, struct str meta);
 
