@@ -200,19 +200,20 @@ int MUST_CHECK wire_put(struct buf *out, uint8_t type, const struct record *rec,
 int MUST_CHECK wire_put_body(struct buf *out, const struct record *rec, const void *msg);
 
 /*
- * Read a body (behind the type byte). Lists and maps come from the arena.
+ * Read a body (behind the type byte). Lists and maps come from the arena, and
+ * bytes that came as a list of integers; a NULL: what needs it is -EDECODE.
  * ret_used (may be NULL): bytes read. -EDECODE: malformed, or a value out of
  * its field's range; -ENOMEM, -ELIMIT from the arena.
  */
 int MUST_CHECK wire_get(struct str body, const struct record *rec, void *ret, struct arena *a, size_t *ret_used);
 
-/* A relay's header and message. */
+/* A relay: the type byte SERF_RELAY, header and message; reading begins behind the type byte. */
 int MUST_CHECK wire_put_relay(struct buf *out, const struct msg_relay *m);
 int MUST_CHECK wire_get_relay(struct str body, struct msg_relay *ret, struct arena *a);
 
 /* Tags as they stand in Meta: 0xff and a map, in the order of keys. -ELIMIT above WIRE_META_MAX. */
 int MUST_CHECK wire_put_tags(struct buf *out, const struct strmap *tags);
-/* Also the old form (the value of "role"). A pair named twice: the last counts. */
+/* Also the old form (the value of "role"). In the order of keys; of a key named twice the last value counts. -EDECODE, -ENOMEM, -ELIMIT. */
 int MUST_CHECK wire_get_tags(struct str meta, struct strmap *ret, struct arena *a);
 
 #endif
