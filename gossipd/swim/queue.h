@@ -12,12 +12,15 @@
 
 struct queue;
 
-/* max: broadcasts held; beyond it the one sent most often, then the oldest, is dropped. NULL without memory. */
+/* max: broadcasts held; beyond it the one sent most often, then the shortest, then the oldest, is dropped. NULL without memory. */
 struct queue *queue_new(size_t max);
 void queue_free(struct queue *q);
 void queue_set_max(struct queue *q, size_t max);
 
-/* dropped (may be NULL): told once for each, sent to its end, replaced, or pushed out. */
+/*
+ * dropped (may be NULL): told once for each, when it was sent to its end (finished), replaced, or pushed out. It must not
+ * call functions of the same queue. queue_free() tells nobody.
+ */
 typedef void queue_dropped(void *ctx, void *arg, bool finished);
 void queue_on_dropped(struct queue *q, queue_dropped *cb, void *ctx);
 
@@ -32,9 +35,12 @@ unsigned queue_limit(unsigned mult, size_t n);
 
 /*
  * Give to take, in order, what fits into room bytes, each costing `overhead` more; each given counts as sent
- * once more, and is dropped at `limit`. Returns the bytes used.
+ * once more, and is dropped at `limit`. message lasts during the call of take. Returns the bytes used.
  */
 size_t queue_take(struct queue *q, size_t overhead, size_t room, unsigned limit, void (*take)(void *ctx, struct str message), void *ctx);
+
+/* Forget all; nobody is told. */
+void queue_clear(struct queue *q);
 
 size_t queue_count(const struct queue *q);
 

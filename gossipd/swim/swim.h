@@ -6,7 +6,11 @@
  * 2018; facts of the wire and every formula: shared/spec/gossip-protocol.md section 4.)
  *
  * Times are nanoseconds of one steady clock. Hooks must not call back into the
- * functions marked (no re-entry); the others may be called from hooks.
+ * functions marked (no re-entry), neither of their own pool nor of another one that
+ * shares its swim_names; the others may be called from hooks.
+ *
+ * What has arrived should be given in before swim_advance(): an ack that waited in a
+ * socket while we did not run is then seen before its deadline is.
  */
 #ifndef GOSSIPD_SWIM_SWIM_H
 #define GOSSIPD_SWIM_SWIM_H
@@ -50,6 +54,13 @@ uint32_t swim_node_incarnation(const struct swim_node *n);
 uint64_t swim_node_since(const struct swim_node *n);		/* when the state began */
 /* A word for the layer above: NULL at first. */
 void **swim_node_user(struct swim_node *n);
+/*
+ * From the forgotten hook: the entry leaves its table all the same, but n can be read until swim_drop(). So the layer above
+ * keeps a member that failed longer than we do. Should it come back, it gets another entry (joined).
+ */
+struct swim;
+void swim_keep(struct swim_node *n);
+void swim_drop(struct swim *s, struct swim_node *n);
 
 /*
  * Names, metas and addresses that several pools may share: the simulator's ten thousand members know ten
@@ -59,14 +70,12 @@ struct swim_names;
 struct swim_names *swim_names_new(void);
 void swim_names_free(struct swim_names *s);
 
-struct swim;
-
 struct swim_hooks {
 	void *ctx;
 	uint32_t (*random)(void *ctx);		/* uniform, 32 bits */
 
 	/* ---- the network; nothing is promised of any of it */
-	/* A datagram: one message or a compound, not yet wrapped. crc: the target is known to understand it and it is due (2.1). */
+	/* A datagram: one message or a compound, not yet wrapped; it lasts during the call. crc: the target is known to understand it and it is due (2.1). */
 	void (*send)(void *ctx, const struct gossip_addr *to, struct str plain, bool crc);
 	/* A ping over TCP; when it is answered before the deadline: swim_stream_acked(). */
 	void (*stream_ping)(void *ctx, const struct gossip_addr *to, struct str name, uint32_t seqno, uint64_t deadline);
@@ -92,12 +101,17 @@ struct swim_hooks {
 	void (*acked)(void *ctx, struct swim_node *n, uint64_t rtt_ns, struct str payload);
 	/* Fill a packet: give take Serf messages, type byte first, that fit into room bytes, each costing overhead more. */
 	void (*broadcasts)(void *ctx, size_t overhead, size_t room, void (*take)(void *arg, struct str message), void *arg);
+	/* Whether broadcasts has anything now. With it a pool that has nothing to say sleeps; NULL: it is asked each gossip interval. */
+	bool (*pending)(void *ctx);
 	/* The user state of a push/pull, appended; and a peer's. */
 	void (*local_state)(void *ctx, bool join, struct buf *out);
 	void (*remote_state)(void *ctx, bool join, struct str state);
 };
 
-/* now: of the first tick; timers start with a random stagger. names may be NULL. NULL without memory. */
+/*
+ * now: of the first tick; timers start with a random stagger. names may be NULL. NULL without memory, or when the config's own name,
+ * Meta or address is out of bounds. Our own entry is there at once, alive; no hook but random is called in here.
+ */
 struct swim *swim_new(const struct swim_config *c, const struct swim_hooks *h, struct swim_names *names, uint64_t now);
 void swim_free(struct swim *s);
 
@@ -128,10 +142,10 @@ int MUST_CHECK swim_merge(struct swim *s, uint64_t now, const struct msg_alive *
  */
 int MUST_CHECK swim_preload(struct swim *s, uint64_t now, const struct msg_alive *m);
 
-/* Another Meta of ours: told with a new incarnation. -ELIMIT above WIRE_META_MAX, -ENOMEM. */
+/* Another Meta of ours: told with a new incarnation, to the updated hook too. -ELIMIT above WIRE_META_MAX, -ENOMEM, -EALREADY while leaving. */
 int MUST_CHECK swim_set_meta(struct swim *s, uint64_t now, struct str meta);
 
-/* Say that we leave: accusations are not refuted any more, and a dead message about us by us goes out. */
+/* Say that we leave: accusations are not refuted any more, and a dead message about us by us goes out. -EALREADY, -ENOMEM (then nothing has changed). */
 int MUST_CHECK swim_leave(struct swim *s, uint64_t now);
 /* Whether that has been sent its full number of times, or nobody else is alive. */
 bool swim_left(const struct swim *s);
@@ -150,7 +164,13 @@ void swim_set_overhead(struct swim *s, size_t overhead);	/* keys came or went */
 size_t swim_random(struct swim *s, struct swim_node **ret, size_t n, bool (*pick)(const struct swim_node *n));
 
 struct swim_stats {
-	uint64_t probes, probes_failed, indirect, nacks, suspected, refuted, confirmed, declared_dead, dropped_messages, refused_members, malformed;
+	uint64_t probes, probes_failed;		/* of ours; failed: no answer by UDP, whoever asked */
+	uint64_t indirect;			/* pings that we sent for others */
+	uint64_t nacks;				/* that we got */
+	uint64_t suspected, refuted, confirmed, declared_dead;	/* by our own timers or probes; declared_dead also by messages */
+	uint64_t dropped_messages;		/* for want of memory or room in a table */
+	uint64_t refused_members;		/* by admit and admit_all */
+	uint64_t malformed;			/* cannot be read, or against the rules */
 };
 const struct swim_stats *swim_stats(const struct swim *s);
 
