@@ -35,14 +35,20 @@ void serf_config_serf(struct serf_config *c);
 
 struct serf;
 
-/* A member; its strings are valid until the next call that may change the pool. */
+/*
+ * A member; what it points at is valid until the next call that may change the pool. SWIM drops its entry of a member soon after it is
+ * gone (30 s on a LAN), Serf knows it for as long as it is not reaped: so this is all there is to know, and swim_find() may not find it.
+ */
 struct serf_member {
-	struct swim_node *node;		/* name, address, Meta, versions */
+	struct str name, meta;
+	const struct gossip_addr *addr;
+	const uint8_t *vsn;		/* WIRE_VSN bytes */
 	enum serf_status status;
 	uint64_t status_ltime;
-	uint64_t gone_at;		/* when it failed or left */
+	uint64_t gone_at;		/* when it failed or left; 0: it has not */
 };
 
+/* UPDATE: other tags, or a leaving one that stays after all. REAP: it is about to be erased (its status tells what it was). */
 enum serf_change { SERF_CHANGE_JOIN, SERF_CHANGE_UPDATE, SERF_CHANGE_LEAVING, SERF_CHANGE_LEAVE, SERF_CHANGE_FAILED, SERF_CHANGE_REAP };
 
 /* A query of somebody else's that passed its filters: answer it with serf_respond() while the hook runs, or later with a copy of this. */
@@ -87,13 +93,29 @@ struct serf_hooks {
 	void (*left)(void *ctx);
 };
 
-/* swim's hooks are filled by Serf. NULL without memory. */
+enum {
+	SERF_RING = 512,		/* LTimes remembered of events, and of queries */
+	SERF_SLOT_MAX = 128,		/* events, or queries, of one LTime; more are refused */
+	SERF_RING_BYTES_MAX = 1024 * 1024,	/* content of events kept for push/pulls; older ones are known by their hash alone */
+	SERF_EVENT_SANE_MAX = 9216,	/* bytes of name and payload, whatever the config */
+	SERF_ASKS_MAX = 256,		/* queries of ours that run */
+	SERF_INTENTS_MAX = 1024,	/* recent intents of members that we do not know */
+	SERF_RELAY_MAX = 10,		/* members that one answer is relayed by */
+	SERF_OWN_ANSWERS_MAX = 64,	/* our answers to our own queries, on their way */
+	SERF_ERASE_MAX = 256,		/* prunes that wait */
+};
+
+/*
+ * swim's hooks are filled by Serf; datagrams and streams go to the functions of swim.h. Nothing is called yet: our own member's
+ * SERF_CHANGE_JOIN comes with the first serf_advance(). NULL without memory.
+ */
 struct serf *serf_new(const struct serf_config *c, const struct swim_config *sc, const struct serf_hooks *h, struct swim_names *names,
     uint64_t now);
+/* Queries that run are told nothing. */
 void serf_free(struct serf *s);
 struct swim *serf_swim(struct serf *s);
 
-/* What is due, swim's included. (no re-entry) */
+/* What is due, swim's included; returns when to call again, also after anything else that was called. (no re-entry) */
 uint64_t serf_advance(struct serf *s, uint64_t now);
 uint64_t serf_next(const struct serf *s);
 
@@ -134,7 +156,7 @@ struct serf_ask {
 uint64_t serf_ask(struct serf *s, uint64_t now, const struct serf_ask *q, int *ret_rc);
 void serf_ask_end(struct serf *s, uint64_t number);
 size_t serf_asked_of(const struct serf *s);	/* members that may answer: alive ones */
-/* Answer somebody's query. -ELIMIT: too long, -ETIMEDOUT: late. */
+/* Answer a query, once. -ELIMIT: too long, -ETIMEDOUT: late. */
 int MUST_CHECK serf_respond(struct serf *s, uint64_t now, const struct serf_query *q, struct str payload);
 
 /* ---- coordinates */

@@ -121,6 +121,8 @@ void swim_set_incarnation(struct swim *s, uint32_t incarnation);
 /* Run what is due at now; returns when to call again, also after anything else that was called (UINT64_MAX: never). (no re-entry) */
 uint64_t swim_advance(struct swim *s, uint64_t now);
 uint64_t swim_next(const struct swim *s);
+/* The latest time that any function here was given: hooks have no other clock. */
+uint64_t swim_now(const struct swim *s);
 
 /* A message of a datagram that came from this address. (no re-entry) */
 void swim_message(struct swim *s, uint64_t now, const struct gossip_addr *from, uint8_t type, struct str body);
