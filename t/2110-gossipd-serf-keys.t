@@ -1,0 +1,107 @@
+#!/usr/bin/perl
+# Debian's serf and gossipd in one sealed pool: keys of all sizes, rotation begun on either side, strangers, churn.
+use strict;
+use warnings;
+use lib "$ENV{SRCDIR}/t/lib";
+use Serf;
+use IO::Socket::INET;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+plan skip_all => 'serf is not installed' if !Serf::available();
+my $seed = $ENV{TEST_SEED} // int rand 2**31;
+note "TEST_SEED=$seed";
+srand $seed;
+
+sub key { return MIME::Base64::encode_base64(join('', map { chr int rand 256 } 1 .. $_[0]), '') }
+my ($first, $second, $small) = (key(32), key(24), key(16));
+
+my $pool = Serf::Pool->new(keys => [$first]);
+my $alpha = $pool->serf('alpha');
+my $beta = $pool->gossipd('beta');
+my $gamma = $pool->serf('gamma');
+my $delta = $pool->gossipd('delta');
+ok($pool->wait_agree, 'a sealed pool of both kinds') or diag $beta->log;
+
+# { key => members } as one of ours counts them
+sub keys_by_ours
+{
+	my ($m, $r) = $beta->ask('gossip.keyring', { Verb => 'list' });
+
+	return defined $m ? $r->[0] : { error => $r->{Text} };
+}
+sub keys_by_serf
+{
+	my ($code, $text) = $alpha->run('keys -list');
+	my %seen;
+
+	$seen{$1} = $2 while $text =~ m{(\S+)\s*\[(\d+/\d+)\]}g;
+	return \%seen;
+}
+
+is_deeply(keys_by_ours()->{Keys}, { $first => 4 }, 'one of ours counts the key of all four') or diag explain keys_by_ours();
+is_deeply(keys_by_serf(), { $first => '4/4' }, 'and so does serf');
+
+# ---- rotation begun by serf
+is(($alpha->run("keys -install=$second"))[0], 0, 'serf installs a key');
+is_deeply(keys_by_ours()->{Keys}, { $first => 4, $second => 4 }, 'everywhere');
+is(($alpha->run("keys -use=$second"))[0], 0, 'and makes it the primary one');
+is_deeply(keys_by_ours()->{PrimaryKeys}, { $second => 4 }, 'which it is everywhere') or diag explain keys_by_ours();
+ok($pool->wait_agree, 'the pool holds together');
+my ($code, $text) = $alpha->run("keys -remove=$second");
+isnt($code, 0, 'the primary key is not removed');
+is(($alpha->run("keys -remove=$first"))[0], 0, 'the old one is');
+is_deeply(keys_by_ours()->{Keys}, { $second => 4 }, 'everywhere') or diag explain keys_by_ours();
+open my $f, '<', "$beta->{slice}{data_dir}/serf/local.keyring" or die $!;
+is_deeply(JSON::PP::decode_json(do { local $/; <$f> }), [$second], 'and the file of ours says so');
+
+# ---- and by one of ours
+my ($m, $r) = $delta->ask('gossip.keyring', { Verb => 'install', Key => $small, RelayFactor => 2 });
+ok(defined $m && $r->[0]{NumErr} == 0 && $r->[0]{NumResp} == 4, 'one of ours installs a key, with relays') or diag explain $r;
+($m, $r) = $delta->ask('gossip.keyring', { Verb => 'use', Key => $small });
+ok(defined $m, 'and uses it') or diag explain $r;
+is_deeply(keys_by_serf(), { $second => '4/4', $small => '4/4' }, 'serf agrees');
+($m, $r) = $delta->ask('gossip.keyring', { Verb => 'remove', Key => $second });
+ok(defined $m, 'and removes the other') or diag explain $r;
+is_deeply(keys_by_serf(), { $small => '4/4' }, 'serf agrees');
+($m, $r) = $delta->ask('gossip.keyring', { Verb => 'remove', Key => $small });
+is($m, undef, 'the primary one stays') or diag explain $r;
+$pool->{keys} = [$small];
+ok($pool->wait_agree, 'the pool has held together');
+
+# ---- who comes later, and who may not
+my $eta = $pool->serf('eta');
+my $theta = $pool->gossipd('theta');
+ok($pool->wait_agree, 'two more with the new key');
+my $stranger = Serf::Gossipd->new($pool->_options('stranger', keys => [key(16)], join => undef, slice => { retry_join => [] }));
+($m, $r) = $stranger->ask('gossip.join', { Addrs => ["$beta->{ip}:$pool->{port}"] });
+is($m, undef, 'one with another key does not get in') or diag explain $r;
+($m, $r) = $stranger->ask('gossip.join', { Addrs => ["$alpha->{ip}:$pool->{port}"] });
+is($m, undef, 'not through serf either');
+my $plain = Serf::Gossipd->new($pool->_options('plain', keys => undef, join => undef));
+($m, $r) = $plain->ask('gossip.join', { Addrs => ["$beta->{ip}:$pool->{port}"] });
+is($m, undef, 'nor one without');
+ok($pool->wait_agree, 'nobody has noticed');
+ok(!exists $alpha->members->{stranger} && !exists $beta->members->{plain}, 'no trace of them');
+
+# ---- restarts read the file, and churn
+$pool->kill($beta);
+$pool->start($beta);
+ok($pool->wait_agree, 'restarted, it reads its keyring') or diag $beta->log;
+my $end = time + ($ENV{TEST_SLOW} ? 300 : 60);
+my ($steps, $bad) = (0, 0);
+while (time < $end && !$bad) {
+	my @there = grep { $_->{name} ne 'alpha' } $pool->running;
+	my @failed = grep { ($pool->{gone}{$_->{name}} // '') eq 'failed' } @{$pool->{members}};
+
+	if (@failed && rand() < 0.6) {
+		$pool->start($failed[rand @failed]);
+	} elsif (@there > 2) {
+		$pool->kill($there[rand @there]);
+	}
+	$bad = !$pool->wait_agree;
+	$steps++;
+}
+ok(!$bad, "all agree through $steps steps of churn");
+is_deeply([values %{keys_by_ours()->{Keys}}], [scalar $pool->running], 'and the key is everywhere who is there');
+done_testing;
