@@ -35,14 +35,9 @@ void serf_config_serf(struct serf_config *c);
 
 struct serf;
 
-/*
- * A member; what it points at is valid until the next call that may change the pool. SWIM drops its entry of a member soon after it is
- * gone (30 s on a LAN), Serf knows it for as long as it is not reaped: so this is all there is to know, and swim_find() may not find it.
- */
+/* A member. Its node can be read until the next call that may change the pool, even where SWIM has dropped its entry and swim_find() finds nothing. */
 struct serf_member {
-	struct str name, meta;
-	const struct gossip_addr *addr;
-	const uint8_t *vsn;		/* WIRE_VSN bytes */
+	struct swim_node *node;		/* name, address, Meta, versions */
 	enum serf_status status;
 	uint64_t status_ltime;
 	uint64_t gone_at;		/* when it failed or left; 0: it has not */
