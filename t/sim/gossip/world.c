@@ -222,15 +222,13 @@ block(struct member *m)
 	happen_add(m->w, &(struct happen){ .at = m->blocked_until, .what = AT_RUN, .who = m->index });
 }
 
-/* What has come meanwhile is worked off at once, timers first: they are overdue. */
+/* What has come meanwhile is worked off at once, before the timers, as gossipd does. */
 static void
 unblock(struct member *m)
 {
 	struct packet *p;
 
 	m->blocked_until = 0;
-	if (m->serf != NULL)
-		(void)serf_advance(m->serf, m->w->now);
 	while ((p = m->inbox) != NULL) {
 		m->inbox = p->next;
 		if (m->inbox == NULL)
@@ -239,6 +237,8 @@ unblock(struct member *m)
 		net_handle(m, p);
 		free(p);
 	}
+	if (m->serf != NULL)
+		(void)serf_advance(m->serf, m->w->now);
 	member_wake(m);
 	happen_add(m->w, &(struct happen){ .at = m->w->now + (100 + world_random(&m->w->rng) % 900) * MS, .what = AT_BLOCK, .who = m->index });
 }
