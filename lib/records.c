@@ -242,6 +242,7 @@ static const struct field f_catalog_query[] = {
 	FIELD(catalog_query, state, "State", F_STR, E),
 	FIELD(catalog_query, near, "Near", F_STR, E),
 	FIELD(catalog_query, filter, "Filter", F_STR, E),
+	FIELD(catalog_query, segment, "Segment", F_STR, E),
 };
 RECORD(rec_catalog_query, catalog_query, "CatalogQuery", f_catalog_query);
 

@@ -194,6 +194,7 @@ struct catalog_query {
 	struct str state;
 	struct str near;
 	struct str filter;
+	struct str segment;	/* coordinate.*: "" any */
 };
 
 /* health.service: one entry of the reply. Encoded by hand-off: Node, Service, Checks. */

@@ -51,7 +51,7 @@ static UNUSED const char *
 watch_name(enum watch_kind k)
 {
 	static const char *const names[WATCH_KINDS] = { "key", "prefix", "service", "services", "node", "nodes", "checks",
-		"session", "sessions", "all" };
+		"session", "sessions", "coordinate", "coordinates", "all" };
 
 	return names[k];
 }
