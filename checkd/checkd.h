@@ -18,8 +18,11 @@ enum {
 
 struct sync;
 struct http_checks;
-struct scripts;
+struct processes;
 struct hash_watch;
+struct coordinates;
+struct watches;
+struct rexec;
 
 struct checkd {
 	struct daemon *d;
@@ -30,7 +33,10 @@ struct checkd {
 	struct persist persist;
 	struct sync *sync;
 	struct http_checks *http;
-	struct scripts *scripts;
+	struct processes *processes;
+	struct coordinates *coordinates;	/* NULL: disabled */
+	struct watches *plans;			/* watches.c */
+	struct rexec *rexec;			/* NULL: disabled */
 	struct script_policy script_policy;
 	size_t output_max;			/* check_output_max_size */
 	uint64_t update_interval_ms;		/* check_update_interval */

@@ -7,6 +7,7 @@
 
 #include "checkd/diff.h"
 #include "checkd/sync.h"
+#include "checkd/sync_pool.h"
 #include "checkd/sync_self.h"
 
 /* Somebody who registered something and waits for it to be pushed. */
@@ -46,8 +47,7 @@ struct sync {
 	struct defer defer;
 	struct fetch fetch[FETCHES];
 	unsigned fetching;
-	uint32_t members_call;
-	uint64_t members;
+	struct sync_pool pool;
 	struct push *pushes;
 	size_t npushes;
 	struct waiter *waiters;

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "checkd/kinds.h"
+#include "checkd/process.h"
 #include "lib/duration.h"
 #include "lib/sock.h"
 
@@ -31,7 +32,7 @@ setup(void **state)
 	w->cd.changed.cb = checkd_on_changed;
 	w->cd.output_max = CHECK_OUTPUT_MAX;
 	assert_int_equal(persist_open(&w->cd.persist, NULL), 0);
-	assert_int_equal(scripts_init(&w->cd), 0);
+	assert_int_equal(processes_new(&w->d.loop, &w->cd.processes), 0);
 	assert_int_equal(uv_timer_init(&w->d.loop.uv, &w->over), 0);
 	*state = w;
 	return 0;
@@ -44,7 +45,7 @@ teardown(void **state)
 
 	local_release(&w->cd.local);
 	loop_undefer(&w->d.loop, DEFER_WORK, &w->cd.changed);
-	scripts_release(&w->cd);
+	processes_free(w->cd.processes);
 	uv_close((uv_handle_t *)&w->over, NULL);
 	loop_release(&w->d.loop);
 	free(w);
@@ -149,14 +150,14 @@ test_abandoned(void **state)
 	struct str args[] = { STR("sh"), STR("-c"), STR("sleep 60 & wait") };
 	struct check *c = attach(w, "script", &(struct check_def){ .args = { args, ARRAY_LEN(args) }, .interval = NS_PER_S });
 
-	for (int i = 0; i < 300 && scripts_running(&w->cd) == 0; i++)
+	for (int i = 0; i < 300 && processes_running(w->cd.processes) == 0; i++)
 		run_ms(w, 10);
-	assert_int_equal(scripts_running(&w->cd), 1);
+	assert_int_equal(processes_running(w->cd.processes), 1);
 	run_ms(w, 50);
 	local_remove_check(&w->cd.local, c);
-	for (int i = 0; i < 300 && scripts_running(&w->cd) > 0; i++)
+	for (int i = 0; i < 300 && processes_running(w->cd.processes) > 0; i++)
 		run_ms(w, 10);
-	assert_int_equal(scripts_running(&w->cd), 0);
+	assert_int_equal(processes_running(w->cd.processes), 0);
 	local_forget_check(&w->cd.local, c);
 	run_ms(w, 10);
 }
