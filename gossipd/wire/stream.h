@@ -10,6 +10,8 @@
 
 #include "gossipd/wire/packet.h"
 
+enum { STREAM_ROWS_MAX = 128 * 1024 };	/* rows of a push/pull that are read */
+
 struct stream_reader;
 
 /* dialled: we opened the connection (no label header comes back). w must live as long. NULL without memory. */
@@ -33,12 +35,13 @@ struct stream_message {
 	struct str user_state;
 	bool sealed;
 };
-/* Valid until the reader is freed. */
+/* NULL until it is whole; valid until the reader is freed. */
 const struct stream_message *stream_reader_message(const struct stream_reader *r);
 
-/* Append a plain push/pull: header, rows given one by one by `next` (false: no more; it must give nrows), user state. */
+/* Append a plain push/pull: header, rows given one by one by `next` (-EINVAL when it gives fewer than nrows), user state. */
 int MUST_CHECK stream_put_push_pull(struct buf *out, bool join, size_t nrows, bool (*next)(void *ctx, struct msg_alive *ret), void *ctx,
     struct str user_state);
+/* Append a plain user message: its header and the Serf message. */
 int MUST_CHECK stream_put_user(struct buf *out, struct str message);
 
 #endif
