@@ -132,8 +132,8 @@ void swim_stream_acked(struct swim *s, uint64_t now, uint32_t seqno);
 /* Append a whole plain push/pull of ours. -ENOMEM, -ELIMIT. */
 int MUST_CHECK swim_put_state(struct swim *s, bool join, struct buf *out);
 /*
- * A peer's. Checked whole first (versions, admit_all when join): -EINVAL with a sentence, nothing is merged. initiated:
- * it is the answer to ours. (no re-entry)
+ * A peer's, asked or answered. Checked whole first (versions, admit_all when join): -EINVAL with a sentence, nothing is
+ * merged then. (no re-entry)
  */
 int MUST_CHECK swim_merge(struct swim *s, uint64_t now, const struct msg_alive *rows, size_t n, struct str user_state, bool join,
     char err[256]);
