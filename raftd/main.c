@@ -24,6 +24,7 @@ static rpc_handler *const handlers[] = {
 	[OP_RAFT_CONFIGURATION] = operator_handle, [OP_RAFT_REMOVE_PEER] = operator_handle, [OP_RAFT_TRANSFER] = operator_handle,
 	[OP_SNAPSHOT_SAVE] = snapshot_handle, [OP_SNAPSHOT_READ] = snapshot_handle, [OP_SNAPSHOT_WRITE] = snapshot_handle,
 	[OP_SNAPSHOT_RESTORE] = snapshot_handle,
+	[OP_COORDINATE_UPDATE] = coordinates_handle, [OP_COORDINATE_LIST] = reads_handle, [OP_COORDINATE_NODE] = reads_handle,
 	[OP_PEER_RAFT] = net_handle, [OP_PEER_JOIN] = join_handle, [OP_PEER_BOOTSTRAP] = join_handle,
 };
 
@@ -116,7 +117,7 @@ static int
 init_server(struct raftd *r)
 {
 	static int (*const parts[])(struct raftd *) = { watch_init, members_init, install_init, autopilot_init, snapshot_init,
-		recover_init, engine_init };
+		coordinates_init, recover_init, engine_init };
 
 	leader_init(r);
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
@@ -145,6 +146,8 @@ init(struct daemon *d)
 	if (rc == 0)
 		rc = net_init(r);
 	if (rc == 0)
+		rc = pool_init(r);
+	if (rc == 0 && r->server)
 		rc = join_init(r);
 	if (rc == 0)
 		rc = forward_init(r);
@@ -153,8 +156,10 @@ init(struct daemon *d)
 	/* The others come in when there is somebody at home. */
 	if (rc == 0 && r->server)
 		rc = net_listen(r);
-	if (rc == 0)
+	if (rc == 0 && r->server)
 		join_start(r);
+	if (rc == 0)
+		pool_start(r);
 	/* What refused has said why; memory alone has not. */
 	if (rc == -ENOMEM)
 		log_err("agent.server", "cannot start: %s", err_text(rc));
@@ -179,12 +184,14 @@ fini(struct daemon *d)
 
 	/* Connections that are closed after this have nothing to cancel any more. */
 	d->ctx = NULL;
+	pool_release(r);
 	join_release(r);
 	forward_release(r);
 	net_release(r);
 	if (r->server) {
 		members_release(r);
 		snapshot_release(r);
+		coordinates_release(r);
 		autopilot_release(r);
 		install_release(r);
 		engine_release(r);
