@@ -17,7 +17,7 @@
 
 enum {
 	PERIOD_MS = 5000,
-	PER_ENTRY = 128,			/* of one entry of the log */
+	PER_ENTRY = 128,		/* of one entry of the log */
 	ENTRIES = 5,			/* of a period */
 	STAGED_MAX = PER_ENTRY * ENTRIES,	/* what comes beyond is dropped */
 	ENTRY_BYTES_MAX = 2 * 1024 * 1024,
