@@ -67,7 +67,7 @@ struct serf_hooks {
 	/* join: with Join (reconnecting). */
 	void (*exchange)(void *ctx, const struct gossip_addr *to, struct str name, bool join);
 
-	/* ---- above; each may be NULL */
+	/* ---- above; each may be NULL, and may call what is not marked (no re-entry) and changes no member */
 	void (*changed)(void *ctx, enum serf_change what, const struct serf_member *m);
 	void (*event)(void *ctx, uint64_t ltime, struct str name, struct str payload, bool coalesce);
 	/* Not the internal ones. */
@@ -98,6 +98,7 @@ enum {
 	SERF_RELAY_MAX = 10,		/* members that one answer is relayed by */
 	SERF_OWN_ANSWERS_MAX = 64,	/* our answers to our own queries, on their way */
 	SERF_ERASE_MAX = 256,		/* prunes that wait */
+	SERF_PREVIOUS_MAX = 65536,	/* members read from a snapshot file */
 };
 
 /*
@@ -118,9 +119,9 @@ uint64_t serf_next(const struct serf *s);
 void serf_joined(struct serf *s, uint64_t now);
 void serf_ignore_old_events(struct serf *s, bool on);	/* while such a join's push/pull is merged */
 
-/* ---- leaving: hooks.left follows. -EALREADY. */
+/* ---- leaving: hooks.left follows. -EALREADY. (no re-entry) */
 int MUST_CHECK serf_leave(struct serf *s, uint64_t now);
-/* A failed member has left (force-leave). prune: erase it at once. -ENOENT: no member of that name. */
+/* A failed member has left (force-leave). prune: erase it at once. -ENOENT: no member of that name; -EINVAL: it is us. (no re-entry) */
 int MUST_CHECK serf_force_leave(struct serf *s, uint64_t now, struct str name, bool prune);
 enum serf_status serf_own_status(const struct serf *s);
 
@@ -129,7 +130,7 @@ size_t serf_count(const struct serf *s, enum serf_status status);	/* SERF_NONE: 
 bool serf_each(struct serf *s, size_t *at, struct serf_member *ret);	/* *at 0 first; false at the end */
 bool serf_find(struct serf *s, struct str name, struct serf_member *ret);
 
-/* Other tags of ours. -ELIMIT above 512 bytes. */
+/* Other tags of ours. -ELIMIT above 512 bytes, -ENOMEM, -EALREADY while leaving. (no re-entry) */
 int MUST_CHECK serf_set_tags(struct serf *s, uint64_t now, const struct strmap *tags);
 
 /* ---- events and queries */
@@ -166,7 +167,10 @@ struct serf_previous {			/* what was read */
 	uint64_t clock, event_clock, query_clock;
 	bool left;
 };
-/* Read a whole file; a damaged line is passed over (and counted in *ret_bad). rejoin: "leave" does not clear. -ENOMEM. */
+/*
+ * Read a whole file; a damaged line is passed over (and counted in *ret_bad), also a last one that does not end. rejoin: "leave" does not
+ * clear. -ENOMEM; ret is empty then.
+ */
 int MUST_CHECK serf_snapshot_read(struct str text, bool rejoin, struct serf_previous *ret, size_t *ret_bad);
 void serf_previous_release(struct serf_previous *p);
 /* Take the clocks up, before anything else. */
@@ -178,7 +182,11 @@ int MUST_CHECK serf_snapshot_write(struct serf *s, struct buf *out);
 struct serf_stats {
 	uint64_t clock, event_clock, query_clock;
 	size_t intent_queue, event_queue, query_queue;
-	uint64_t events, queries, responses, late_responses, duplicate_responses, refused, malformed;
+	uint64_t events, queries;	/* new ones, ours too */
+	uint64_t responses, late_responses, duplicate_responses;
+	uint64_t refused;		/* well-formed, and against a limit or a rule */
+	uint64_t malformed;
+	uint64_t dropped;		/* for want of memory or room */
 	uint64_t coordinate_resets;
 };
 void serf_get_stats(const struct serf *s, struct serf_stats *ret);
