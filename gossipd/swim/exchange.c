@@ -160,6 +160,7 @@ swim_merge(struct swim *s, uint64_t now, const struct msg_alive *rows, size_t n,
 {
 	int rc = check_versions(s, rows, n, err);
 
+	s->now = now;
 	if (rc == 0 && join && s->h.admit_all != NULL)
 		rc = s->h.admit_all(s->h.ctx, rows, n, err);
 	if (rc < 0) {

@@ -164,6 +164,7 @@ struct swim {
 	struct helping helping;
 	struct queue *queue;
 	struct swim_node *self;
+	uint64_t now;			/* the latest that we were given */
 	uint32_t seqno;
 	unsigned health;
 	bool leaving, leave_sent;

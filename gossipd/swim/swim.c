@@ -159,6 +159,7 @@ swim_new(const struct swim_config *c, const struct swim_hooks *h, struct swim_na
 	s->c.nodes_max = c->nodes_max > 0 ? c->nodes_max : 1;
 	s->h = *h;
 	s->names = names;
+	s->now = now;
 	if (names == NULL)
 		s->names = s->own_names = swim_names_new();
 	if (s->names == NULL)
@@ -209,6 +210,12 @@ swim_set_incarnation(struct swim *s, uint32_t incarnation)
 /* ---- time */
 
 uint64_t
+swim_now(const struct swim *s)
+{
+	return s->now;
+}
+
+uint64_t
 swim_next(const struct swim *s)
 {
 	const struct timer *t = timers_first(&s->timers);
@@ -246,6 +253,7 @@ swim_advance(struct swim *s, uint64_t now)
 	struct timer *t;
 	uint64_t next;
 
+	s->now = now;
 	/* Everything that fires goes on later than now, or ends. */
 	while ((next = swim_next(s)) <= now) {
 		t = timers_first(&s->timers);
@@ -307,6 +315,7 @@ swim_message(struct swim *s, uint64_t now, const struct gossip_addr *from, uint8
 	struct msg_indirect indirect = { 0 };
 	struct msg_nack nack = { 0 };
 
+	s->now = now;
 	switch (type) {
 	case WIRE_PING:
 		if (read_body(s, body, &rec_msg_ping, &ping) == 0)
@@ -344,7 +353,7 @@ swim_message(struct swim *s, uint64_t now, const struct gossip_addr *from, uint8
 void
 swim_stream_acked(struct swim *s, uint64_t now, uint32_t seqno)
 {
-	(void)now;
+	s->now = now;
 	probe_stream_ack(s, seqno);
 }
 
@@ -356,7 +365,7 @@ swim_set_meta(struct swim *s, uint64_t now, struct str meta)
 	struct ident *old = s->self->id, *id;
 	bool other;
 
-	(void)now;
+	s->now = now;
 	if (s->leaving)
 		return -EALREADY;
 	if (meta.len > WIRE_META_MAX)
@@ -383,6 +392,7 @@ swim_leave(struct swim *s, uint64_t now)
 	struct buf *b = &s->names->message;
 	int rc;
 
+	s->now = now;
 	if (s->leaving)
 		return -EALREADY;
 	buf_clear(b);
