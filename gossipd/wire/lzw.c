@@ -113,6 +113,9 @@ lzw_deflate_within(struct str in, size_t max, struct buf *out)
 
 	if (most > max)
 		most = max;
+	/* What there is room for may be enough all the same. */
+	if (most > out->max - out->len)
+		most = out->max - out->len;
 	if (most == 0)
 		return -ELIMIT;
 	rc = buf_reserve(out, most);
