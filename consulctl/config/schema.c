@@ -63,7 +63,7 @@ const struct config_key config_keys[] = {
 	IGNORED("enable_debug", BOOL, "false"),
 	USED("disable_remote_exec", BOOL, C, "true"),
 	USED("disable_http_unprintable_char_filter", BOOL, H, "false"),
-	USED("disable_coordinates", BOOL, G | C, "false"),
+	USED("disable_coordinates", BOOL, G | H | C, "false"),
 	USED("disable_keyring_file", BOOL, G, "false"),
 	USED("translate_wan_addrs", BOOL, H | D, "false"),
 	IGNORED("auto_reload_config", BOOL, "false"),
