@@ -71,7 +71,7 @@ static void
 packet_fill(struct packet *p)
 {
 	struct swim *s = p->s;
-	size_t used = HEAD + s->c.overhead + p->bytes->len, room;
+	size_t used = HEAD + s->c.overhead + p->bytes->len + p->n * PART, room;
 
 	if (used >= s->c.packet_max)
 		return;

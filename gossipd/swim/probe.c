@@ -44,18 +44,17 @@ probe_start(struct swim *s, uint64_t now, struct swim_node *n)
 	send_pair(s, n, &m, &accusation);
 }
 
-/* The next of the list that is worth it. Each is looked at once at most. */
+/* The next of the list that is worth it. The shuffle at its end may show those that are not once more, so two rounds find anybody. */
 static void
 probe_next(struct swim *s, uint64_t now)
 {
 	struct swim_node *n;
 	size_t looked = 0;
 
-	while (looked < s->table.n) {
+	while (looked < 2 * s->table.n) {
 		if (s->probe.at >= s->table.n) {
 			table_wrap(s, now);
 			s->probe.at = 0;
-			looked++;
 			continue;
 		}
 		n = table_node(s, s->probe.at++);
