@@ -117,7 +117,7 @@ rexec_spec_parse(struct str json, struct arena *a, struct rexec_spec *ret)
 {
 	struct json_object *j = parse_object(json);
 	struct rexec_spec s = { .command = STR_NONE };
-	int64_t wait_ms;
+	int64_t wait;
 	int rc = j == NULL ? -EINVAL : text_member(j, "Command", a, &s.command);
 
 	if (rc == 0)
@@ -125,8 +125,8 @@ rexec_spec_parse(struct str json, struct arena *a, struct rexec_spec *ret)
 	if (rc == 0)
 		rc = script_member(j, a, &s.script);
 	if (rc == 0) {
-		wait_ms = cfg_int(j, "Wait", 0) / NS_PER_MS;
-		s.wait_ms = wait_ms <= 0 ? REXEC_WAIT_MS : wait_ms < REXEC_WAIT_MIN_MS ? REXEC_WAIT_MIN_MS : (uint64_t)wait_ms;
+		wait = cfg_int(j, "Wait", 0);
+		s.wait_ms = wait <= 0 ? REXEC_WAIT_MS : wait < REXEC_WAIT_MIN_MS * NS_PER_MS ? REXEC_WAIT_MIN_MS : (uint64_t)(wait / NS_PER_MS);
 		if (s.command.len == 0 && s.args.n == 0 && s.script.len == 0)
 			rc = -EINVAL;
 	}

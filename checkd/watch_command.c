@@ -181,6 +181,8 @@ make_args(struct words *w, struct json_object *watch, const char *program, const
 	}
 	add(w, program);
 	add(w, "watch");
+	/* A handler that fails is told of, and run again with the next change. */
+	add(w, "-keep-going");
 	add(w, arena_printf(w->a, "-http-addr=%s", address));
 	add(w, arena_printf(w->a, "-type=%s", type));
 	for (size_t i = 0; i < ARRAY_LEN(params); i++)
