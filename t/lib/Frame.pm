@@ -46,6 +46,7 @@ sub pack_value
 	}
 	return pack('CQ>', 0xcf, $v) if !ref $v && $v =~ /^\d{1,20}$/ && !is_text($v);
 	return pack('Cq>', 0xd3, $v) if !ref $v && $v =~ /^-\d{1,18}$/ && !is_text($v);
+	return pack('Cd>', 0xcb, $v) if !ref $v && !is_text($v);
 	return pack_str($v);
 }
 
