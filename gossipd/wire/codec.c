@@ -311,22 +311,14 @@ decode_value(const struct field *f, struct mp_r *r, void *obj, struct arena *a)
 	}
 }
 
-static bool
-named(const struct field *f, struct str wire)
-{
-	return strncmp(f->name, wire.p, wire.len) == 0 && f->name[wire.len] == 0;
-}
-
 /* Peers write fields in our order: the field behind the last one is tried first. */
 static const struct field *
 field_guess(const struct record *rec, struct str wire, size_t *next)
 {
-	if (wire.p == NULL)
-		return NULL;
 	for (size_t i = 0; i < rec->nfields; i++) {
 		size_t at = (*next + i) % rec->nfields;
 
-		if (named(&rec->fields[at], wire)) {
+		if (str_eqs(wire, rec->fields[at].name)) {
 			*next = at + 1;
 			return &rec->fields[at];
 		}

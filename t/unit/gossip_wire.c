@@ -79,6 +79,8 @@ readers_take_what_peers_take(void **state)
 		/* unknown fields, with anything in them; names are case sensitive */
 		BODY("\x88\xa4node\xa1x\xa1q\x92\x81\1\xc3\xc0\xa1r\xcb\0\0\0\0\0\0\0\0\xa4Node\xa3" "abc\xa5SeqNo\x07\xaaSourceAddr\xa4\1\2\3\4"
 		    "\xaaSourceNode\xa1" "d\xaaSourcePort\xcd\1\2"),
+		/* a name that begins as another does, with a NUL behind it; and nil for one */
+		BODY("\x87\xa6Node\0x\xa1x\xc0\1\xa4Node\xa3" "abc\xa5SeqNo\x07\xaaSourceAddr\xa4\1\2\3\4\xaaSourceNode\xa1" "d\xaaSourcePort\xcd\1\2"),
 		/* a list in the order of declaration, and one with more than we know */
 		BODY("\x95\7\xa3" "abc\xa4\1\2\3\4\xcd\1\2\xa1" "d"),
 		BODY("\x97\7\xa3" "abc\xa4\1\2\3\4\xcd\1\2\xa1" "d\x93\1\2\3\xc0"),
