@@ -273,7 +273,8 @@ static inline void
 hook_local_state(void *ctx, bool join, struct buf *b)
 {
 	(void)ctx;
-	assert_int_equal(buf_adds(b, join ? "state of joining" : "state"), 0);
+	if (buf_adds(b, join ? "state of joining" : "state") < 0)
+		b->len = 0;
 }
 
 static inline void
@@ -351,13 +352,14 @@ static inline void
 deliver(uint8_t type, const struct record *rec, const void *msg, const char *from)
 {
 	struct gossip_addr a = { .ip = { 10, 0, 0, 99 }, .len = 4, .port = 999 };
-	struct buf b = BUF_INIT(65536);
+	static uint8_t bytes[4096];
+	/* Memory that is there: what is tested may be without. */
+	struct buf b = { bytes, 0, sizeof(bytes), sizeof(bytes) };
 
 	if (from != NULL)
 		(void)parse_bytes(from, (char *)a.ip, 4);
 	assert_int_equal(wire_put_body(&b, rec, msg), 0);
 	swim_message(s, now, &a, type, (struct str){ (const char *)b.data, b.len });
-	buf_release(&b);
 }
 
 static inline void
