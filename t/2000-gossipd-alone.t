@@ -35,7 +35,7 @@ is_deeply($members->[0], { Name => 'n1', Addr => $ip, Port => $lan, Status => 1,
 	ProtocolCur => 2, DelegateMin => 2, DelegateMax => 5, DelegateCur => 4 }, 'the member as Consul shows it');
 is_deeply(\%tags, { role => 'consul', dc => 'dc1', id => $slice->{node_id}, build => '1.10.12:', vsn => '2', vsn_min => '2',
 	vsn_max => '3', raft_vsn => '3', port => '8300', segment => '', acls => '0', ft_fs => '1', ft_si => '1', bootstrap => '1',
-	wan_join_port => "$wan" }, 'tags of a server');
+	wan_join_port => "$wan", ft_consulctl => '1' }, 'tags of a server');
 
 my ($wmeta, $wmembers) = $d->ask('gossip.members', { WAN => JSON::PP::true });
 is($wmembers->[0]{Name}, 'n1.dc1', 'WAN names carry the datacenter');

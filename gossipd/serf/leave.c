@@ -73,7 +73,7 @@ serf_leave_advance(struct serf *s)
 		due = s->leave_at <= serf_now(s);
 	}
 	if (s->leave == LEAVE_DEAD && (due || swim_left(s->swim))) {
-		begin(s, LEAVE_PROPAGATE, s->config.leave_propagate_ms);
+		begin(s, LEAVE_PROPAGATE, serf_member_others_alive(s) ? s->config.leave_propagate_ms : 0);
 		due = s->leave_at <= serf_now(s);
 	}
 	if (s->leave == LEAVE_PROPAGATE && due) {

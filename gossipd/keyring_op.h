@@ -1,0 +1,13 @@
+/*
+ * keyring_op.h - the operation that changes or lists the gossip keys of all
+ * members, by a query in each pool.
+ */
+#ifndef GOSSIPD_KEYRING_OP_H
+#define GOSSIPD_KEYRING_OP_H
+
+#include "gossipd/gossipd.h"
+
+/* Drop those under way; nobody is answered. */
+void keyring_ops_release(struct gossipd *g);
+
+#endif
