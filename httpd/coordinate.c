@@ -97,13 +97,17 @@ by_datacenter(const void *a, const void *b)
 	return c != 0 ? c : str_cmp(x->entry.node, y->entry.node);
 }
 
-/* Behind the last dot of the name: names of datacenters have none. */
+/* Behind the last dot of the name, which is cut off it: names of datacenters have none. */
 static struct str
-datacenter_of(const struct request *r, struct str name)
+cut_datacenter(const struct request *r, struct str *name)
 {
-	for (size_t i = name.len; i > 0; i--)
-		if (name.p[i - 1] == '.')
-			return (struct str){ name.p + i, name.len - i };
+	for (size_t i = name->len; i > 0; i--)
+		if (name->p[i - 1] == '.') {
+			struct str dc = { name->p + i, name->len - i };
+
+			name->len = i - 1;
+			return dc;
+		}
 	return str_from(r->h->cfg.datacenter);
 }
 
@@ -153,7 +157,7 @@ on_wan(struct request *r, const struct rpc_answer *a)
 	v = arena_alloc(&r->arena, (n + 1) * sizeof(*v));
 	for (uint32_t i = 0; v != NULL && i < n && rc == 0; i++) {
 		rc = record_decode(&rec_coordinate_entry, &in, &v[i].entry, &r->arena);
-		v[i].datacenter = datacenter_of(r, v[i].entry.node);
+		v[i].datacenter = cut_datacenter(r, &v[i].entry.node);
 	}
 	if (v == NULL || rc < 0 || in.err < 0) {
 		respond_text(r, 500, "malformed answer from another daemon");
