@@ -108,14 +108,31 @@ watch_program(struct arena *a)
 
 /* ---- what it runs */
 
+/* A line of the variable of headers: they may be secret. */
 static void
-add_header(struct words *w, const char *name, struct json_object *v)
+add_header(struct words *w, const char **lines, const char *name, struct json_object *v)
 {
-	add(w, arena_printf(w->a, "-http-header=%s:%s", name, json_object_get_string(v)));
+	if (w->rc == 0 && (strpbrk(name, "\r\n") != NULL || strpbrk(json_object_get_string(v) == NULL ? "\n" : json_object_get_string(v), "\r\n") != NULL))
+		w->rc = -EINVAL;
+	*lines = *lines != NULL ? arena_printf(w->a, "%s%s:%s\n", *lines, name, json_object_get_string(v)) : NULL;
 }
 
 static void
-add_http(struct words *w, struct json_object *config)
+add_headers(struct words *w, struct json_object *headers)
+{
+	const char *lines = "CONSULCTL_HTTP_HEADERS=";
+
+	json_object_object_foreach(headers, name, v) {
+		if (!json_object_is_type(v, json_type_array))
+			add_header(w, &lines, name, v);
+		for (size_t i = 0; json_object_is_type(v, json_type_array) && i < json_object_array_length(v); i++)
+			add_header(w, &lines, name, json_object_array_get_idx(v, i));
+	}
+	add(w, lines);
+}
+
+static void
+add_http(struct words *w, struct words *env, struct json_object *config)
 {
 	struct json_object *headers = cfg_get(config, "header"), *timeout = cfg_get(config, "timeout");
 	const char *method = cfg_str(config, "method", "");
@@ -123,14 +140,8 @@ add_http(struct words *w, struct json_object *config)
 	add(w, arena_printf(w->a, "-http-handler=%s", cfg_str(config, "path", "")));
 	if (method[0] != '\0')
 		add(w, arena_printf(w->a, "-http-method=%s", method));
-	if (json_object_is_type(headers, json_type_object)) {
-		json_object_object_foreach(headers, name, v) {
-			if (!json_object_is_type(v, json_type_array))
-				add_header(w, name, v);
-			for (size_t i = 0; json_object_is_type(v, json_type_array) && i < json_object_array_length(v); i++)
-				add_header(w, name, json_object_array_get_idx(v, i));
-		}
-	}
+	if (json_object_is_type(headers, json_type_object) && json_object_object_length(headers) > 0)
+		add_headers(env, headers);
 	if (json_object_is_type(timeout, json_type_string))
 		add_flag(w, "http-timeout", timeout);
 	else if (json_object_is_type(timeout, json_type_int))
@@ -141,14 +152,14 @@ add_http(struct words *w, struct json_object *config)
 
 /* The program of a watch and its arguments, or a line for the shell. */
 static int
-add_handler(struct words *w, struct json_object *watch, const char **ret_label)
+add_handler(struct words *w, struct words *env, struct json_object *watch, const char **ret_label)
 {
 	struct json_object *args = cfg_get(watch, "args"), *http = cfg_get(watch, "http_handler_config");
 	const char *handler = cfg_str(watch, "handler", "");
 
 	if (strcmp(cfg_str(watch, "handler_type", http != NULL ? "http" : "script"), "http") == 0) {
 		*ret_label = arena_strdup(w->a, str_from(cfg_str(http, "path", "")));
-		add_http(w, http);
+		add_http(w, env, http);
 		return cfg_str(http, "path", "")[0] != '\0' ? 0 : -EINVAL;
 	}
 	if (handler[0] != '\0') {
@@ -169,8 +180,8 @@ add_handler(struct words *w, struct json_object *watch, const char **ret_label)
 }
 
 static int
-make_args(struct words *w, struct json_object *watch, const char *program, const char *address, const char **ret_label,
-    const char **ret_why)
+make_args(struct words *w, struct words *env, struct json_object *watch, const char *program, const char *address,
+    const char **ret_label, const char **ret_why)
 {
 	static const char *const params[] = { "datacenter", "key", "prefix", "service", "tag", "passingonly", "state", "name" };
 	const char *type = cfg_str(watch, "type", "");
@@ -189,7 +200,7 @@ make_args(struct words *w, struct json_object *watch, const char *program, const
 		add_member(w, watch, params[i]);
 	if (cfg_bool(watch, "stale", false))
 		add(w, "-stale");
-	if (add_handler(w, watch, ret_label) < 0) {
+	if (add_handler(w, env, watch, ret_label) < 0) {
 		*ret_why = "Handler must be specified";
 		return -EINVAL;
 	}
@@ -203,26 +214,27 @@ watch_command(struct json_object *watch, const char *program, const char *addres
     const char **ret_why)
 {
 	struct words args = { .a = a, .v = arena_alloc(a, WATCH_WORDS_MAX * sizeof(struct str)), .cap = WATCH_WORDS_MAX };
-	struct str *env = arena_alloc(a, 4 * sizeof(*env));
+	struct words env = { .a = a, .v = arena_alloc(a, WATCH_ENV_MAX * sizeof(struct str)), .cap = WATCH_ENV_MAX };
 	const char *token = cfg_str(watch, "token", ""), *label = NULL;
-	size_t n = 0;
 	int rc;
 
-	if (args.v == NULL || env == NULL)
+	if (args.v == NULL || env.v == NULL)
 		return -ENOMEM;
-	rc = make_args(&args, watch, program, address, &label, ret_why);
+	/* The address says how this node is reached. */
+	add(&env, "CONSUL_HTTP_SSL");
+	if (token[0] != '\0') {
+		add(&env, "CONSUL_HTTP_TOKEN_FILE");
+		add(&env, arena_printf(a, "CONSUL_HTTP_TOKEN=%s", token));
+	}
+	rc = make_args(&args, &env, watch, program, address, &label, ret_why);
+	if (rc == 0 && env.rc == -EINVAL)
+		*ret_why = "a header has more than one line";
+	if (rc == 0)
+		rc = env.rc;
+	if (rc == 0 && label == NULL)
+		rc = -ENOMEM;
 	if (rc < 0)
 		return rc;
-	/* The address says how this node is reached. */
-	env[n++] = STR("CONSUL_HTTP_SSL");
-	if (token[0] != '\0') {
-		env[n++] = STR("CONSUL_HTTP_TOKEN_FILE");
-		env[n] = str_from(arena_printf(a, "CONSUL_HTTP_TOKEN=%s", token));
-		if (env[n++].p == NULL)
-			return -ENOMEM;
-	}
-	if (label == NULL)
-		return -ENOMEM;
-	*ret = (struct watch_command){ { args.v, args.n }, { env, n }, label };
+	*ret = (struct watch_command){ { args.v, args.n }, { env.v, env.n }, label };
 	return 0;
 }

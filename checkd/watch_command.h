@@ -12,6 +12,7 @@
 
 enum {
 	WATCH_WORDS_MAX = 512,
+	WATCH_ENV_MAX = 8,
 	WATCH_ARENA_MAX = 4 * 1024 * 1024,
 };
 

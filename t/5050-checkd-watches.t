@@ -26,7 +26,7 @@ my $key = { type => 'key', key => "$marker/a", args => [$script, 'one', 'two wor
 my @watches = (
 	$key,
 	{ type => 'keyprefix', prefix => "$marker/p/", handler => "echo \$CONSUL_INDEX >>$dir/prefix; exit 3" },
-	{ type => 'services', http_handler_config => { path => 'http://' . $url->addr . '/hook', header => { 'X-Mine' => ['a', 'b'] } }, handler_type => 'http' },
+	{ type => 'services', http_handler_config => { path => 'http://' . $url->addr . '/hook', header => { 'X-Mine' => ['a', 'secret in a header'] } }, handler_type => 'http' },
 	{ type => 'key', key => "$marker/slow", handler => "sleep 3017 & trap 'echo ended >>$slow; kill \$!; exit' TERM; echo began >>$slow; wait" },
 	{ type => 'key', key => "$marker/gone", args => ['/nonexistent/handler'] },
 );
@@ -52,13 +52,14 @@ ok($n->wait_for(sub { grep { $_->{path} eq '/hook' } $url->requests }), 'a chang
 my ($r) = grep { $_->{path} eq '/hook' } $url->requests;
 is(ref JSON::PP->new->decode($r->{body}), 'HASH', 'as JSON');
 like($r->{headers}{'x-consul-index'}, qr/^\d+$/, 'with the index');
-is($r->{headers}{'x-mine'}, 'b', 'and headers of the configuration');
+is($r->{headers}{'x-mine'}, 'secret in a header', 'and headers of the configuration');
 
 # Secrets are in the environment, not on the command line.
 my ($pid) = with(qr{watch .*-key=\Q$marker\E/a});
 ok(defined $pid, 'each watch is a process');
 unlike(cmdline($pid), qr/secret-of-the-watch/, 'whose command line holds no token');
 like(slurp("/proc/$pid/environ"), qr/CONSUL_HTTP_TOKEN=secret-of-the-watch/, 'its environment does');
+is(scalar(with(qr/secret in a header/)), 0, 'nor headers');
 my ($other) = with(qr{watch .*-prefix=\Q$marker\E/p/});
 unlike(slurp("/proc/$other/environ"), qr/secret-of-the-watch/, 'and only its own');
 

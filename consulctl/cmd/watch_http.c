@@ -24,19 +24,52 @@ is_token(const char *s, size_t n)
 	return n > 0;
 }
 
+/*
+ * Header i, "NAME:VALUE": those of the flags, then those of the environment,
+ * a line each, since everybody may read a command line. p is NULL behind the
+ * last one.
+ */
+static struct str
+header(const struct options *o, size_t i)
+{
+	const char *text;
+	size_t n = 0, len;
+
+	for (; (text = options_list(o, "http-header", n)) != NULL; n++)
+		if (n == i)
+			return str_from(text);
+	text = getenv("CONSULCTL_HTTP_HEADERS");
+	for (; text != NULL && *text != '\0'; n++) {
+		len = strcspn(text, "\n");
+		if (n == i)
+			return (struct str){ text, len };
+		text += len + (text[len] == '\n');
+	}
+	return STR_NONE;
+}
+
+static size_t
+name_length(struct str text)
+{
+	const char *colon = memchr(text.p, ':', text.len);
+
+	return colon != NULL ? (size_t)(colon - text.p) : text.len;
+}
+
 /* Whatever goes into the head of a request must not end it. */
 static int
 check_words(struct watch_http *h, const struct options *o)
 {
-	const char *method = options_str(o, "http-method"), *text;
+	const char *method = options_str(o, "http-method");
+	struct str text;
 
 	if (!is_token(method, strlen(method)))
 		return refuse(h, "-http-method is no method: ", method);
-	for (size_t i = 0; (text = options_list(o, "http-header", i)) != NULL; i++) {
-		const char *colon = strchr(text, ':');
+	for (size_t i = 0; (text = header(o, i)).p != NULL; i++) {
+		size_t n = name_length(text);
 
-		if (colon == NULL || !is_token(text, (size_t)(colon - text)) || strpbrk(text, "\r\n") != NULL)
-			return refuse(h, "-http-header must be NAME:VALUE, not ", text);
+		if (n == text.len || !is_token(text.p, n) || memchr(text.p, '\r', text.len) != NULL || memchr(text.p, '\n', text.len) != NULL)
+			return refuse(h, "-http-header must be NAME:VALUE, not ", text.p);
 	}
 	if (options_ns(o, "http-timeout") <= 0)
 		return refuse(h, "-http-timeout must be above zero", "");
@@ -112,10 +145,10 @@ watch_http_close(struct watch_http *h)
 static bool
 is_given(const struct options *o, const char *name)
 {
-	const char *text;
+	struct str text;
 
-	for (size_t i = 0; (text = options_list(o, "http-header", i)) != NULL; i++)
-		if (str_eq_nocase((struct str){ text, strcspn(text, ":") }, str_from(name)))
+	for (size_t i = 0; (text = header(o, i)).p != NULL; i++)
+		if (str_eq_nocase((struct str){ text.p, name_length(text) }, str_from(name)))
 			return true;
 	return false;
 }
@@ -124,7 +157,7 @@ static int
 build(struct watch_http *h, uint64_t index, const struct buf *document, struct exchange *ex)
 {
 	const struct options *o = h->options;
-	const char *text;
+	struct str text;
 	int rc;
 
 	ex->method = options_str(o, "http-method");
@@ -136,10 +169,12 @@ build(struct watch_http *h, uint64_t index, const struct buf *document, struct e
 		rc = buf_adds(&ex->headers, "User-Agent: consulctl/" PACKAGE_VERSION "\r\n");
 	if (rc == 0 && !is_given(o, "Content-Type"))
 		rc = buf_adds(&ex->headers, "Content-Type: application/json\r\n");
-	for (size_t i = 0; rc == 0 && (text = options_list(o, "http-header", i)) != NULL; i++) {
-		size_t n = strcspn(text, ":"), blank = strspn(text + n + 1, " \t");
+	for (size_t i = 0; rc == 0 && (text = header(o, i)).p != NULL; i++) {
+		size_t n = name_length(text), at = n + 1;
 
-		rc = buf_addf(&ex->headers, "%.*s: %s\r\n", (int)n, text, text + n + 1 + blank);
+		while (at < text.len && (text.p[at] == ' ' || text.p[at] == '\t'))
+			at++;
+		rc = buf_addf(&ex->headers, "%.*s: %.*s\r\n", (int)n, text.p, (int)(text.len - at), text.p + at);
 	}
 	return rc;
 }

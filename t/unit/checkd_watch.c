@@ -53,11 +53,13 @@ test_command(void **state)
 			"CONSUL_HTTP_SSL", "h", NULL },
 		{ "{\"type\":\"event\",\"name\":\"deploy\",\"handler_type\":\"http\",\"http_handler_config\":{\"path\":\"http://h/x\",\"method\":\"PUT\","
 			"\"header\":{\"X-A\":[\"1\",\"2\"]},\"timeout\":1500,\"tls_skip_verify\":true}}",
-			"P|watch|-keep-going|-http-addr=A|-type=event|-name=deploy|-http-handler=http://h/x|-http-method=PUT|-http-header=X-A:1|"
-			"-http-header=X-A:2|-http-timeout=1500ms|-http-tls-skip-verify", "CONSUL_HTTP_SSL", "http://h/x", NULL },
+			"P|watch|-keep-going|-http-addr=A|-type=event|-name=deploy|-http-handler=http://h/x|-http-method=PUT|-http-timeout=1500ms|"
+			"-http-tls-skip-verify", "CONSUL_HTTP_SSL|CONSULCTL_HTTP_HEADERS=X-A:1\nX-A:2\n", "http://h/x", NULL },
 		{ "{\"type\":\"checks\",\"state\":\"critical\",\"http_handler_config\":{\"path\":\"https://h/\",\"timeout\":\"3s\"}}",
 			"P|watch|-keep-going|-http-addr=A|-type=checks|-state=critical|-http-handler=https://h/|-http-timeout=3s", "CONSUL_HTTP_SSL",
 			"https://h/", NULL },
+		{ "{\"type\":\"nodes\",\"http_handler_config\":{\"path\":\"https://h/\",\"header\":{\"a\":[\"b\\nc:d\"]}}}", NULL, NULL, NULL,
+			"a header has more than one line" },
 		{ "{\"args\":[\"x\"]}", NULL, NULL, NULL, "Watch type must be specified" },
 		{ "{\"type\":\"nodes\"}", NULL, NULL, NULL, "Handler must be specified" },
 		{ "{\"type\":\"nodes\",\"args\":[]}", NULL, NULL, NULL, "Handler must be specified" },
