@@ -70,6 +70,9 @@ void result_set(struct check *c, enum check_status status, struct str output);
 
 int MUST_CHECK reap_start(struct checkd *cd);
 
+/* Deregister what is due. */
+void reap_now(struct checkd *cd, uint64_t now_ms);
+
 /* Whether a check has kept its service critical for longer than it says. Pure. */
 bool reap_is_due(const struct check *c, uint64_t now_ms);
 

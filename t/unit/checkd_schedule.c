@@ -162,6 +162,33 @@ test_abandoned(void **state)
 	run_ms(w, 10);
 }
 
+/* A service that was critical for too long goes with all of its checks, and anti-entropy is left to take them out of the catalog. */
+static void
+test_reap(void **state)
+{
+	struct world *w = *state;
+	struct check_def def = { .service_id = STR("web"), .ttl = 3600 * NS_PER_S, .deregister_critical_service_after = 90 * NS_PER_S };
+	struct node_service rec = { .id = STR("web"), .service = STR("web"), .weights = { 1, 1 } };
+	struct health_check h = { .check_id = STR("b"), .name = STR("b"), .service_id = STR("web"), .definition = STR("\x80") };
+	struct service *s;
+	struct check *a, *b;
+
+	assert_int_equal(local_put_service(&w->cd.local, &rec, STR(""), SOURCE_API, &s), 0);
+	h.check_id = h.name = STR("a");
+	assert_int_equal(local_put_check(&w->cd.local, &h, &def, SOURCE_API, CHECK_CRITICAL, STR(""), &a), 0);
+	h.check_id = h.name = STR("b");
+	def.deregister_critical_service_after = 0;
+	assert_int_equal(local_put_check(&w->cd.local, &h, &def, SOURCE_API, CHECK_PASSING, STR(""), &b), 0);
+	a->critical_since_ms = 1000;
+	reap_now(&w->cd, 1000 + 90 * 1000);
+	assert_false(s->sync.deleted);
+	reap_now(&w->cd, 1000 + 90 * 1000 + 1);
+	assert_true(s->sync.deleted && s->sync.dirty);
+	assert_true(a->sync.deleted && b->sync.deleted);
+	reap_now(&w->cd, UINT64_MAX / 2);
+	run_ms(w, 10);
+}
+
 /* An output alone is held back; a status is not. */
 static void
 test_hold(void **state)
@@ -198,6 +225,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_interval, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ttl, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reap, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_abandoned, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hold, setup, teardown),
 	};
