@@ -392,6 +392,7 @@ take(struct pool *p, struct pool_list *l, uint64_t index)
 	p->index = index;
 	p->lost = false;
 	take_servers(p, other, now);
+	log_debug(SUB, "the pool has changed: members=%zu servers=%zu", l->n, p->nservers);
 	tell(p);
 }
 

@@ -174,7 +174,6 @@ $gossip->set($self, { Name => 7 });
 ok $raft->wait_log(qr/gossipd does not tell the members/), 'a malformed list is refused';
 is health('m1'), 'passing', 'and nothing follows from it';
 $gossip->set();
-sleep 0.2;
 $gossip->set($self, client(1), @many);
 ok until_true(sub { health('m500') eq 'passing' }), 'the next one counts';
 gone('known', 'a node that the pool has not known for half a minute goes');
