@@ -29,7 +29,7 @@ void
 measure_heard(struct member *m, enum serf_change what, const struct serf_member *about)
 {
 	struct world *w = m->w;
-	struct str name = about->name;
+	struct str name = swim_node_name(about->node);
 	const struct member *subject = member_of(w, name);
 
 	if (what == SERF_CHANGE_FAILED && subject->serf != NULL && !subject->left) {

@@ -222,13 +222,15 @@ block(struct member *m)
 	happen_add(m->w, &(struct happen){ .at = m->blocked_until, .what = AT_RUN, .who = m->index });
 }
 
-/* What has come meanwhile is worked off at once, before the timers, as gossipd does. */
+/* What has come meanwhile is worked off at once: before the timers, as gossipd does, or after. */
 static void
 unblock(struct member *m)
 {
 	struct packet *p;
 
 	m->blocked_until = 0;
+	if (m->serf != NULL && m->w->o.timers_first)
+		(void)serf_advance(m->serf, m->w->now);
 	while ((p = m->inbox) != NULL) {
 		m->inbox = p->next;
 		if (m->inbox == NULL)

@@ -67,6 +67,7 @@ struct options {
 	double loss;			/* 0 .. 1 */
 	double starved;			/* share of members */
 	bool lifeguard;			/* false: SWIM as in its paper, with suspicion */
+	bool timers_first;		/* a member that runs again sees to its timers before its packets */
 	uint32_t quiet_s, noisy_s;
 };
 
