@@ -100,7 +100,7 @@ packet_send(struct packet *p, const struct gossip_addr *to, bool crc)
 }
 
 void
-send_message(struct swim *s, const struct gossip_addr *to, uint8_t type, const struct record *rec, const void *msg)
+swim_send_message(struct swim *s, const struct gossip_addr *to, uint8_t type, const struct record *rec, const void *msg)
 {
 	struct packet p;
 
@@ -112,7 +112,7 @@ send_message(struct swim *s, const struct gossip_addr *to, uint8_t type, const s
 }
 
 void
-send_pair(struct swim *s, const struct swim_node *n, const struct msg_ping *ping, const struct msg_accuse *suspect)
+swim_send_pair(struct swim *s, const struct swim_node *n, const struct msg_ping *ping, const struct msg_accuse *suspect)
 {
 	struct packet p;
 

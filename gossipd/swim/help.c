@@ -23,10 +23,23 @@ answer_ping(struct swim *s, const struct gossip_addr *from, const struct msg_pin
 		return;
 	if (s->h.ack_payload != NULL)
 		ack.payload = s->h.ack_payload(s->h.ctx);
-	send_message(s, &to, WIRE_ACK, &rec_msg_ack, &ack);
+	swim_send_message(s, &to, WIRE_ACK, &rec_msg_ack, &ack);
 }
 
 /* ---- for others */
+
+/*
+ * A nack goes out when four fifths of the time for an answer are over, as Lifeguard has it (section IV.A). memberlist waits for
+ * all of it, and its nack comes when the asker, which takes half of its interval for itself, has just given up. An answer
+ * that comes after the nack is passed on all the same.
+ */
+enum { NACK_FIFTHS = 4 };
+
+static struct help *
+help_at(const struct helping *h, size_t i)
+{
+	return &h->v[(h->first + i) % h->cap];
+}
 
 static int
 reserve(struct helping *h)
@@ -42,7 +55,7 @@ reserve(struct helping *h)
 	if (v == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < h->n; i++)
-		v[i] = h->v[(h->first + i) % h->cap];
+		v[i] = *help_at(h, i);
 	free(h->v);
 	h->v = v;
 	h->cap = cap;
@@ -50,9 +63,32 @@ reserve(struct helping *h)
 	return 0;
 }
 
+/* Ended ones at the front leave, and the timer is that of what comes next. */
+static void
+settle(struct swim *s)
+{
+	struct helping *h = &s->helping;
+	uint64_t next;
+
+	while (h->n > 0 && help_at(h, 0)->done) {
+		h->first = (h->first + 1) % h->cap;
+		h->n--;
+		h->told -= h->told > 0;
+	}
+	if (h->n == 0) {
+		timers_disarm(&s->timers, &s->help_timer);
+		return;
+	}
+	next = help_at(h, 0)->deadline;
+	if (h->told < h->n && help_at(h, h->told)->nack_at < next)
+		next = help_at(h, h->told)->nack_at;
+	timers_arm(&s->timers, &s->help_timer, next);
+}
+
 void
 help_ask(struct swim *s, uint64_t now, const struct gossip_addr *from, const struct msg_indirect *m)
 {
+	const uint64_t timeout = (uint64_t)s->c.probe_timeout_ms * MS;
 	struct helping *h = &s->helping;
 	struct gossip_addr target;
 	struct help *one;
@@ -67,30 +103,13 @@ help_ask(struct swim *s, uint64_t now, const struct gossip_addr *from, const str
 		s->stats.dropped_messages++;
 		return;
 	}
-	one = &h->v[(h->first + h->n++) % h->cap];
+	one = help_at(h, h->n++);
 	*one = (struct help){ .to = asker(m->source_addr, m->source_port, from), .seqno = ++s->seqno, .theirs = (uint32_t)m->seqno,
-		.deadline = now + (uint64_t)s->c.probe_timeout_ms * MS, .nack = m->nack };
-	if (s->help_timer.pos == 0)
-		timers_arm(&s->timers, &s->help_timer, one->deadline);
+		.nack_at = now + timeout / 5 * NACK_FIFTHS, .deadline = now + timeout, .nack = m->nack };
+	settle(s);
 	s->stats.indirect++;
 	ping = ping_of(s, one->seqno, m->node);
-	send_message(s, &target, WIRE_PING, &rec_msg_ping, &ping);
-}
-
-/* Ended ones at the front leave, and the timer is that of the first that stays. */
-static void
-settle(struct swim *s)
-{
-	struct helping *h = &s->helping;
-
-	while (h->n > 0 && h->v[h->first].done) {
-		h->first = (h->first + 1) % h->cap;
-		h->n--;
-	}
-	if (h->n == 0)
-		timers_disarm(&s->timers, &s->help_timer);
-	else if (s->help_timer.pos == 0 || s->help_timer.at != h->v[h->first].deadline)
-		timers_arm(&s->timers, &s->help_timer, h->v[h->first].deadline);
+	swim_send_message(s, &target, WIRE_PING, &rec_msg_ping, &ping);
 }
 
 void
@@ -101,12 +120,12 @@ help_ack(struct swim *s, const struct msg_ack *m)
 	struct help *one;
 
 	for (size_t i = 0; i < h->n; i++) {
-		one = &h->v[(h->first + i) % h->cap];
+		one = help_at(h, i);
 		if (one->done || one->seqno != m->seqno)
 			continue;
 		one->done = true;
 		ack = (struct msg_ack){ .seqno = one->theirs };
-		send_message(s, &one->to, WIRE_ACK, &rec_msg_ack, &ack);
+		swim_send_message(s, &one->to, WIRE_ACK, &rec_msg_ack, &ack);
 		settle(s);
 		return;
 	}
@@ -119,15 +138,14 @@ help_overdue(struct swim *s, uint64_t now)
 	struct msg_nack nack;
 	struct help *one;
 
-	for (size_t i = 0; i < h->n; i++) {
-		one = &h->v[(h->first + i) % h->cap];
-		if (one->deadline > now)
-			break;
-		if (!one->done && one->nack) {
-			nack = (struct msg_nack){ .seqno = one->theirs };
-			send_message(s, &one->to, WIRE_NACK, &rec_msg_nack, &nack);
-		}
-		one->done = true;
+	for (; h->told < h->n && help_at(h, h->told)->nack_at <= now; h->told++) {
+		one = help_at(h, h->told);
+		if (one->done || !one->nack)
+			continue;
+		nack = (struct msg_nack){ .seqno = one->theirs };
+		swim_send_message(s, &one->to, WIRE_NACK, &rec_msg_nack, &nack);
 	}
+	for (size_t i = 0; i < h->n && help_at(h, i)->deadline <= now; i++)
+		help_at(h, i)->done = true;
 	settle(s);
 }

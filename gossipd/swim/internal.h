@@ -142,14 +142,15 @@ struct probe {
 struct help {
 	struct gossip_addr to;
 	uint32_t seqno, theirs;		/* of our ping, and the one to answer */
-	uint64_t deadline;
+	uint64_t nack_at, deadline;
 	bool nack, done;
 };
 
-/* All deadlines are equally far away when they are made: a ring is in their order. */
+/* All times are equally far away when an entry is made: a ring is in their order. */
 struct helping {
 	struct help *v;
 	size_t first, n, cap;
+	size_t told;			/* of the first ones: their time for a nack has come */
 };
 
 struct swim {
@@ -240,9 +241,9 @@ void help_overdue(struct swim *s, uint64_t now);
 
 /* ---- gossip.c */
 /* One message, with what else fits. */
-void send_message(struct swim *s, const struct gossip_addr *to, uint8_t type, const struct record *rec, const void *msg);
+void swim_send_message(struct swim *s, const struct gossip_addr *to, uint8_t type, const struct record *rec, const void *msg);
 /* Two messages to n and nothing else. */
-void send_pair(struct swim *s, const struct swim_node *n, const struct msg_ping *ping, const struct msg_accuse *suspect);
+void swim_send_pair(struct swim *s, const struct swim_node *n, const struct msg_ping *ping, const struct msg_accuse *suspect);
 bool gossip_wanted(const struct swim *s);
 void gossip_tick(struct swim *s, uint64_t now);
 

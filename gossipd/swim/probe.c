@@ -36,12 +36,12 @@ probe_start(struct swim *s, uint64_t now, struct swim_node *n)
 	timers_arm(&s->timers, &s->answer_timer, now + timeout < p->deadline ? now + timeout : p->deadline);
 	m = ping_of(s, p->seqno, ident_name(n->id));
 	if (n->state == SWIM_ALIVE) {
-		send_message(s, &n->id->addr, WIRE_PING, &rec_msg_ping, &m);
+		swim_send_message(s, &n->id->addr, WIRE_PING, &rec_msg_ping, &m);
 		return;
 	}
 	/* It hears in the same packet what it is accused of, so that it can refute. */
 	accusation = (struct msg_accuse){ .incarnation = n->incarnation, .node = ident_name(n->id), .from = ident_name(s->self->id) };
-	send_pair(s, n, &m, &accusation);
+	swim_send_pair(s, n, &m, &accusation);
 }
 
 /* The next of the list that is worth it. The shuffle at its end may show those that are not once more, so two rounds find anybody. */
@@ -124,7 +124,7 @@ probe_indirect(struct swim *s, uint64_t now)
 	for (size_t i = 0; i < n; i++) {
 		m.nack = helpers[i]->id->vsn[1] >= 4;
 		p->nacks_wanted += m.nack;
-		send_message(s, &helpers[i]->id->addr, WIRE_INDIRECT, &rec_msg_indirect, &m);
+		swim_send_message(s, &helpers[i]->id->addr, WIRE_INDIRECT, &rec_msg_indirect, &m);
 	}
 	if (s->c.stream_pings && s->h.stream_ping != NULL && p->node->id->vsn[1] >= 3)
 		s->h.stream_ping(s->h.ctx, to, ping.node, p->seqno, p->deadline);

@@ -120,14 +120,15 @@ static const struct { const char *title, *script, *want; } answers[] = {
 	    "send 10.0.0.9:999 [ack 7 where]\nsend 10.0.0.9:999 [ack 8 where]\nsend 10.0.0.9:999 [ack 9 where]\n" },
 	{ "for another, which answers", "net 1; indirect b 70 src=10.0.0.3 nack=1; ack 1; advance 1000",
 	    "send 10.0.0.2:7946 " PING("b", "1") "\nsend 10.0.0.3:77 [ack 70 nil]\n" },
-	{ "which does not answer", "net 1; indirect b 70 src=10.0.0.3 nack=1; advance 499; clear; advance 1; ack 1; advance 1000",
+	{ "which does not answer", "net 1; indirect b 70 src=10.0.0.3 nack=1; advance 399; clear; advance 1; advance 100; ack 1; advance 1000",
 	    "send 10.0.0.3:77 [nack 70]\n" },
+	{ "which answers late", "net 1; indirect b 70 src=10.0.0.3 nack=1; advance 400; clear; advance 99; ack 1; advance 1000", "send 10.0.0.3:77 [ack 70 nil]\n" },
 	{ "and no nack is wanted", "net 1; indirect b 70 src=10.0.0.3; advance 1000", "send 10.0.0.2:7946 " PING("b", "1") "\n" },
 	{ "to where it came from", "net 1; indirect b 70 nack=1; ack 1", "send 10.0.0.2:7946 " PING("b", "1") "\nsend 10.0.0.99:999 [ack 70 nil]\n" },
 	{ "port 0 is ours", "net 1; indirect b 70 port=0; ack 1; ack 1; clear; indirect b 71 port=9", "send 10.0.0.2:9 " PING("b", "2") "\n" },
 	{ "an address that is none", "net 1; indirect b 70 target=1.2.3; stats", "malformed 1 refused 0 dropped 0\n" },
-	{ "two at a time, the second answers", "net 1; indirect b 70 src=10.0.0.3 nack=1; advance 100; indirect c 71 src=10.0.0.3 nack=1; clear; ack 2; advance 399; "
-	    "clear; advance 1; clear; advance 1000", "" },
+	{ "two at a time, the second answers", "net 1; indirect b 70 src=10.0.0.3 nack=1; advance 100; indirect c 71 src=10.0.0.3 nack=1; clear; ack 2; advance 299; "
+	    "clear; advance 1; advance 1000", "send 10.0.0.3:77 [nack 70]\n" },
 	{ "two at a time, none answers", "net 1; indirect b 70 src=10.0.0.3 nack=1; advance 100; indirect c 71 src=10.0.0.4 nack=1; clear; advance 1000",
 	    "send 10.0.0.3:77 [nack 70]\nsend 10.0.0.4:77 [nack 71]\n" },
 };
