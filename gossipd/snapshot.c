@@ -141,6 +141,7 @@ start(struct snapshot *s)
 		return;
 	(void)uv_timer_stop(&s->timer);
 	rc = prepare(s);
+	s->written_ms = clock_ms();
 	if (rc > 0) {
 		s->work.data = s;
 		rc = uv_queue_work(&s->p->g->d->loop.uv, &s->work, on_work, on_done);
@@ -174,7 +175,8 @@ snapshot_line(struct snapshot *s, struct str line)
 	/* A line is lost: the whole is written instead. */
 	if (rc < 0)
 		s->rewrite = true;
-	arm(s, s->failing ? SNAPSHOT_RETRY_MS : SNAPSHOT_FLUSH_MS);
+	/* What comes after a rest is written soon, so that a start is not forgotten; what goes on coming is collected. */
+	arm(s, s->failing ? SNAPSHOT_RETRY_MS : clock_ms() - s->written_ms > SNAPSHOT_FLUSH_MS ? SNAPSHOT_SOON_MS : SNAPSHOT_FLUSH_MS);
 }
 
 void
