@@ -204,7 +204,8 @@ decode_strs(struct mp_r *r, struct strs *s, bool bytes, struct arena *a)
 {
 	uint32_t n = mp_r_array(r);
 
-	s->v = take_memory(r, a, n, sizeof(*s->v));
+	/* An empty list is not nil. */
+	s->v = n > 0 ? take_memory(r, a, n, sizeof(*s->v)) : RECORD_EMPTY;
 	s->n = s->v != NULL ? n : 0;
 	for (size_t i = 0; i < s->n && r->err == 0; i++)
 		s->v[i] = bytes ? bytes_of(r, a) : codec_text(r);

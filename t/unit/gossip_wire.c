@@ -278,6 +278,11 @@ nil_empty_and_left_out_are_three_things(void **state)
 	buf_clear(&b);
 	assert_int_equal(wire_put_body(&b, &rec_msg_key_response, &keys), 0);
 	assert_same(BODY("\x84\xa4Keys\xc0\xa7Message\xa0\xaaPrimaryKey\xa0\xa6Result\xc2"), buf_str(&b), "no keys");
+	/* A list that was read as empty is none that was nil. */
+	assert_int_equal(wire_get(BODY("\x81\xa4Keys\x90"), &rec_msg_key_response, &keys, NULL, NULL), 0);
+	buf_clear(&b);
+	assert_int_equal(wire_put_body(&b, &rec_msg_key_response, &keys), 0);
+	assert_same(BODY("\x84\xa4Keys\x90\xa7Message\xa0\xaaPrimaryKey\xa0\xa6Result\xc2"), buf_str(&b), "an empty list of keys");
 	buf_release(&b);
 }
 
