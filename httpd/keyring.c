@@ -134,16 +134,37 @@ write_errors(const struct answers *a, size_t n, struct buf *out)
 	return rc == 0 && buf_adds(out, "\n\n") == 0;
 }
 
+/* Maps are shown in the order of their keys; a keyring holds few. */
+static void
+sort_counts(struct recmap *m)
+{
+	struct key_count *v = m->v;
+
+	for (size_t i = 1; i < m->n; i++)
+		for (size_t k = i; k > 0 && str_cmp(m->keys[k - 1], m->keys[k]) > 0; k--) {
+			struct str key = m->keys[k];
+			struct key_count count = v[k];
+
+			m->keys[k] = m->keys[k - 1];
+			v[k] = v[k - 1];
+			m->keys[k - 1] = key;
+			v[k - 1] = count;
+		}
+}
+
 static void
 show_list(struct request *r, const struct answers *a)
 {
 	struct buf out = BUF_INIT(KEYRING_BYTES_MAX);
 	struct mp_w w = mp_w_init(&out);
-	const struct keyring_response *p = a->v.v;
+	struct keyring_response *p = a->v.v;
 
 	mp_w_array(&w, (uint32_t)a->v.n);
-	for (size_t i = 0; i < a->v.n; i++)
+	for (size_t i = 0; i < a->v.n; i++) {
+		sort_counts(&p[i].keys);
+		sort_counts(&p[i].primary_keys);
 		record_encode(&rec_keyring_response, &p[i], RECORD_PUBLIC, &w);
+	}
 	if (w.err < 0)
 		respond_empty(r, 500);
 	else
