@@ -43,7 +43,7 @@ void swim_config_lan(struct swim_config *c);
 void swim_config_wan(struct swim_config *c);
 void swim_config_local(struct swim_config *c);
 
-/* What is known of a member. At most 96 bytes each besides name, meta and address, which equal members of several pools share. */
+/* What is known of a member. 40 bytes each and 10 to 16 in tables, besides name, meta and address, which equal members of several pools share. */
 struct swim_node;
 struct str swim_node_name(const struct swim_node *n);
 struct str swim_node_meta(const struct swim_node *n);
