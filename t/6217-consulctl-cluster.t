@@ -99,7 +99,7 @@ is(($watch->finish)[0], 0, 'the watch ends');
 
 # ---- remote execution
 
-sub exec_at { my ($n, @args) = @_; my ($code, $out, $err) = run_at($n, 'exec', '-wait=1500ms', @args); return ($code, join("\n", sort split /\n/, $out), $err); }
+sub exec_at { my ($n, @args) = @_; my ($code, $out, $err) = run_at($n, 'exec', '-wait=4s', @args); return ($code, join("\n", sort split /\n/, $out), $err); }
 is_deeply([exec_at($s[0], 'echo "on $(basename $PWD/x)"')], [0, join("\n", sort +(map { ("    $_: on x", "    $_:", "==> $_: finished with exit code 0") } qw(c1 s1 s2 s3)),
 	'4 / 4 node(s) completed / acknowledged'), ''], 'a command on all');
 is_deeply([exec_at($c, '-node=^s2$', 'exit 3')], [2, "1 / 1 node(s) completed / acknowledged\n==> s2: finished with exit code 3", ''], 'one that fails');
@@ -107,7 +107,7 @@ is_deeply([exec_at($c, '-node=c', '-shell=false', 'printf', '%s|', 'a b', 'c')],
     [0, "    c1: a b|c|\n1 / 1 node(s) completed / acknowledged\n==> c1: finished with exit code 0", ''], 'words');
 is(out_at($s[0], qw(kv get -keys -separator= _rexec)), '', 'nothing is left of it');
 is($s[0]->get_json('/v1/session/list')->@*, 0, 'no session either');
-is_deeply([exec_at($s[0], '-node=nobody', 'true')], [0, '0 / 0 node(s) completed / acknowledged', ''], 'on nobody');
+is_deeply([exec_at($s[0], '-wait=300ms', '-node=nobody', 'true')], [0, '0 / 0 node(s) completed / acknowledged', ''], 'on nobody');
 
 # ---- where they lie
 
