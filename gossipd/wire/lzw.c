@@ -197,8 +197,9 @@ append(struct buf *out, size_t base, struct entry e, bool self)
 	uint8_t *to = out->data + out->len;
 	const uint8_t *from = out->data + base + e.at;
 
-	/* Its last byte is the first of what is being written. */
-	memcpy(to, from, e.len - self);
+	/* Strings are short: byte by byte is faster than a call. The last byte of the self-referring one is the first written here. */
+	for (uint32_t i = 0; i < e.len - self; i++)
+		to[i] = from[i];
 	if (self)
 		to[e.len - 1] = *from;
 	out->len += e.len;
@@ -236,7 +237,7 @@ inflate_code(struct inflater *n, unsigned code, size_t max, size_t base, struct 
 		rc = find_entry(n, code, &e, &self);
 	if (rc == 0 && e.len > max - done)
 		rc = -ELIMIT;
-	if (rc == 0)
+	if (rc == 0 && e.len > out->cap - out->len)
 		rc = buf_reserve(out, e.len);
 	if (rc < 0)
 		return rc;
@@ -254,6 +255,7 @@ forget(struct inflater *n)
 	n->width = LZW_WIDTH_MIN;
 	n->hi = LZW_END;
 	n->following = false;
+	n->last = (struct entry){ 0, 0 };
 }
 
 int

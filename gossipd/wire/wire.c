@@ -108,7 +108,7 @@ int
 wire_get_relay(struct str body, struct msg_relay *ret, struct arena *a)
 {
 	struct relay_header h;
-	size_t used;
+	size_t used = 0;
 	int rc = wire_get(body, &rec_relay, &h, a, &used);
 
 	if (rc < 0)
