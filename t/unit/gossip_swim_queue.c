@@ -134,9 +134,12 @@ static unsigned got[MODEL], ngot;
 static void
 took_id(void *ctx, struct str m)
 {
+	char digits[7] = "";
+
 	(void)ctx;
 	assert_true(ngot < MODEL && m.len >= 6);
-	got[ngot++] = (unsigned)strtoul(m.p, NULL, 10);
+	memcpy(digits, m.p, 6);
+	got[ngot++] = (unsigned)strtoul(digits, NULL, 10);
 }
 
 static size_t
