@@ -72,6 +72,16 @@ is "$dcs->[0]{Datacenter} $dcs->[0]{AreaID} " . join(' ', map { $_->{Node} } @{$
 my $coord = get(0, '/v1/agent/self')->{Coord};
 is scalar @{$coord->{Vec}}, 8, 'agent/self: Coord';
 
+# By way of a client node, and of a server that does not lead; of nodes without an agent, which would tell another one.
+for my $i (1, 2) {
+	ok $n[0]->wait_for(sub { text($i, 'PUT', '/v1/catalog/register', $json->encode({ Node => "ext$i", Address => '10.0.0.1' })) eq '200 true' }), "a node, by way of node " . ($i + 1);
+	is text($i, 'PUT', '/v1/coordinate/update', $json->encode({ Node => "ext$i", Coord => { Vec => [$i, (0) x 7], Error => 1, Adjustment => 0, Height => 0.001 } })),
+		'200 ', 'lies somewhere';
+	ok $n[0]->wait_for(sub { my $r = ask($i, 'GET', "/v1/coordinate/node/ext$i"); return $r->{status} == 200 && $json->decode($r->{body})->[0]{Coord}{Vec}[0] == $i }),
+		'which is written';
+}
+is +(map { $_->{Node} } @{get(2, '/v1/catalog/nodes?near=ext2')})[0], 'ext2', 'near=, asked of a client node';
+
 # ---- the keyring
 sub keys_of
 {

@@ -209,6 +209,26 @@ test_of_an_older_release(void **state)
 	world_free(w);
 }
 
+/* An entry as the first release with coordinates wrote it: it must be read for ever. */
+static void
+test_fixture(void **state)
+{
+	static const char bytes[] = "\x95\x04\xcf\0\0\0\xe8\xd4\xa5\x10\0\0\x80\x81\xa7" "Entries\x91\x83\xa4Node\xa2n1\xa7Segment\xa0\xa5" "Coord\x84\xa3Vec"
+	    VEC8 "\xa5" "Error" F("\x3f\xf8") "\xaa" "Adjustment" ZERO "\xa6Height" ZERO;
+	struct world *w = world_new();
+	struct buf result = BUF_INIT(1024);
+	struct fsm_entry e;
+	struct fsm_error err;
+
+	(void)state;
+	node(w, "n1");
+	assert_int_equal(fsm_entry_decode((struct str){ bytes, sizeof(bytes) - 1 }, &e), 0);
+	assert_int_equal(fsm_apply(w->f, ++w->index, &e, &result, &err, NULL), 0);
+	assert_int_equal(err.code, 0);
+	EXPECT(w, OP_COORDINATE_LIST, "{}", "[" SHOWN("n1") "]", 2);
+	world_free(w);
+}
+
 /* ---- in the order of distance */
 
 /* The values of a member in a reply, in order: "a b c". */
@@ -382,7 +402,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_batch), cmocka_unit_test(test_updates), cmocka_unit_test(test_segments),
 		cmocka_unit_test(test_goes_with_its_node), cmocka_unit_test(test_bad_entries), cmocka_unit_test(test_image),
-		cmocka_unit_test(test_of_an_older_release), cmocka_unit_test(test_near), cmocka_unit_test(test_near_with_others),
+		cmocka_unit_test(test_of_an_older_release), cmocka_unit_test(test_fixture), cmocka_unit_test(test_near), cmocka_unit_test(test_near_with_others),
 		cmocka_unit_test(test_near_segments), cmocka_unit_test(test_replicas),
 	};
 
