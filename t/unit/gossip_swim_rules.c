@@ -350,12 +350,50 @@ test_keep(void **state)
 	swim_names_free(names);
 }
 
+/* Members that are there from the beginning; and what time it is for hooks. */
+static void
+test_preload(void **state)
+{
+	struct msg_alive m = { .incarnation = 3, .node = STR("b"), .addr = { (char[]){ 10, 0, 0, 2 }, 4 }, .port = 7946, .meta = STR("x"),
+		.vsn = { "\1\5\2\2\5\4", WIRE_VSN } }, bad;
+
+	(void)state;
+	configure();
+	config.nodes_max = 3;
+	start();
+	assert_int_equal(swim_preload(s, now, &m), 0);
+	assert_int_equal(swim_preload(s, now, &m), -EINVAL);
+	run("told; show");
+	assert_string_equal(out, "joined b\na alive 1 10.0.0.1:7946 ma\nb alive 3 10.0.0.2:7946 x\n");
+	m.node = STR("c");
+	for (int i = 0; i < 4; i++) {
+		bad = m;
+		if (i == 0)
+			bad.incarnation = 0;
+		else if (i == 1)
+			bad.vsn.len = 5;
+		else if (i == 2)
+			bad.addr.len = 3;
+		else
+			bad.node.len = 0;
+		assert_int_equal(swim_preload(s, now, &bad), -EINVAL);
+	}
+	assert_int_equal(swim_preload(s, now, &m), 0);
+	m.node = STR("d");
+	assert_int_equal(swim_preload(s, now, &m), -ELIMIT);
+	assert_int_equal(swim_alive(s), 3);
+	run("advance 700; user hello");
+	assert_true(swim_now(s) == now);
+	swim_free(s);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_alive), cmocka_unit_test(test_accusations), cmocka_unit_test(test_rows), cmocka_unit_test(test_admission),
 		cmocka_unit_test(test_reclaim), cmocka_unit_test(test_timer_of_suspect), cmocka_unit_test(test_table), cmocka_unit_test(test_keep),
+		cmocka_unit_test(test_preload),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
