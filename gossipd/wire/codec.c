@@ -245,6 +245,8 @@ decode_records(const struct field *f, struct mp_r *r, struct records *list, stru
 
 	/* A ring of events is mostly nil: 512 of them are no reason for 512 structures. */
 	room = sparse ? count_filled(*r, n) : n;
+	/* A key may come twice: the last counts, and only its elements. */
+	list->n = 0;
 	list->v = take_memory(r, a, room, f->sub->size);
 	for (size_t i = 0; i < n && r->err == 0; i++) {
 		if (sparse && mp_r_type(r) == MP_NIL) {
