@@ -108,7 +108,7 @@ seen_add(struct serf *s, struct ask *a, struct str from, bool ack)
 static bool
 complete(const struct ask *a)
 {
-	return a->expected > 0 && a->answers >= a->expected && (!a->want_ack || a->acks >= a->expected);
+	return a->answers >= a->expected && (!a->want_ack || a->acks >= a->expected);
 }
 
 void
@@ -277,8 +277,7 @@ ask_add(struct serf *s, const struct serf_ask *q)
 		return NULL;
 	a->number = ++s->ask_numbers;
 	a->want_ack = q->want_ack;
-	/* With a filter it is not known how many will answer. */
-	a->expected = q->nodes.n == 0 && q->tag.len == 0 ? serf_asked_of(s) : 0;
+	a->expected = serf_asked_of(s);
 	a->answer = q->answer;
 	a->ctx = q->ctx;
 	s->asks[s->nasks++] = a;

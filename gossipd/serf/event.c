@@ -48,8 +48,7 @@ fire(struct serf *s, struct msg_event *m, struct buf *raw, char err[256])
 		rc = check(raw->len, SERF_EVENT_SANE_MAX, "sane", "after", err);
 	if (rc < 0)
 		return rc;
-	/* The clock goes on before anybody is told: who fires another one from the hook gets another time. */
-	(void)clock_stamp(&s->event_clock);
+	/* The clock goes on by hearing it, before the hook is told: who fires another one from there gets another time. */
 	return serf_event_take(s, m);
 }
 

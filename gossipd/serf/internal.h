@@ -111,7 +111,7 @@ struct ask {
 	uint64_t number, ltime, deadline;
 	uint32_t id;
 	bool want_ack;
-	size_t expected;		/* answers, and acks, that end it early; 0: none do */
+	size_t expected;		/* as many answers, and acks, end it early */
 	size_t acks, answers;
 	uint64_t *seen;			/* hashes of who has answered and who has acked */
 	size_t nseen, seen_cap;

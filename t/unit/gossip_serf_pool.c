@@ -115,7 +115,8 @@ test_leave_alone(void **state)
 	uint64_t from;
 
 	(void)state;
-	peer_start(peer_new(net));
+	peer_new(net)->config.tombstone_timeout_ms = 1000;
+	peer_start(peer('a'));
 	net_run(net, SECOND);
 	from = net->now;
 	assert_int_equal(serf_leave(peer('a')->s, net->now), 0);
@@ -124,6 +125,9 @@ test_leave_alone(void **state)
 	assert_true(peer('a')->left);
 	/* Nobody to tell, nothing to wait for. */
 	assert_int_equal(net->now - from, 0);
+	/* We do not erase ourselves. */
+	net_run(net, 60 * SECOND);
+	assert_int_equal(status_of(peer('a'), "a"), SERF_LEFT);
 }
 
 /* The others have all died, unseen yet: the leave ends by its time-outs. */
@@ -157,6 +161,8 @@ test_dead_without_intent(void **state)
 static void
 test_fail_and_return(void **state)
 {
+	struct serf_member m;
+
 	(void)state;
 	net_pool(net, 5);
 	peer_stop(peer('e'));
@@ -173,6 +179,8 @@ test_fail_and_return(void **state)
 	net_until(net, "e", SERF_ALIVE, 30 * SECOND);
 	assert_int_equal(times(peer('a'), "join:e"), 2);
 	assert_int_equal(serf_count(peer('a')->s, SERF_NONE), 5);
+	assert_true(serf_find(peer('a')->s, STR("e"), &m));
+	assert_int_equal(m.gone_at, 0);
 }
 
 /* A failed member is tried again, and found without doing anything itself. */
@@ -731,6 +739,15 @@ test_coordinates(void **state)
 	assert_memory_equal(&c, serf_coordinate(peer('a')->s), sizeof(c));
 	assert_memory_not_equal(&c, &fresh, sizeof(c));
 	assert_false(serf_coordinate_of(peer('a')->s, STR("nobody"), &c));
+	/* Acks carry the one of now. */
+	for (const char *p = "abc"; *p != 0; p++) {
+		const struct buf *ack = &peer(*p)->s->ack;
+
+		if (ack->len == 0)
+			continue;
+		assert_int_equal(coord_get((struct str){ (const char *)ack->data, ack->len }, &c), 0);
+		assert_memory_equal(&c, serf_coordinate(peer(*p)->s), sizeof(c));
+	}
 	/* A ping takes 1 to 3 ms there and back. */
 	assert_true(serf_coordinate_of(peer('a')->s, STR("b"), &c));
 	assert_true(coord_distance(serf_coordinate(peer('a')->s), &c) > 1e-4);

@@ -529,10 +529,17 @@ test_state_ignore_old(void **state)
 	struct buf b = BUF_INIT(WIRE_PACKET_MAX);
 
 	(void)state;
-	state_of(&b, &m);
 	serf_ignore_old_events(a->s, true);
+	/* Only what comes with the join is old. */
+	m.event_ltime = 4;
+	state_of(&b, &m);
+	merge_state(&b, false);
+	assert_int_equal(times(a, "event:e=1"), 1);
+	m.event_ltime = 5;
+	events[0].payload = STR("2");
+	state_of(&b, &m);
 	merge_state(&b, true);
-	assert_int_equal(times(a, "event:e=1"), 0);
+	assert_int_equal(times(a, "event:e=2"), 0);
 	event(4, "late", "");
 	assert_int_equal(times(a, "event:late="), 0);
 	event(5, "new", "");
@@ -607,6 +614,73 @@ test_state_out(void **state)
 	buf_release(&b);
 }
 
+/* The same key twice: the last counts. */
+static void
+test_state_twice(void **state)
+{
+	static const char text[] = "\x02\x82\xa6" "Events\x93\x81\xa5" "LTime\x01\x81\xa5" "LTime\x02\x81\xa5" "LTime\x03"
+	    "\xa6" "Events\x91\x83\xa6" "Events\x92\x80\x80\xa6" "Events\x91\x81\xa4" "Name\xa1" "e\xa5" "LTime\x04";
+	struct buf b = BUF_INIT(1024);
+
+	(void)state;
+	assert_int_equal(buf_add(&b, text, sizeof(text) - 1), 0);
+	merge_state(&b, false);
+	assert_int_equal(stats().malformed, 0);
+	assert_int_equal(stats().events, 1);
+	assert_int_equal(times(a, "event:e="), 1);
+	buf_release(&b);
+}
+
+/* ---- the table of members: one that is erased makes room for the last */
+
+static void
+test_roster_moves(void **state)
+{
+	static const char *const names[] = { "b", "c", "d", "e" };
+	struct coord c;
+
+	(void)state;
+	for (uint8_t i = 0; i < 4; i++) {
+		struct net *way;
+
+		alive(names[i], (uint8_t)(i + 2), 1);
+		way = serf_roster_net(&a->s->roster, serf_roster_find(a->s, str_from(names[i])));
+		assert_non_null(way);
+		coord_init(&way->c);
+		way->c.vec[0] = i;
+		way->known = true;
+	}
+	/* b goes, and e takes its place in both tables; then e goes too. */
+	for (int gone = 0; gone < 4; gone += 3) {
+		dead(names[gone], "c", 1);
+		leave(names[gone], 5, true);
+		for (size_t i = 0; i < 4; i++) {
+			bool there = gone == 0 ? i != 0 : i == 1 || i == 2;
+
+			assert_int_equal(serf_coordinate_of(a->s, str_from(names[i]), &c), there);
+			if (there)
+				assert_true(c.vec[0] == (double)i);
+		}
+	}
+	assert_int_equal(a->s->roster.nnets, 2);
+	/* Both that are left fail for so long that SWIM forgets them: c is erased, d moves, and is found where it is. */
+	dead("c", "d", 1);
+	dead("d", "c", 1);
+	alive("f", 7, 1);
+	net_run(net, 200 * SECOND);
+	assert_null(swim_find(serf_swim(a->s), STR("d")));
+	assert_int_equal(a->s->roster.nkept, 3);
+	leave("c", 6, true);
+	assert_int_equal(status_of(a, "c"), SERF_NONE);
+	assert_int_equal(status_of(a, "d"), SERF_FAILED);
+	assert_int_equal(status_of(a, "f"), SERF_FAILED);
+	leave("f", 6, true);
+	assert_int_equal(status_of(a, "d"), SERF_FAILED);
+	leave("d", 6, true);
+	assert_int_equal(a->s->roster.nkept, 0);
+	assert_int_equal(serf_count(a->s, SERF_NONE), 1);
+}
+
 /* ---- queries */
 
 static void
@@ -636,6 +710,10 @@ test_filters(void **state)
 	}
 	a->heard[0] = 0;
 	query((struct msg_query){ .ltime = 100, .filters = { two, 2 } });
+	assert_int_equal(times(a, "query:q="), 0);
+	two[1] = two[0];
+	two[0] = STR("\x00\x91\xa1" "b");
+	query((struct msg_query){ .ltime = 103, .filters = { two, 2 } });
 	assert_int_equal(times(a, "query:q="), 0);
 	query((struct msg_query){ .ltime = 101, .flags = QUERY_NO_BROADCAST });
 	assert_int_equal(times(a, "query:q="), 1);
@@ -791,7 +869,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_clocks), T(test_event_ring), T(test_query_ring), T(test_limits), T(test_leave_intents),
 		T(test_intent_and_death_in_any_order), T(test_intents_about_us), T(test_prune), T(test_recent_intents),
-		T(test_recent_intents_bounded), T(test_state_in), T(test_state_ignore_old), T(test_state_sparse), T(test_state_out),
+		T(test_recent_intents_bounded), T(test_state_in), T(test_state_ignore_old), T(test_state_sparse), T(test_state_out), T(test_state_twice),
+		T(test_roster_moves),
 		T(test_filters), T(test_ack), T(test_responses), T(test_relay_rules), T(test_member_size),
 	};
 #undef T
