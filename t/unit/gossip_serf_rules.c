@@ -640,6 +640,8 @@ test_roster_moves(void **state)
 	struct coord c;
 
 	(void)state;
+	/* One without a way, so that e is moved among the members alone at first. */
+	alive("x", 9, 1);
 	for (uint8_t i = 0; i < 4; i++) {
 		struct net *way;
 
@@ -650,7 +652,9 @@ test_roster_moves(void **state)
 		way->c.vec[0] = i;
 		way->known = true;
 	}
-	/* b goes, and e takes its place in both tables; then e goes too. */
+	dead("x", "c", 1);
+	leave("x", 5, true);
+	/* b goes, and e takes its way's place; then e goes too. */
 	for (int gone = 0; gone < 4; gone += 3) {
 		dead(names[gone], "c", 1);
 		leave(names[gone], 5, true);
@@ -663,6 +667,8 @@ test_roster_moves(void **state)
 		}
 	}
 	assert_int_equal(a->s->roster.nnets, 2);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(a->s->roster.v[a->s->roster.nets[i].member].link, i + 1);
 	/* Both that are left fail for so long that SWIM forgets them: c is erased, d moves, and is found where it is. */
 	dead("c", "d", 1);
 	dead("d", "c", 1);
@@ -675,6 +681,7 @@ test_roster_moves(void **state)
 	assert_int_equal(status_of(a, "d"), SERF_FAILED);
 	assert_int_equal(status_of(a, "f"), SERF_FAILED);
 	leave("f", 6, true);
+	assert_int_equal(status_of(a, "f"), SERF_NONE);
 	assert_int_equal(status_of(a, "d"), SERF_FAILED);
 	leave("d", 6, true);
 	assert_int_equal(a->s->roster.nkept, 0);
