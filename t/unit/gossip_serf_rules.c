@@ -667,8 +667,10 @@ test_roster_moves(void **state)
 		}
 	}
 	assert_int_equal(a->s->roster.nnets, 2);
-	for (size_t i = 0; i < 2; i++)
+	for (size_t i = 0; i < 2; i++) {
+		assert_true(a->s->roster.nets[i].member < a->s->roster.n);
 		assert_int_equal(a->s->roster.v[a->s->roster.nets[i].member].link, i + 1);
+	}
 	/* Both that are left fail for so long that SWIM forgets them: c is erased, d moves, and is found where it is. */
 	dead("c", "d", 1);
 	dead("d", "c", 1);
