@@ -80,6 +80,15 @@ ap_tolerance(const struct ap_view *view)
 	return healthy > voters / 2 + 1 ? healthy - (voters / 2 + 1) : 0;
 }
 
+/* For a quorum the worse of what gossip and the connection say counts. */
+static bool
+is_counted_on(const struct ap_server *s)
+{
+	if (s->now.leader)
+		return true;
+	return !s->failed && s->now.heard && s->now.gossip != AP_FAILED && s->now.gossip != AP_LEFT;
+}
+
 bool
 ap_may_remove(const struct ap_view *view, uint64_t id)
 {
@@ -88,7 +97,7 @@ ap_may_remove(const struct ap_view *view, uint64_t id)
 	for (size_t i = 0; i < view->n; i++)
 		if (view->v[i].now.voter && view->v[i].now.id != id) {
 			voters++;
-			alive += !view->v[i].failed && (view->v[i].now.heard || view->v[i].now.leader);
+			alive += is_counted_on(&view->v[i]);
 		}
 	return voters > 0 && alive >= voters / 2 + 1;
 }
