@@ -1,148 +1,5 @@
-/* gossip_serf_rules.c - one Serf and what it is told: clocks, rings, intents, push/pulls, filters, answers, relays, limits. */
-#include "t/unit/gossip_serf_net.h"
-
-static struct lan *net;
-static struct peer *a;
-
-static int
-setup(void **state)
-{
-	(void)state;
-	net = NET_ALLOC(sizeof(*net));
-	net_init(net, 7);
-	a = peer_new(net);
-	peer_start(a);
-	(void)serf_advance(a->s, net->now);
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	net_release(net);
-	free(net);
-	return 0;
-}
-
-/* ---- telling it */
-
-static void
-tell_raw(struct str message)
-{
-	swim_message(serf_swim(a->s), net->now, &a->addr, WIRE_USER, message);
-}
-
-static void
-tell(uint8_t type, const struct record *rec, const void *msg)
-{
-	struct buf b = BUF_INIT(WIRE_PACKET_MAX);
-
-	assert_int_equal(wire_put(&b, type, rec, msg), 0);
-	tell_raw((struct str){ (const char *)b.data, b.len });
-	buf_release(&b);
-}
-
-static void
-alive(const char *name, uint8_t last, uint64_t incarnation)
-{
-	uint8_t ip[4] = { 127, 0, 0, last };
-	struct msg_alive m = { .incarnation = incarnation, .node = str_from(name), .addr = { (const char *)ip, 4 }, .port = 7946,
-		.meta = STR("\xff\x80"), .vsn = STR("\1\5\2\2\5\4") };
-	struct buf b = BUF_INIT(1024);
-
-	assert_int_equal(wire_put_body(&b, &rec_msg_alive, &m), 0);
-	swim_message(serf_swim(a->s), net->now, &a->addr, WIRE_ALIVE, (struct str){ (const char *)b.data, b.len });
-	buf_release(&b);
-}
-
-static void
-dead(const char *name, const char *from, uint64_t incarnation)
-{
-	struct msg_accuse m = { .incarnation = incarnation, .node = str_from(name), .from = str_from(from) };
-	struct buf b = BUF_INIT(1024);
-
-	assert_int_equal(wire_put_body(&b, &rec_msg_accuse, &m), 0);
-	swim_message(serf_swim(a->s), net->now, &a->addr, WIRE_DEAD, (struct str){ (const char *)b.data, b.len });
-	buf_release(&b);
-}
-
-static void
-leave(const char *name, uint64_t ltime, bool prune)
-{
-	struct msg_leave m = { .ltime = ltime, .node = str_from(name), .prune = prune };
-
-	tell(SERF_LEAVE, &rec_msg_leave, &m);
-}
-
-static void
-join(const char *name, uint64_t ltime)
-{
-	struct msg_join m = { .ltime = ltime, .node = str_from(name) };
-
-	tell(SERF_JOIN, &rec_msg_join, &m);
-}
-
-static void
-event(uint64_t ltime, const char *name, const char *payload)
-{
-	struct msg_event m = { .ltime = ltime, .name = str_from(name), .payload = str_from(payload) };
-
-	tell(SERF_EVENT, &rec_msg_event, &m);
-}
-
-static void
-query(struct msg_query m)
-{
-	static const uint8_t ip[4] = { 127, 0, 0, 50 };
-
-	m.addr = (struct str){ (const char *)ip, 4 };
-	m.port = 7946;
-	m.source_node = STR("x");
-	m.timeout = NS_PER_S;
-	if (m.name.p == NULL)
-		m.name = STR("q");
-	tell(SERF_QUERY, &rec_msg_query, &m);
-}
-
-static struct serf_stats
-stats(void)
-{
-	struct serf_stats st;
-
-	serf_get_stats(a->s, &st);
-	return st;
-}
-
-static void
-keep_message(void *ctx, struct str message)
-{
-	struct buf *b = ctx;
-
-	buf_clear(b);
-	assert_int_equal(buf_add(b, message.p, message.len), 0);
-}
-
-/* The one message that waits to be gossiped, taken; empty: none. */
-static size_t
-gossiped(struct queue *q, struct buf *ret)
-{
-	size_t n = queue_count(q);
-
-	buf_clear(ret);
-	(void)queue_take(q, 2, 1400, 1, keep_message, ret);
-	queue_clear(q);
-	return n;
-}
-
-static uint64_t
-ltime_of(const char *name)
-{
-	struct serf_member m;
-
-	assert_true(serf_find(a->s, str_from(name), &m));
-	return m.status_ltime;
-}
+/* gossip_serf_rules.c - one Serf and what it is told: clocks, rings, intents, filters, answers, relays, limits. */
+#include "t/unit/gossip_serf_tell.h"
 
 /* ---- 5.1 */
 
@@ -452,185 +309,6 @@ test_recent_intents_bounded(void **state)
 	assert_int_equal(a->s->intents.n, 0);
 }
 
-/* ---- 5.3 */
-
-static void
-state_of(struct buf *b, struct msg_serf_state *m)
-{
-	buf_clear(b);
-	assert_int_equal(wire_put(b, SERF_PUSH_PULL, &rec_msg_serf_state, m), 0);
-}
-
-static void
-merge_state(const struct buf *b, bool is_join)
-{
-	char err[256];
-
-	assert_int_equal(swim_merge(serf_swim(a->s), net->now, NULL, 0, (struct str){ (const char *)b->data, b->len }, is_join, err), 0);
-}
-
-static void
-test_state_in(void **state)
-{
-	struct str left[] = { STR("c"), STR("a"), STR("unknown"), STR("d") };
-	struct str names[] = { STR("b"), STR("c"), STR("a"), STR("unknown") };
-	struct msg_ltime ltimes[] = { { 30 }, { 31 }, { 32 }, { 33 } };
-	struct msg_event events[] = { { .name = STR("e"), .payload = STR("1") }, { .name = STR("e"), .payload = STR("2") } };
-	struct msg_event_slot slots[] = { { .ltime = 3, .events = { events, 2 } }, { .ltime = 4, .events = { events, 1 } } };
-	struct msg_serf_state m = { .ltime = 40, .event_ltime = 50, .query_ltime = 60, .left_members = { left, 4 },
-		.status_ltimes = { names, ltimes, 4 }, .events = { slots, 2 } };
-	struct buf b = BUF_INIT(WIRE_PACKET_MAX), out = BUF_INIT(2048);
-
-	(void)state;
-	for (const char *c = "bcd"; *c != 0; c++) {
-		char name[] = { *c, 0 };
-
-		alive(name, (uint8_t)(*c - 'a' + 1), 1);
-	}
-	dead("c", "b", 1);
-	state_of(&b, &m);
-	merge_state(&b, false);
-	/* Value - 1 is heard, so the clock stands at the value; our own refutation stamped once more. */
-	assert_int_equal(stats().clock, 41);
-	assert_int_equal(stats().event_clock, 50);
-	assert_int_equal(stats().query_clock, 60);
-	assert_int_equal(ltime_of("b"), 30);
-	assert_int_equal(status_of(a, "b"), SERF_ALIVE);
-	assert_int_equal(ltime_of("c"), 32);
-	assert_int_equal(status_of(a, "c"), SERF_LEFT);
-	/* Listed without a time. */
-	assert_int_equal(status_of(a, "d"), SERF_LEAVING);
-	assert_int_equal(ltime_of("d"), 1);
-	/* They believe that we left: not so. */
-	assert_int_equal(status_of(a, "a"), SERF_ALIVE);
-	assert_true(ltime_of("a") > 33);
-	assert_int_equal(gossiped(a->s->intent_queue, &out), 1);
-	assert_int_equal(out.data[0], SERF_JOIN);
-	assert_int_equal(times(a, "event:e=1"), 2);
-	assert_int_equal(times(a, "event:e=2"), 1);
-	/* What came by push/pull is not gossiped on. */
-	assert_int_equal(stats().event_queue, 0);
-	alive("unknown", 9, 1);
-	assert_int_equal(status_of(a, "unknown"), SERF_LEAVING);
-	assert_int_equal(ltime_of("unknown"), 34);
-	/* Once more: nothing new. */
-	merge_state(&b, false);
-	assert_int_equal(times(a, "event:e=1"), 2);
-	buf_release(&b);
-	buf_release(&out);
-}
-
-static void
-test_state_ignore_old(void **state)
-{
-	struct msg_event events[] = { { .name = STR("e"), .payload = STR("1") } };
-	struct msg_event_slot slots[] = { { .ltime = 3, .events = { events, 1 } } };
-	struct msg_serf_state m = { .event_ltime = 5, .events = { slots, 1 } };
-	struct buf b = BUF_INIT(WIRE_PACKET_MAX);
-
-	(void)state;
-	serf_ignore_old_events(a->s, true);
-	/* Only what comes with the join is old. */
-	m.event_ltime = 4;
-	state_of(&b, &m);
-	merge_state(&b, false);
-	assert_int_equal(times(a, "event:e=1"), 1);
-	m.event_ltime = 5;
-	events[0].payload = STR("2");
-	state_of(&b, &m);
-	merge_state(&b, true);
-	assert_int_equal(times(a, "event:e=2"), 0);
-	event(4, "late", "");
-	assert_int_equal(times(a, "event:late="), 0);
-	event(5, "new", "");
-	assert_int_equal(times(a, "event:new="), 1);
-	buf_release(&b);
-}
-
-/* As agents send it: 512 places, most of them nil. */
-static void
-test_state_sparse(void **state)
-{
-	struct buf b = BUF_INIT(WIRE_PACKET_MAX);
-	static const char head[] = "\x02\x86\xaa" "EventLTime\x07\xa6" "Events\xdc\x02\x00";
-	static const char slot[] = "\x82\xa6" "Events\x91\x82\xa4" "Name\xa1" "e\xa7" "Payload\xc0\xa5" "LTime\x06";
-	static const char tail[] = "\xa5" "LTime\x09\xab" "LeftMembers\xc0\xaa" "QueryLTime\x02\xac" "StatusLTimes\x80";
-
-	(void)state;
-	assert_int_equal(buf_add(&b, head, sizeof(head) - 1), 0);
-	for (int i = 0; i < SERF_RING; i++)
-		assert_int_equal(i == 6 ? buf_add(&b, slot, sizeof(slot) - 1) : buf_addc(&b, 0xc0), 0);
-	assert_int_equal(buf_add(&b, tail, sizeof(tail) - 1), 0);
-	merge_state(&b, false);
-	assert_int_equal(stats().malformed, 0);
-	assert_int_equal(times(a, "event:e="), 1);
-	assert_int_equal(stats().clock, 9);
-	/* Any end too early is malformed, and changes nothing. */
-	for (size_t n = 1; n < b.len; n += 1 + n / 16) {
-		struct buf part = { b.data, n, n, n };
-
-		merge_state(&part, false);
-	}
-	assert_true(stats().malformed > 20);
-	assert_int_equal(stats().clock, 9);
-	buf_release(&b);
-}
-
-static void
-test_state_out(void **state)
-{
-	struct arena arena = ARENA_INIT(STATE_ARENA_MAX);
-	struct buf b = BUF_INIT(WIRE_PACKET_MAX);
-	const struct msg_event_slot *slots;
-	struct msg_serf_state m;
-	char err[256];
-
-	(void)state;
-	/* Without events it is an empty list, not nil. */
-	serf_state_local(a->s, &b);
-	assert_non_null(memmem(b.data, b.len, "\xa6" "Events\x90", 8));
-	alive("b", 2, 1);
-	alive("c", 3, 1);
-	dead("c", "b", 1);
-	leave("c", 7, false);
-	assert_int_equal(serf_event(a->s, net->now, STR("e"), STR("1"), false, err), 0);
-	event(1, "f", "");
-	event(600, "g", "x");
-	buf_clear(&b);
-	serf_state_local(a->s, &b);
-	assert_int_equal(b.data[0], SERF_PUSH_PULL);
-	assert_int_equal(wire_get((struct str){ (const char *)b.data + 1, b.len - 1 }, &rec_msg_serf_state, &m, &arena, NULL), 0);
-	assert_int_equal(m.ltime, 8);
-	assert_int_equal(m.event_ltime, 601);
-	assert_int_equal(m.query_ltime, 1);
-	assert_int_equal(m.left_members.n, 1);
-	assert_true(str_eqs(m.left_members.v[0], "c"));
-	assert_int_equal(m.status_ltimes.n, 3);
-	assert_int_equal(m.events.n, 2);
-	slots = m.events.v;
-	for (size_t i = 0; i < 2; i++)
-		assert_int_equal(slots[i].events.n, slots[i].ltime == 1 ? 2 : 1);
-	arena_release(&arena);
-	buf_release(&b);
-}
-
-/* The same key twice: the last counts. */
-static void
-test_state_twice(void **state)
-{
-	static const char text[] = "\x02\x82\xa6" "Events\x93\x81\xa5" "LTime\x01\x81\xa5" "LTime\x02\x81\xa5" "LTime\x03"
-	    "\xa6" "Events\x91\x83\xa6" "Events\x92\x80\x80\xa6" "Events\x91\x81\xa4" "Name\xa1" "e\xa5" "LTime\x04";
-	struct buf b = BUF_INIT(1024);
-
-	(void)state;
-	assert_int_equal(buf_add(&b, text, sizeof(text) - 1), 0);
-	merge_state(&b, false);
-	assert_int_equal(stats().malformed, 0);
-	assert_int_equal(stats().events, 1);
-	assert_int_equal(times(a, "event:e="), 1);
-	buf_release(&b);
-}
-
 /* ---- the table of members: one that is erased makes room for the last */
 
 static void
@@ -777,6 +455,39 @@ test_ack(void **state)
 	assert_int_equal(eaten, 3);
 }
 
+/* Where is the member of this name? Nothing about ourselves, nil about nobody. */
+static void
+test_conflict_answers(void **state)
+{
+	struct arena arena = ARENA_INIT(4096);
+	struct msg_response r;
+	struct msg_member m;
+
+	(void)state;
+	(void)asker();
+	alive("b", 2, 1);
+	query((struct msg_query){ .ltime = 1, .name = STR("_serf_conflict"), .payload = STR("a") });
+	assert_int_equal(eaten, 0);
+	query((struct msg_query){ .ltime = 2, .name = STR("_serf_conflict"), .payload = STR("nobody") });
+	assert_int_equal(eaten, 1);
+	assert_int_equal(wire_get((struct str){ (const char *)last.bytes + 2, last.len - 2 }, &rec_msg_response, &r, &arena, NULL), 0);
+	assert_true(str_eq(r.payload, STR("\x06\xc0")));
+	query((struct msg_query){ .ltime = 3, .name = STR("_serf_conflict"), .payload = STR("b") });
+	assert_int_equal(eaten, 2);
+	assert_int_equal(wire_get((struct str){ (const char *)last.bytes + 2, last.len - 2 }, &rec_msg_response, &r, &arena, NULL), 0);
+	assert_int_equal(r.payload.p[0], SERF_CONFLICT);
+	assert_int_equal(wire_get((struct str){ r.payload.p + 1, r.payload.len - 1 }, &rec_msg_member, &m, &arena, NULL), 0);
+	assert_true(str_eqs(m.name, "b"));
+	assert_true(str_eq(m.addr, STR("\x7f\0\0\2")));
+	assert_int_equal(m.port, 7946);
+	assert_int_equal(m.status, SERF_ALIVE);
+	assert_int_equal(m.protocol_max, 5);
+	assert_int_equal(m.delegate_cur, 4);
+	/* None of Serf's own queries reaches the shell. */
+	assert_null(strstr(a->heard, "query"));
+	arena_release(&arena);
+}
+
 static void
 answer_counts(void *ctx, struct str from, bool ack, struct str payload)
 {
@@ -878,9 +589,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(test_clocks), T(test_event_ring), T(test_query_ring), T(test_limits), T(test_leave_intents),
 		T(test_intent_and_death_in_any_order), T(test_intents_about_us), T(test_prune), T(test_recent_intents),
-		T(test_recent_intents_bounded), T(test_state_in), T(test_state_ignore_old), T(test_state_sparse), T(test_state_out), T(test_state_twice),
-		T(test_roster_moves),
-		T(test_filters), T(test_ack), T(test_responses), T(test_relay_rules), T(test_member_size),
+		T(test_recent_intents_bounded), T(test_roster_moves),
+		T(test_filters), T(test_ack), T(test_conflict_answers), T(test_responses), T(test_relay_rules), T(test_member_size),
 	};
 #undef T
 
