@@ -28,29 +28,37 @@ is(($alpha->run('tags', '-set=colour=blue'))[0], 0, 'serf sets a tag');
 ok($pool->until(sub { ($delta->members->{alpha}{tags}{colour} // '') eq 'blue' }), 'it is seen at ours') or diag explain $delta->members;
 
 # ---- events
+sub event_time { my ($n) = @_; my (undef, $info) = $n->ask('daemon.info'); return $info->{serf_lan}{event_time} }
+is(event_time($beta), 1, 'no event so far');
 is(($alpha->run('event', 'deploy', 'one two'))[0], 0, 'serf fires an event');
-ok($pool->until(sub { $beta->log =~ /deploy/ && $delta->log =~ /deploy/ }), 'ours hear of it');
+ok($pool->until(sub { event_time($beta) > 1 && event_time($delta) > 1 }), 'ours hear of it');
 my ($m, $r) = $beta->ask('gossip.serf_event', { Name => 'hello', Payload => 'from beta' });
 ok(defined $m, 'one of ours fires an event') or diag explain $r;
-ok($pool->until(sub { open my $f, '<', "$pool->{tmp}/events" or return 0; local $/; (<$f> // '') =~ /from beta hello/ }), "serf's handler runs");
+ok($pool->until(sub { open my $f, '<', "$pool->{tmp}/events" or return 0; local $/; (<$f> // '') =~ /from beta\s+hello/ }), "serf's handler runs");
 ($m, $r) = $delta->ask('gossip.event_fire', { Name => 'release', Payload => 'x' });
 like($r->{ID} // '', qr/^[0-9a-f]{8}-/, "an event of Consul's kind") or diag explain $r;
 ok($pool->until(sub { my (undef, $l) = $beta->ask('gossip.event_list', {}); grep { $_->{Name} eq 'release' && $_->{Payload} eq 'x' } @$l }),
 	'reaches the other of ours, through a pool with serf in it');
 
 # ---- queries
-my ($code, $text) = $alpha->run('query', '-format=json', '-timeout=5s', 'load');
-my $q = JSON::PP::decode_json($text =~ s/^[^{]*//r);
-is_deeply([sort @{$q->{Acks}}], [qw(alpha beta delta gamma)], 'every member acknowledges a query') or diag $text;
+# Gossip promises nothing: in a small pool now and then one of serf's own misses a query too, so it is asked again.
+my ($code, $text, $q);
+sub acked_by
+{
+	my ($asker, $want, @args) = @_;
+
+	return $pool->until(sub {
+		($code, $text) = $asker->run('query', '-format=json', '-timeout=2s', @args, 'load');
+		$q = JSON::PP::decode_json($text =~ s/^[^{]*//r);
+		return join(' ', sort @{$q->{Acks}}) eq $want;
+	});
+}
+ok(acked_by($alpha, 'alpha beta delta gamma'), 'every member acknowledges a query') or diag $text;
 like($q->{Responses}{gamma} // '', qr/answer from gamma/, 'who has a handler answers');
-($code, $text) = $gamma->run('query', '-format=json', '-timeout=5s', '-node=beta', 'load');
-is_deeply(JSON::PP::decode_json($text =~ s/^[^{]*//r)->{Acks}, ['beta'], 'a filter by name reaches one of ours alone');
-($code, $text) = $gamma->run('query', '-format=json', '-timeout=5s', '-tag=role=no.*', 'load');
-is_deeply([sort @{JSON::PP::decode_json($text =~ s/^[^{]*//r)->{Acks}}], [qw(beta delta)], 'and a filter by tag both');
-($code, $text) = $gamma->run('query', '-format=json', '-timeout=5s', '-relay-factor=2', 'load');
-is_deeply([sort @{JSON::PP::decode_json($text =~ s/^[^{]*//r)->{Acks}}], [qw(alpha beta delta gamma)], 'relayed answers are counted once');
-($code, $text) = $alpha->run('reachability');
-is($code, 0, 'serf finds every member reachable') or diag $text;
+ok(acked_by($gamma, 'beta', '-node=beta'), 'a filter by name reaches one of ours alone') or diag $text;
+ok(acked_by($gamma, 'beta delta', '-tag=role=no.*'), 'and a filter by tag both') or diag $text;
+ok(acked_by($gamma, 'alpha beta delta gamma', '-relay-factor=2'), 'relayed answers are counted once') or diag $text;
+ok($pool->until(sub { (($code, $text) = $alpha->run('reachability'))[0] == 0 }), 'serf finds every member reachable') or diag $text;
 ok($pool->until(sub { ($alpha->run('rtt', 'alpha', 'beta'))[1] =~ /Estimated/ }), 'serf knows a coordinate of ours') or diag +($alpha->run('rtt', 'beta'))[1];
 ok($pool->until(sub { my (undef, $l) = $beta->ask('gossip.coordinates', {}); grep { $_->{Node} eq 'alpha' } @$l }), "and we know serf's");
 
