@@ -147,7 +147,9 @@ on_start(void *ctx, uint64_t contacted, const char *errors)
 	struct gossipd *g = j->p->g;
 	char why[1024];
 
-	if (contacted > 0) {
+	if (j->p->closed) {
+		log_warn("agent", "start_join ends, this node leaves: cluster=%s", j->p->label);
+	} else if (contacted > 0) {
 		log_info("agent", "Join cluster completed. Synced with initial agents: cluster=%s num_agents=%" PRIu64, j->p->label, contacted);
 	} else if (g->restarted) {
 		/* The agent has started long ago, only we are new. */

@@ -135,6 +135,10 @@ fire(struct gossipd *g, struct user_event *ev, struct arena *a, char err[256])
 	const char *name;
 	int rc = event_check(ev, err);
 
+	if (rc == 0 && g->lan.closed) {
+		snprintf(err, 256, "this node has left");
+		rc = -ENETDOWN;
+	}
 	if (rc < 0)
 		return rc;
 	name = arena_printf(a, EVENT_PREFIX "%.*s", STR_ARG(ev->name));
@@ -201,7 +205,7 @@ op_serf_event(void *ctx, const struct rpc_request *req)
 	if (rc < 0) {
 		rpc_bad_request(d->rpc, req, err_text(rc));
 	} else {
-		rc = serf_event(g->lan.serf, clock_ns(), ev.name, ev.payload, ev.coalesce, err);
+		rc = g->lan.closed ? -ENETDOWN : serf_event(g->lan.serf, clock_ns(), ev.name, ev.payload, ev.coalesce, err);
 		pool_touch(&g->lan);
 		if (rc < 0)
 			rpc_reply_error(d->rpc, req->token, 500, "%s", err[0] != '\0' ? err : err_text(rc));

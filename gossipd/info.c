@@ -74,7 +74,7 @@ dropped(struct pool *p, struct counter v[COUNTERS_MAX])
 	add(v, &n, "packet_unsent", u->unsent);
 	add(v, &n, "message_malformed", s->malformed);
 	add(v, &n, "message_dropped", s->dropped_messages);
-	add(v, &n, "member_refused", s->refused_members + p->refused);
+	add(v, &n, "member_refused", s->refused_members + p->name_conflicts);
 	add(v, &n, "serf_malformed", f.malformed);
 	add(v, &n, "serf_refused", f.refused);
 	add(v, &n, "stream_network", t->strangers);
@@ -96,7 +96,7 @@ drops_info(struct info_writer *iw, const char *prefix, struct pool *p)
 	char key[64];
 
 	for (size_t i = 0; i < n; i++) {
-		snprintf(key, sizeof(key), "%s_dropped_%s", prefix, v[i].name);
+		snprintf(key, sizeof(key), "%s_dropped_%.31s", prefix, v[i].name);
 		info_add(iw, key, "%" PRIu64, v[i].v);
 	}
 	snprintf(key, sizeof(key), "%s_packets_received", prefix);
@@ -175,7 +175,7 @@ measure_drops(struct gossipd *g)
 		for (size_t i = 0; i < n; i++)
 			lan[i].v += wan[i].v;
 	for (size_t i = 0; i < n; i++) {
-		snprintf(name, sizeof(name), "memberlist.dropped.%s", lan[i].name);
+		snprintf(name, sizeof(name), "memberlist.dropped.%.31s", lan[i].name);
 		count_up(name, lan[i].v, &before[i]);
 	}
 }

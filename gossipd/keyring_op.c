@@ -285,6 +285,11 @@ begin(struct gossipd *g, const struct rpc_request *req, const struct keyring_req
 	char err[256] = "out of memory";
 	int rc;
 
+	if (g->lan.closed) {
+		free(op);
+		rpc_reply_error(g->d->rpc, req->token, 500, "this node has left");
+		return;
+	}
 	if (op == NULL) {
 		rpc_reply_error(g->d->rpc, req->token, 500, "too many keyring operations at a time");
 		return;
@@ -325,6 +330,15 @@ op_keyring(void *ctx, const struct rpc_request *req)
 	else
 		begin(d->ctx, req, &q);
 	arena_release(&a);
+}
+
+void
+keyring_ops_end(struct gossipd *g)
+{
+	for (struct keyring_op *op = g->keyring_ops; op != NULL; op = op->next)
+		for (size_t i = 0; i < op->npolls; i++)
+			if (op->polls[i].number != 0)
+				loop_defer(&g->d->loop, DEFER_WORK, &op->polls[i].end);
 }
 
 void

@@ -7,6 +7,9 @@
 
 #include "gossipd/gossipd.h"
 
+/* The pools end: what has been answered by now is all. */
+void keyring_ops_end(struct gossipd *g);
+
 /* Drop those under way; nobody is answered. */
 void keyring_ops_release(struct gossipd *g);
 

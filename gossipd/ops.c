@@ -196,6 +196,7 @@ gossipd_left(struct gossipd *g)
 		return;
 	while (g->nleavers > 0)
 		rpc_reply_nil(g->d->rpc, g->leavers[--g->nleavers], g->lan.index);
+	keyring_ops_end(g);
 	/* The last packets leave with this turn. */
 	pool_shut(&g->lan);
 	if (g->has_wan)

@@ -88,7 +88,6 @@ hook_admit(void *ctx, const struct msg_alive *m)
 	arena_release(&a);
 	if (rc == 0)
 		return true;
-	p->refused++;
 	if (log_allowed(&p->refusals, clock_ms(), &note))
 		log_warn(p->log_swim, "memberlist: ignoring alive message for '%.*s': %s%s", m->node.len > 80 ? 80 : (int)m->node.len,
 		    m->node.p != NULL ? m->node.p : "", err, note);
@@ -103,8 +102,6 @@ hook_admit_all(void *ctx, const struct msg_alive *rows, size_t n, char err[256])
 	int rc = consul_admit_all(&p->self, rows, n, &a, err);
 
 	arena_release(&a);
-	if (rc < 0)
-		p->refused++;
 	return rc;
 }
 
@@ -117,7 +114,7 @@ hook_conflict(void *ctx, const struct swim_node *known, const struct msg_alive *
 	struct str name = swim_node_name(known);
 	const char *note;
 
-	p->refused++;
+	p->name_conflicts++;
 	if (!log_allowed(&p->conflicts, clock_ms(), &note))
 		return;
 	addr_text(swim_node_addr(known), mine_text);
@@ -198,11 +195,14 @@ static void
 on_timer(uv_timer_t *t)
 {
 	struct pool *p = t->data;
-	uint64_t now = clock_ns();
+	uint64_t now;
 
 	p->armed = UINT64_MAX;
 	if (p->closed)
 		return;
+	/* When we were kept from running, acks may have waited longer than their timers: they count. */
+	udp_receive(&p->udp);
+	now = clock_ns();
 	(void)serf_advance(p->serf, now);
 	log_suspects(p, now);
 	pool_touch(p);
@@ -444,6 +444,9 @@ pool_update(struct pool *p, struct json_object *slice)
 	if (rc == 0)
 		rc = serf_set_tags(p->serf, clock_ns(), &tags);
 	arena_release(&a);
+	/* Who leaves has told it the last time. */
+	if (rc == -EALREADY)
+		return 0;
 	if (rc == 0)
 		pool_touch(p);
 	return rc;

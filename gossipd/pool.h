@@ -56,7 +56,7 @@ struct pool {
 	uint64_t index;			/* moves with each change of a member */
 	uint64_t random[2];
 	uint64_t failed_probes;		/* of swim's count, those that were logged */
-	uint64_t refused;		/* members that may not be in our pool */
+	uint64_t name_conflicts;	/* members of a name that another one has */
 	struct log_limit refusals, conflicts, faults;
 	struct metric_slot *joined, *failed_member, *left_member, *updated;
 };

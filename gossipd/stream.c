@@ -209,7 +209,7 @@ asked_push_pull(struct conn *c, const struct stream_message *m)
 	rc = merge(c, m, m->join, err);
 	if (rc < 0 && log_allowed(&p->refusals, clock_ms(), &note)) {
 		addr_text(&c->peer, text);
-		log_err(p->log_swim, "memberlist: Failed push/pull merge: %s from=%s%s", err, text, note);
+		log_warn(p->log_swim, "memberlist: Failed push/pull merge: %s from=%s%s", err, text, note);
 	}
 }
 
@@ -300,7 +300,7 @@ handle_answer(struct conn *c, const struct stream_message *m)
 	rc = merge(c, m, c->join, err);
 	if (rc < 0 && c->done == NULL && log_allowed(&p->refusals, clock_ms(), &note)) {
 		addr_text(&c->peer, text);
-		log_err(p->log_swim, "memberlist: Push/Pull with %s failed: %s%s", text, err, note);
+		log_warn(p->log_swim, "memberlist: Push/Pull with %s failed: %s%s", text, err, note);
 	}
 	end(c, rc, err);
 }
@@ -319,7 +319,7 @@ unreadable(struct conn *c, int rc, const char *why)
 		c->answering = true;
 		if (log_allowed(&c->s->faults, clock_ms(), &note)) {
 			addr_text(&c->peer, text);
-			log_err(pool_of(c)->log_swim, "memberlist: failed to receive: from=%s reason=\"%s\"%s", text, why, note);
+			log_warn(pool_of(c)->log_swim, "memberlist: failed to receive: from=%s reason=\"%s\"%s", text, why, note);
 		}
 		stream_reader_free(c->reader);
 		c->reader = NULL;

@@ -62,15 +62,11 @@ take(struct udp *u, const union sock_addr *sa, struct str datagram, uint64_t now
 	}
 }
 
-static void
-on_readable(uv_poll_t *h, int status, int events)
+void
+udp_receive(struct udp *u)
 {
-	struct udp *u = h->data;
 	int n;
 
-	(void)events;
-	if (status < 0)
-		return;
 	for (int round = 0; round < UDP_ROUNDS_MAX; round++) {
 		uint64_t now;
 
@@ -88,7 +84,23 @@ on_readable(uv_poll_t *h, int status, int events)
 		if (n < UDP_BATCH)
 			break;
 	}
+	buf_shrink(&u->p->wrap_in.a, UDP_SCRATCH_KEEP);
+	buf_shrink(&u->p->wrap_in.b, UDP_SCRATCH_KEEP);
 	pool_touch(u->p);
+}
+
+static void
+on_readable(uv_poll_t *h, int status, int events)
+{
+	struct udp *u = h->data;
+	int err = 0;
+	socklen_t len = sizeof(err);
+
+	(void)events;
+	/* libuv stops at an error of the socket, which on a socket without a peer is about a packet that is lost anyway. */
+	if (status < 0 && (getsockopt(u->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 || uv_poll_start(&u->poll, UV_READABLE, on_readable) < 0))
+		log_fatal(u->p->log_swim, "gossipd: the socket for packets is broken: error=\"%s\"", uv_strerror(status));
+	udp_receive(u);
 }
 
 /* ---- out */

@@ -19,6 +19,7 @@ enum {
 	UDP_OUT_MAX = 64,		/* sent in one call */
 	UDP_OUT_BYTES_MAX = 4 * 1024 * 1024,
 	UDP_SOCKET_BUFFER = 2 * 1024 * 1024,
+	UDP_SCRATCH_KEEP = 64 * 1024,
 };
 
 struct udp_out {
@@ -48,6 +49,8 @@ struct udp {
 
 /* Takes the bound socket over, also when it fails. */
 int MUST_CHECK udp_open(struct udp *u, struct pool *p, int fd);
+/* Take what has arrived. */
+void udp_receive(struct udp *u);
 /* Wrap it, and send it at the end of the turn. */
 void udp_send(struct udp *u, const struct gossip_addr *to, struct str plain, bool crc);
 void udp_flush(struct udp *u);

@@ -25,9 +25,9 @@ my $count = 0;
 # An address that no other test has: 127.x.y.z with the bits of the pid and a number.
 sub address
 {
-	my $n = (($$ << 6) + $count++ % 64) & 0x3fffff;
+	my $n = (($$ << 8) + $count++ % 256) & 0x3fffff;
 
-	return join '.', 127, 128 + ($n >> 16), ($n >> 8) & 255, 1 + $n % 254;
+	return join '.', 127, 128 + ($n >> 16), ($n >> 8) & 255, $n & 255;
 }
 
 # A port that is free on this address for TCP and UDP.
