@@ -62,6 +62,11 @@ previous_next(struct autojoin *j)
 	char text[SOCK_ADDR_TEXT_MAX];
 	int rc = 0;
 
+	/* Somebody has been met in another way. */
+	if (serf_asked_of(j->p->serf) > 1) {
+		previous_over(j);
+		return;
+	}
 	for (size_t i = 0; i < n; i++) {
 		const char *s;
 
