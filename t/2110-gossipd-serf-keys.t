@@ -39,6 +39,18 @@ sub keys_by_ours
 
 	return defined $m ? $r->[0] : { error => $r->{Text} };
 }
+# Of serf's and ours: lost questions are asked again, and an operation that was done already is done once more.
+sub serf_does { my ($what) = @_; return $pool->until(sub { ($alpha->run("keys -$what"))[0] == 0 }) }
+sub ours_do
+{
+	my ($verb, $key, %o) = @_;
+	my ($m, $r);
+
+	return $pool->until(sub {
+		($m, $r) = $delta->ask('gossip.keyring', { Verb => $verb, Key => $key, %o });
+		return defined $m && $r->[0]{NumErr} == 0 && $r->[0]{NumResp} == $r->[0]{NumNodes};
+	});
+}
 sub keys_by_serf
 {
 	my ($code, $text) = $alpha->run('keys -list');
@@ -52,29 +64,26 @@ all_say('one of ours counts the key of all four', { $first => 4 }, sub { keys_by
 all_say('and so does serf', { $first => '4/4' }, \&keys_by_serf);
 
 # ---- rotation begun by serf
-is(($alpha->run("keys -install=$second"))[0], 0, 'serf installs a key');
+ok(serf_does("install=$second"), 'serf installs a key');
 all_say('everywhere', { $first => 4, $second => 4 }, sub { keys_by_ours()->{Keys} // {} });
-is(($alpha->run("keys -use=$second"))[0], 0, 'and makes it the primary one');
+ok(serf_does("use=$second"), 'and makes it the primary one');
 all_say('which it is everywhere', { $second => 4 }, sub { keys_by_ours()->{PrimaryKeys} // {} });
 ok($pool->wait_agree, 'the pool holds together');
 my ($code, $text) = $alpha->run("keys -remove=$second");
 isnt($code, 0, 'the primary key is not removed');
-is(($alpha->run("keys -remove=$first"))[0], 0, 'the old one is');
+ok(serf_does("remove=$first"), 'the old one is');
 all_say('everywhere', { $second => 4 }, sub { keys_by_ours()->{Keys} // {} });
 open my $f, '<', "$beta->{slice}{data_dir}/serf/local.keyring" or die $!;
 is_deeply(JSON::PP::decode_json(do { local $/; <$f> }), [$second], 'and the file of ours says so');
 
 # ---- and by one of ours
-my ($m, $r) = $delta->ask('gossip.keyring', { Verb => 'install', Key => $small, RelayFactor => 2 });
-ok(defined $m && $r->[0]{NumErr} == 0 && $r->[0]{NumResp} == 4, 'one of ours installs a key, with relays') or diag explain $r;
-($m, $r) = $delta->ask('gossip.keyring', { Verb => 'use', Key => $small });
-ok(defined $m, 'and uses it') or diag explain $r;
+ok(ours_do('install', $small, RelayFactor => 2), 'one of ours installs a key, with relays');
+ok(ours_do('use', $small), 'and uses it');
 all_say('serf agrees', { $second => '4/4', $small => '4/4' }, \&keys_by_serf);
-($m, $r) = $delta->ask('gossip.keyring', { Verb => 'remove', Key => $second });
-ok(defined $m, 'and removes the other') or diag explain $r;
+ok(ours_do('remove', $second), 'and removes the other');
 all_say('serf agrees', { $small => '4/4' }, \&keys_by_serf);
-($m, $r) = $delta->ask('gossip.keyring', { Verb => 'remove', Key => $small });
-is($r->[0]{NumErr}, 4, 'the primary one stays') or diag explain $r;
+my ($m, $r) = $delta->ask('gossip.keyring', { Verb => 'remove', Key => $small });
+cmp_ok($r->[0]{NumErr}, '>', 0, 'the primary one stays') or diag explain $r;
 is((values %{$r->[0]{Messages}})[0], 'Removing the primary key is not allowed', 'in words');
 $pool->{keys} = [$small];
 ok($pool->wait_agree, 'the pool has held together');
