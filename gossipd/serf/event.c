@@ -3,15 +3,14 @@
 
 #include "gossipd/serf/internal.h"
 
-/* Hear of an event, ours or another's. As serf_ring_event(); -ELIMIT also for one that is too long. */
+/* Hear of an event, ours or another's. As serf_ring_event(); -ELIMIT also for one that is too long, or too far in the future. */
 int
 serf_event_take(struct serf *s, const struct msg_event *m)
 {
 	int rc;
 
-	if (m->name.len + m->payload.len > SERF_EVENT_SANE_MAX)
+	if (m->name.len + m->payload.len > SERF_EVENT_SANE_MAX || !clock_hear(&s->event_clock, m->ltime))
 		return -ELIMIT;
-	clock_witness(&s->event_clock, m->ltime);
 	rc = serf_ring_event(s, m);
 	if (rc < 0)
 		return rc;

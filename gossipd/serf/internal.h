@@ -21,6 +21,9 @@ enum {
 	QUERY_TIMEOUT_MAX_S = 3600,		/* whatever the asker says */
 };
 
+#define CLOCK_HALF (UINT64_C(1) << 63)
+#define CLOCK_STEP (UINT64_C(1) << 24)
+
 /* ---- roster.c: the members. An index is good until the next erasing. */
 struct member {
 	struct swim_node *node;
@@ -141,7 +144,7 @@ struct serf {
 	struct serf_hooks hooks;
 	struct swim *swim;
 	uint32_t gossip_ms;
-	size_t packet_max, kept_max;
+	size_t kept_max;
 	uint64_t now, seed;
 	uint64_t clock, event_clock, query_clock;
 	uint64_t event_min, query_min;
@@ -189,20 +192,45 @@ after(uint64_t now, uint64_t ns)
 	return now < UINT64_MAX - ns ? now + ns : UINT64_MAX;
 }
 
-/* A clock (5.1). One that cannot be stepped on stays. */
-static inline void
-clock_witness(uint64_t *clock, uint64_t t)
+/*
+ * A clock (5.1) hears a time, which any stranger can make up. At its end a clock would have no time left for anything
+ * new, in the whole pool and in all its snapshot files. So what is believed at once is the lower half, which no pool
+ * comes to the end of by itself, and above it CLOCK_STEP beyond what the clock shows: a pool that was driven there goes on.
+ * False: the time is further away, and what bears it is not to be taken. (Other Serfs believe everything; below the half
+ * we always agree with them.)
+ */
+static inline bool
+clock_hear(uint64_t *clock, uint64_t t)
 {
-	if (t >= *clock && t < UINT64_MAX)
+	uint64_t base = *clock > CLOCK_HALF ? *clock : CLOCK_HALF;
+
+	if (t == UINT64_MAX || (t >= base && t - base >= CLOCK_STEP))
+		return false;
+	if (t >= *clock)
 		*clock = t + 1;
+	return true;
 }
 
+/*
+ * A clock hears another clock. One that is too far ahead is followed for half a step, so that who joins a pool that
+ * was driven far gets to it, and those that stand where we stood still hear us.
+ */
+static inline void
+clock_follow(uint64_t *clock, uint64_t t)
+{
+	uint64_t base = *clock > CLOCK_HALF ? *clock : CLOCK_HALF;
+
+	if (!clock_hear(clock, t) && base < UINT64_MAX - CLOCK_STEP)
+		*clock = base + CLOCK_STEP / 2;
+}
+
+/* One that cannot be stepped on stays. */
 static inline uint64_t
 clock_stamp(uint64_t *clock)
 {
 	uint64_t t = *clock;
 
-	clock_witness(clock, t);
+	*clock += t < UINT64_MAX;
 	return t;
 }
 

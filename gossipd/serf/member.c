@@ -115,9 +115,10 @@ leave_known(struct serf *s, struct member *m, const struct msg_leave *msg)
 		serf_roster_set_status(&s->roster, m, SERF_LEFT);
 		serf_changed(s, SERF_CHANGE_LEAVE, m);
 	}
-	if (msg->prune && m->status == SERF_LEAVING)
+	/* We are a member of our own until the end, also when we leave. */
+	if (msg->prune && m->status == SERF_LEAVING && !serf_is_self(s, m))
 		serf_reap_prune_later(s, m);
-	else if (msg->prune)
+	else if (msg->prune && !serf_is_self(s, m))
 		serf_reap_erase(s, m);
 	return true;
 }
@@ -127,7 +128,10 @@ serf_member_leave_intent(struct serf *s, const struct msg_leave *msg)
 {
 	struct member *m;
 
-	clock_witness(&s->clock, msg->ltime);
+	if (!clock_hear(&s->clock, msg->ltime)) {
+		s->stats.refused++;
+		return false;
+	}
 	m = serf_roster_find(s, msg->node);
 	if (m == NULL)
 		return serf_intents_remember(s, msg->node, SERF_LEAVE, msg->ltime);
@@ -139,7 +143,10 @@ serf_member_join_intent(struct serf *s, const struct msg_join *msg)
 {
 	struct member *m;
 
-	clock_witness(&s->clock, msg->ltime);
+	if (!clock_hear(&s->clock, msg->ltime)) {
+		s->stats.refused++;
+		return false;
+	}
 	m = serf_roster_find(s, msg->node);
 	if (m == NULL)
 		return serf_intents_remember(s, msg->node, SERF_JOIN, msg->ltime);

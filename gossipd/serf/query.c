@@ -91,7 +91,7 @@ answer(struct serf *s, const struct msg_query *m, const struct serf_query *q)
 		s->hooks.query(s->hooks.ctx, q, m->name, m->payload);
 }
 
-/* Hear of a query, ours or another's. As serf_ring_query(); -EDECODE: it cannot be answered. */
+/* Hear of a query, ours or another's. As serf_ring_query(); -EDECODE: it cannot be answered; -ELIMIT also: it is too far in the future. */
 int
 serf_query_take(struct serf *s, const struct msg_query *m, bool *ret_gossip)
 {
@@ -100,7 +100,8 @@ serf_query_take(struct serf *s, const struct msg_query *m, bool *ret_gossip)
 
 	if (rc < 0)
 		return rc;
-	clock_witness(&s->query_clock, m->ltime);
+	if (m->filters.n > SERF_FILTERS_MAX || !clock_hear(&s->query_clock, m->ltime))
+		return -ELIMIT;
 	rc = serf_ring_query(s, m->ltime, (uint32_t)m->id);
 	if (rc < 0)
 		return rc;

@@ -80,8 +80,8 @@ serf_is_self(const struct serf *s, const struct member *m)
 void
 serf_gossip(struct serf *s, struct queue *q, struct str message, void *arg)
 {
-	/* One that fits no packet would lie in the queue for ever. */
-	if (message.len > s->packet_max || queue_add(q, STR(""), message, arg) < 0)
+	/* One that fits no packet would lie in the queue for ever, and keep us awake. */
+	if (message.len > swim_user_max(s->swim) || queue_add(q, STR(""), message, arg) < 0)
 		s->stats.dropped++;
 }
 
@@ -421,7 +421,6 @@ serf_new(const struct serf_config *c, const struct swim_config *sc, const struct
 	s->hooks = *h;
 	s->now = now;
 	s->gossip_ms = sc->gossip_ms;
-	s->packet_max = sc->packet_max;
 	s->kept_max = sc->nodes_max;
 	s->seed = (uint64_t)h->random(h->ctx) << 32 | h->random(h->ctx);
 	s->clock = s->event_clock = s->query_clock = 1;

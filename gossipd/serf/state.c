@@ -193,7 +193,7 @@ static void
 witness_before(uint64_t *clock, uint64_t t)
 {
 	if (t > 0)
-		clock_witness(clock, t - 1);
+		clock_follow(clock, t - 1);
 }
 
 void
@@ -216,8 +216,9 @@ serf_state_remote(struct serf *s, bool join, struct str state)
 	witness_before(&s->event_clock, m.event_ltime);
 	witness_before(&s->query_clock, m.query_ltime);
 	take_members(s, &m, &left);
+	/* Not above what our clock has come to believe, or nothing would ever be new. */
 	if (join && s->ignore_old && m.event_ltime > s->event_min)
-		s->event_min = m.event_ltime;
+		s->event_min = m.event_ltime < s->event_clock ? m.event_ltime : s->event_clock;
 	take_events(s, &m);
 out:
 	arena_release(&a);

@@ -121,6 +121,14 @@ swim_send_pair(struct swim *s, const struct swim_node *n, const struct msg_ping 
 		packet_send(&p, &n->id->addr, n->id->vsn[1] >= VSN_CRC);
 }
 
+size_t
+swim_user_max(const struct swim *s)
+{
+	size_t used = HEAD + s->c.overhead + PART + USER;
+
+	return used < s->c.packet_max ? s->c.packet_max - used : 0;
+}
+
 /* ---- ticks */
 
 bool

@@ -162,6 +162,7 @@ unsigned swim_health(const struct swim *s);	/* awareness score, 0 is healthy */
 unsigned swim_limit(const struct swim *s);	/* how often a broadcast is sent now */
 bool swim_leaving(const struct swim *s);
 void swim_set_overhead(struct swim *s, size_t overhead);	/* keys came or went */
+size_t swim_user_max(const struct swim *s);	/* bytes of the longest Serf message that gossip has room for */
 /* n random members for which pick says yes (self never). Returns how many. */
 size_t swim_random(struct swim *s, struct swim_node **ret, size_t n, bool (*pick)(const struct swim_node *n));
 
