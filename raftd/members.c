@@ -25,7 +25,11 @@
 
 #define SUB "agent.server"
 
-enum { AGAIN_MS = 5000, ANSWER_MAX = 256 * 1024 * 1024 };
+enum {
+	AGAIN_MS = 5000,
+	SETTLED_AGAIN_MS = POOL_SETTLED_MS + 100,	/* the loop's clock may be a little behind */
+	ANSWER_MAX = 256 * 1024 * 1024,
+};
 
 /* catalog.node's reply. */
 struct node_view {
@@ -70,6 +74,7 @@ ask_state(struct raftd *r, uint16_t op, const struct catalog_query *q, struct bu
 	return rc == 0 ? w.err : rc;
 }
 
+/* By a name, or the beginning of an ID. */
 static int
 see(struct raftd *r, struct str name, struct seen *s)
 {
@@ -87,6 +92,19 @@ see(struct raftd *r, struct str name, struct seen *s)
 	in = mp_r_init(s->check_bytes.data, s->check_bytes.len);
 	if (rc == 0)
 		rc = record_decode(&rec_checks, &in, &s->checks, &s->arena);
+	return rc;
+}
+
+/* The node of this name alone: what is no node's name may be the beginning of another one's ID. */
+static int
+see_named(struct raftd *r, struct str name, struct seen *s)
+{
+	int rc = see(r, name, s);
+
+	if (rc == 0 && s->known && !str_eq_nocase(s->view.node.node, name)) {
+		s->known = false;
+		s->view = (struct node_view){ .node = { .node = STR_NONE } };
+	}
 	return rc;
 }
 
@@ -368,7 +386,7 @@ reconcile_member(struct raftd *r, const struct member *m)
 	int rc;
 
 	see_init(&s);
-	rc = see(r, m->name, &s);
+	rc = see_named(r, m->name, &s);
 	if (rc < 0) {
 		r->members.failed = true;
 		log_warn(SUB, "failed to reconcile member: member=%.*s error=\"%s\"", STR_ARG(m->name), err_text(rc));
@@ -449,7 +467,7 @@ reap(struct raftd *r, struct str node, bool whole_pool)
 	int rc;
 
 	see_init(&s);
-	rc = see(r, node, &s);
+	rc = see_named(r, node, &s);
 	if (rc < 0)
 		log_warn(SUB, "failed to reconcile member: member=%.*s error=\"%s\"", STR_ARG(node), err_text(rc));
 	else if (s.known && serf_health(&s.checks) != NULL && (whole_pool || is_server(&s)))
@@ -545,7 +563,7 @@ reconcile(struct raftd *r)
 	if (m->failed)
 		m->whole = true;
 	if (m->failed || other_life)
-		(void)uv_timer_start(&m->timer, m->timer.timer_cb, m->failed ? AGAIN_MS : POOL_SETTLED_MS, RECONCILE_MS);
+		(void)uv_timer_start(&m->timer, m->timer.timer_cb, m->failed ? AGAIN_MS : SETTLED_AGAIN_MS, RECONCILE_MS);
 }
 
 void

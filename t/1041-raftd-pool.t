@@ -123,6 +123,23 @@ $gossip->change('C1', Status => 3);
 ok settled(), 'it leaves';
 ok defined node('c1'), 'nor is that its leaving';
 
+# ---- names that are, or begin, another one's ID
+{
+	my $id = 'db3c0000-0001-4d0e-8000-000000000001';
+
+	$gossip->set($self, client(1), client(40, tags => { id => $id }));
+	is_health('c40', 'passing', 'a member');
+	ask('catalog.register', { Node => 'c40', ID => $id, Address => '10.1.0.40', NodeMeta => { rack => 'r40' }, TaggedAddresses => { lan => '10.9.9.9' } });
+	for my $name ('db', $id) {
+		$gossip->set($self, client(1), client(40, tags => { id => $id }), Frame::Gossip::client($name, '10.1.0.41', tags => { id => id(41) }));
+		is_health($name, 'passing', "one with the name $name");
+		is_deeply [node($name)->{Node}{Meta} // {}, node($name)->{Node}{TaggedAddresses} // {}], [{}, {}], 'has nothing of the other one';
+		$gossip->change($name, Status => 3);
+		ok until_true(sub { !grep { $_->{Node} eq $name } @{ask('catalog.nodes', {})} }), 'it leaves';
+		is node('c40')->{Node}{Meta}{rack}, 'r40', 'the other stays';
+	}
+}
+
 # ---- leaving; being forgotten by the pool
 $gossip->set($self, map { client($_) } 1 .. 5);
 is_health('c5', 'passing', 'c5 is there');
