@@ -114,7 +114,7 @@ script_start(struct check *c)
 {
 	int64_t ms = c->def->timeout > 0 ? c->def->timeout / NS_PER_MS : SCRIPT_TIMEOUT_DEFAULT_S * 1000;
 	struct script_run *r = run_new(c);
-	struct process_use use = { on_output, on_ended, r };
+	struct process_use use = { on_output, NULL, on_ended, r };
 	int rc;
 
 	if (r == NULL) {

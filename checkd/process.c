@@ -81,6 +81,8 @@ on_sigchld(uv_signal_t *h, int signum)
 			if (p->reaped || waitpid(p->pid, &p->status, WNOHANG) != p->pid)
 				continue;
 			p->reaped = again = true;
+			if (!p->ended && p->use.reaped != NULL)
+				p->use.reaped(p->use.arg);
 			finish_if_over(p);
 		}
 	}

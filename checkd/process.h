@@ -14,6 +14,8 @@ struct process;
 /* Told of one process; never before process_start() has returned. */
 struct process_use {
 	void (*output)(void *arg, const char *p, size_t n);
+	/* NULL, or: it was reaped, but its output has not ended. No process may be started or ended in here. */
+	void (*reaped)(void *arg);
 	/*
 	 * It was reaped and its output has ended, which a process it left behind
 	 * may hold open. The process is freed behind this call.

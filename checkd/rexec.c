@@ -51,7 +51,8 @@ take(struct rexec *r, const struct user_event *u)
 	int rc = rexec_event_parse(u->payload, &a, &e);
 
 	if (rc < 0) {
-		log_err("agent", "failed to decode remote exec event: id=\"%.64s\" error=\"%s\"", u->id.p != NULL ? u->id.p : "", err_text(rc));
+		log_err("agent", "failed to decode remote exec event: id=\"%.*s\" error=\"%s\"", (int)(u->id.len < ID_MAX ? u->id.len : ID_MAX),
+		    u->id.p != NULL ? u->id.p : "", err_text(rc));
 	} else if (seen_before(r, e.session)) {
 		log_debug("agent", "remote exec event was seen before: session=%s", e.session.p);
 	} else {

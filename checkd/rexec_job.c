@@ -279,7 +279,7 @@ spill(struct rexec_job *j)
 static int
 run(struct rexec_job *j)
 {
-	const struct process_use use = { on_output, on_ended, j };
+	const struct process_use use = { on_output, NULL, on_ended, j };
 	const char *shell = getenv("SHELL");
 	struct str line[] = { str_from(shell != NULL && shell[0] != '\0' ? shell : "/bin/sh"), STR("-c"), j->spec.command };
 	struct strs args = j->spec.args.n > 0 ? j->spec.args : (struct strs){ line, ARRAY_LEN(line) };

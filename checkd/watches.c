@@ -15,7 +15,7 @@ struct watch {
 	struct arena arena;		/* of the command */
 	struct watch_command command;
 	struct process *process;	/* NULL: it waits to be run */
-	uv_timer_t *timer;		/* when it is run again; while it is ending: when it is killed */
+	uv_timer_t *timer;		/* when it is run again; while it is ending, or has ended but for its output: when it is killed */
 	uv_timer_t *quiet;		/* when its output is logged */
 	struct output output;
 	uint64_t started_ms, retry_ms;
@@ -119,6 +119,25 @@ drop(struct watch *w)
 }
 
 static void
+on_grace_over(uv_timer_t *t)
+{
+	struct watch *w = t->data;
+
+	if (w->process != NULL)
+		process_kill(w->process);
+}
+
+/* What its handler left behind may hold the output for ever. */
+static void
+on_reaped(void *arg)
+{
+	struct watch *w = arg;
+
+	if (!w->ending)
+		(void)uv_timer_start(w->timer, on_grace_over, WATCH_GRACE_MS, 0);
+}
+
+static void
 on_ended(void *arg, int status)
 {
 	struct watch *w = arg;
@@ -141,22 +160,13 @@ on_ended(void *arg, int status)
 static void
 run(struct watch *w)
 {
-	const struct process_use use = { on_output, on_ended, w };
+	const struct process_use use = { on_output, on_reaped, on_ended, w };
 	int rc;
 
 	w->started_ms = clock_ms();
 	rc = process_start(w->cd->processes, &w->command.args, &w->command.env, &use, &w->process);
 	if (rc < 0)
 		run_later(w, err_text(rc));
-}
-
-static void
-on_grace_over(uv_timer_t *t)
-{
-	struct watch *w = t->data;
-
-	if (w->process != NULL)
-		process_kill(w->process);
 }
 
 static void

@@ -28,6 +28,7 @@ my @watches = (
 	{ type => 'keyprefix', prefix => "$marker/p/", handler => "echo \$CONSUL_INDEX >>$dir/prefix; exit 3" },
 	{ type => 'services', http_handler_config => { path => 'http://' . $url->addr . '/hook', header => { 'X-Mine' => ['a', 'secret in a header'] } }, handler_type => 'http' },
 	{ type => 'key', key => "$marker/slow", handler => "sleep 3017 & trap 'echo ended >>$slow; kill \$!; exit' TERM; echo began >>$slow; wait" },
+	{ type => 'key', key => "$marker/stray", handler => "sleep 3019 & echo began >>$dir/stray" },
 	{ type => 'key', key => "$marker/gone", args => ['/nonexistent/handler'] },
 );
 my $n = Node->new(dev => 1, name => 'n1', config => { watches => \@watches });
@@ -66,13 +67,16 @@ unlike(slurp("/proc/$other/environ"), qr/secret-of-the-watch/, 'and only its own
 # One that dies is run again.
 kill 'KILL', $pid;
 ok($n->wait_for(sub { my ($p) = with(qr{watch .*-key=\Q$marker\E/a}); defined $p && $p != $pid }), 'a watch that died is run again');
+ok($n->wait_for(sub { lines("$dir/stray") >= 1 }), 'a handler that leaves something behind');
+kill 'KILL', with(qr{watch .*-key=\Q$marker\E/stray});
+ok($n->wait_for(sub { lines("$dir/stray") >= 2 }), 'which holds on to the output of a watch that died: it is run again all the same');
 
 # Checkd dies: no watch is left behind, all begin anew.
 my %pids = $n->pids;
 my @old = with(qr/watch .*\Q$marker\E/);
 kill 'KILL', $pids{checkd};
 ok($n->wait_for(sub { !Node::alive(@old) }), 'watches die with checkd');
-ok($n->wait_for(sub { scalar(with(qr/watch .*\Q$marker\E/)) == 4 }), 'and begin anew with it') or diag scalar(with(qr/watch .*\Q$marker\E/));
+ok($n->wait_for(sub { scalar(with(qr/watch .*\Q$marker\E/)) == 5 }), 'and begin anew with it') or diag scalar(with(qr/watch .*\Q$marker\E/));
 
 # Reload: what runs is ended, with its handler; the watches of now are run.
 ok($n->wait_for(sub { my ($p) = with(qr/^sleep 3017/); defined $p }), 'a handler that takes long');
@@ -83,7 +87,8 @@ ok($n->wait_for(sub { lines("$dir/nodes") >= 1 }), 'after a reload there are new
 ok($n->wait_for(sub { lines("$dir/calls") > $calls }), 'and those that stay are run once more');
 ok($n->wait_for(sub { !Node::alive($slow_pid) && !with(qr/^sleep 3017/) }), 'those that went are gone, with their handlers');
 like(slurp($slow), qr/ended/, 'which were asked to end');
-is(scalar(with(qr/watch .*\Q$marker\E/)), 1, 'one is left on the key');
+ok($n->wait_for(sub { scalar(with(qr/watch .*\Q$marker\E/)) == 1 }), 'one is left on the key');
+kill 'KILL', with(qr/^sleep 3019/);
 
 # A bad watch refuses the reload and changes nothing.
 $n->reload({ watches => [{ type => 'key', args => ['x'] }] });

@@ -194,7 +194,7 @@ static void
 start(struct processes *all, struct seen *s, const char *line, const struct strs *env)
 {
 	struct str args[] = { STR("/bin/sh"), STR("-c"), str_from(line) };
-	const struct process_use use = { on_output, on_ended, s };
+	const struct process_use use = { on_output, NULL, on_ended, s };
 
 	assert_int_equal(process_start(all, &(struct strs){ args, ARRAY_LEN(args) }, env, &use, &s->process), 0);
 }
