@@ -61,6 +61,21 @@ alive_check(const struct msg_alive *m, uint16_t own_port, struct gossip_addr *re
 	return gossip_addr_set(ret, m->addr, m->port > 0 ? m->port : own_port);
 }
 
+/*
+ * Whether it speaks what we understand, and the other way round. An entry that does not would make every push/pull be refused,
+ * ours and those of all whom we told of it (3.4): one message of a stranger must not do that.
+ */
+static bool
+understood(const struct swim *s, const uint8_t *vsn)
+{
+	const uint8_t *own = s->self->id->vsn;
+
+	for (size_t i = 0; i < WIRE_VSN; i += 3)
+		if (own[i + 2] < vsn[i] || own[i + 2] > vsn[i + 1] || vsn[i + 2] < own[i] || vsn[i + 2] > own[i + 1])
+			return false;
+	return true;
+}
+
 /* A name that is gone may come back at another address; one that is left at once. */
 static bool
 may_move(const struct swim *s, uint64_t now, const struct swim_node *n)
@@ -142,7 +157,7 @@ rule_alive(struct swim *s, uint64_t now, const struct msg_alive *in)
 	/* Old news are not worth asking whether they would be admitted: most rows of a push/pull are. */
 	if (n != NULL && n != s->self && !moved && m.incarnation <= n->incarnation)
 		return;
-	if (n != s->self && s->h.admit != NULL && !s->h.admit(s->h.ctx, &m)) {
+	if (n != s->self && (!understood(s, (const uint8_t *)m.vsn.p) || (s->h.admit != NULL && !s->h.admit(s->h.ctx, &m)))) {
 		s->stats.refused_members++;
 		return;
 	}
