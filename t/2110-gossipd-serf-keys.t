@@ -107,7 +107,7 @@ ok(!exists $alpha->members->{stranger} && !exists $beta->members->{plain}, 'no t
 $pool->kill($beta);
 $pool->start($beta);
 ok($pool->wait_agree, 'restarted, it reads its keyring') or diag $beta->log;
-my $end = time + ($ENV{TEST_SLOW} ? 300 : 60);
+my $end = time + ($ENV{TEST_SLOW} ? 300 : 100);
 my ($steps, $bad) = (0, 0);
 while (time < $end && !$bad) {
 	my @there = grep { $_->{name} ne 'alpha' } $pool->running;
