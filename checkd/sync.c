@@ -75,8 +75,10 @@ sync_settle(struct sync *s)
 {
 	if (s->fetching > 0 || s->npushes > 0)
 		return;
-	if (!s->failed)
+	if (!s->failed) {
 		s->succeeded = true;
+		s->leaves = false;
+	}
 	/* A catalog that is missing comes back with a server. */
 	sync_pool_watch(&s->pool, s->failed);
 	answer_waiters(s, UINT64_MAX);
@@ -85,6 +87,19 @@ sync_settle(struct sync *s)
 	else if (s->failed || !uv_is_active((uv_handle_t *)s->timer))
 		schedule_next(s);
 	s->full_due = false;
+}
+
+/* A node that leaves is out of the catalog: that is as it should be, and enough to be said once. */
+static void
+tell_refused(struct sync *s, const char *what, const struct rpc_error *e)
+{
+	if (e->code != 410) {
+		log_err("agent", "failed to sync %s: error=\"%.*s\"", what, STR_ARG(e->text));
+		return;
+	}
+	if (!s->leaves)
+		log_info("agent", "Not syncing any more: reason=\"%.*s\"", STR_ARG(e->text));
+	s->leaves = true;
 }
 
 void
@@ -97,7 +112,7 @@ sync_fail(struct sync *s, const char *what, const struct rpc_answer *a)
 	if (!s->failed || s->succeeded) {
 		if (a->rc == -EPROTO) {
 			rpc_error_decode(a, &e);
-			log_err("agent", "failed to sync %s: error=\"%.*s\"", what, STR_ARG(e.text));
+			tell_refused(s, what, &e);
 		} else if (s->succeeded || a->rc != -ETIMEDOUT) {
 			log_err("agent", "failed to sync %s: error=\"%s\"", what, err_text(a->rc));
 		} else {

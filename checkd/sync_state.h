@@ -53,6 +53,7 @@ struct sync {
 	struct waiter *waiters;
 	size_t nwaiters;
 	bool succeeded, failed;		/* ever; the last attempt */
+	bool leaves;			/* nothing is taken from this node any more, which has been said */
 	bool full_due;			/* a comparison waits for the writes under way */
 	uint64_t retry_ms;
 	struct metric_slot *failures;

@@ -77,7 +77,6 @@ begin(struct raftd *r)
 	l->active = true;
 	l->nseen = 0;
 	log_info(SUB, "cluster leadership acquired");
-	log_info(SUB, "New leader elected: payload=%s", r->node_name);
 	(void)uv_timer_start(&l->reap, on_reap, REAP_MS, REAP_MS);
 	pool_new_leader(r);
 	members_start(r);

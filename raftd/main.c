@@ -31,9 +31,46 @@ static rpc_handler *const handlers[] = {
 static struct raftd raftd;
 static struct rpc_route routes[ARRAY_LEN(handlers)];
 
+/* This node is leaving the pool, or has left it. */
+static bool
+has_left(const struct raftd *r)
+{
+	const struct pool_list *l = pool_members(r);
+	struct str name = str_from(r->node_name);
+	const struct member *m = pool_list_find(l, name);
+
+	for (; m != NULL && m < l->v + l->n && str_eq_nocase(m->name, name); m++)
+		if (str_eq(m->name, name))
+			return m->status == MEMBER_LEAVING || m->status == MEMBER_LEFT;
+	return false;
+}
+
+/*
+ * A node that leaves goes on running for a while. Whatever it told the catalog
+ * of itself then would bring back what the leader takes out, for ever.
+ */
+static bool
+comes_too_late(struct raftd *r, const struct rpc_request *req)
+{
+	struct arena a = ARENA_INIT(REQUEST_ARENA_MAX);
+	struct register_request q;
+	struct query_options o;
+	bool late;
+
+	if (req->token.op != OP_CATALOG_REGISTER || req->peer != NULL || !has_left(r))
+		return false;
+	late = op_request_decode(req->info, req->body, req->len, &o, &q, &a) == 0 && str_eq_nocase(q.node, str_from(r->node_name));
+	arena_release(&a);
+	if (late)
+		rpc_reply_error(r->d->rpc, req->token, 410, "this node is leaving the cluster, or has left it");
+	return late;
+}
+
 void
 raftd_serve(struct raftd *r, const struct rpc_request *req)
 {
+	if (comes_too_late(r, req))
+		return;
 	if (r->server)
 		handlers[req->token.op](r->d, req);
 	else

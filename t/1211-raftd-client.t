@@ -137,6 +137,36 @@ for my $round (1 .. 3) {
 ($id, $m, $r) = $watcher->reply(10);
 is($r->[0]{Value}, 'worm', 'the watch has moved with it');
 
+# ---- a node that leaves is not brought back by what it still says of itself
+sub register { my ($node) = @_; return $d[4]->ask('catalog.register', { Node => $node, Address => "$net.4", Service => [{ Service => 'web' }] }) }
+sub nodes { my (undef, $l) = $d[4]->ask('catalog.nodes', {}); return join ' ', sort grep { /^(?:n4|external)$/i } map { $_->{Node} } @$l }
+($m, $r) = register('n4');
+ok(defined $m && $r, 'a node registers itself');
+for my $status (2, 3) {
+	my $what = $status == 2 ? 'is leaving' : 'has left';
+
+	$g[4]->change('n4', Status => $status);
+	for (1 .. 300) {
+		($m, $r) = register('n4');
+		last if !defined $m;
+		sleep 0.05;
+	}
+	is($r->{Code}, 410, "one that $what is refused") or diag explain $r;
+	(undef, $r) = $d[4]->ask('catalog.deregister', { Node => 'n4' });
+	($m, $r) = register('N4');
+	is($r->{Code}, 410, 'in other letters, too');
+	($m, $r) = register('external');
+	ok(defined $m && $r, 'others may be registered there');
+	is(nodes(), 'external', 'the catalog is without it');
+}
+$g[4]->change('n4', Status => 1);
+for (1 .. 300) {
+	($m, $r) = register('n4');
+	last if defined $m;
+	sleep 0.05;
+}
+ok(defined $m && $r, 'it may come again');
+
 # ---- what gossip says of the server in use
 {
 	my $used = server_in_use();

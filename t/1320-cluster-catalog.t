@@ -56,6 +56,47 @@ is $node->{Node}{ID}, $c1->get_json('/v1/agent/self')->{Config}{NodeID}, 'and ID
 	is instances('db'), 1, 'and services';
 }
 
+# Changes of a check at a node until that has ended, whatever becomes of them.
+sub flap
+{
+	my ($n) = @_;
+	my $pid = fork // die "fork: $!";
+
+	return $pid if $pid;
+	for (my $i = 0; $i < 2000; $i++) {
+		my ($status) = eval { $n->http('PUT', '/v1/agent/check/' . ($i % 2 ? 'pass' : 'fail') . '/ttl') };
+		last if ($status // 599) == 599;
+		sleep 0.02;
+	}
+	POSIX::_exit(0);
+}
+# A node that leaves while it has much to tell: it is gone from the catalog before it ends, and stays so.
+sub leaves_flapping
+{
+	my ($n, $at) = @_;
+	my (%seen, $was);
+
+	is +($n->http('PUT', '/v1/agent/check/register', { Name => 'ttl', TTL => '60s' }))[0], 200, "a check of $n->{name}";
+	my $pid = flap($n);
+	my $leave = fork // die "fork: $!";
+	if ($leave == 0) {
+		my ($status) = $n->http('PUT', '/v1/agent/leave');
+		POSIX::_exit($status == 200 ? 0 : 1);
+	}
+	is $c->wait_catalog($at, $n->{name} => undef), '', 'it leaves, and is no node any more';
+	do {
+		$seen{$_->{Node}} = 1 for @{$at->get_json('/v1/catalog/nodes')};
+		$was = waitpid $leave, POSIX::WNOHANG();
+		sleep 0.02;
+	} while $was == 0;
+	is $?, 0, 'the leave is answered';
+	is $n->wait_exit, 0, 'it ends';
+	waitpid $pid, 0;
+	ok !$seen{$n->{name}}, 'nothing that it said in the end has brought it back';
+	unlike $n->log_text, qr/\[ERROR\] agent: failed to sync changes: error="this node is leaving/, 'which is no error';
+	is +() = $n->log_text =~ /agent: Not syncing any more/g, 1, 'and said once';
+}
+
 # ---- a client leaves, with everything of it
 {
 	my $session = session($s, $c2);
@@ -69,6 +110,10 @@ is $node->{Node}{ID}, $c1->get_json('/v1/agent/self')->{Config}{NodeID}, 'and ID
 	is $c->wait_catalog($s, $c2->{name} => 'passing'), '', 'it comes again';
 	ok $s->wait_for(sub { instances('db') == 1 }), 'with its service';
 }
+
+leaves_flapping($c2, $s);
+$c2->start;
+is $c->wait_catalog($s, $c2->{name} => 'passing'), '', 'it is back once more';
 
 # ---- one that died is made to leave
 {
@@ -100,6 +145,17 @@ is $node->{Node}{ID}, $c1->get_json('/v1/agent/self')->{Config}{NodeID}, 'and ID
 	is $c->wait_catalog($l, map { $_->{name} => 'passing' } $c->running), '', 'the others are well';
 	$c2->start;
 	is $c->wait_catalog($l, $c2->{name} => 'passing'), '', 'it may come back after that, too';
+}
+
+# ---- a server leaves in the middle of its work
+{
+	my ($n) = $c->followers;
+
+	leaves_flapping($n, $c->leader);
+	$n->start;
+	is $c->wait_catalog($c->leader, $n->{name} => 'passing'), '', 'it comes back';
+	ok $n->wait_for(sub { @{[eval { $c->voters }]} == 3 }, 60), 'and gets its vote back';
+	$c->wait_all;
 }
 
 # ---- a server leaves; the leader leaves: the next one writes it down
