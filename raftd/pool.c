@@ -239,6 +239,7 @@ keep_known(struct pool *p, const struct pool_server *was, size_t nwas, uint64_t 
 
 		if (s.until_ms == UINT64_MAX && now < p->list->since_ms + POOL_SETTLED_MS)
 			s.until_ms = p->list->since_ms + POOL_SETTLED_MS;
+		s.changed = false;
 		if (s.until_ms != UINT64_MAX && s.until_ms > now && pool_list_find(p->list, str_from(s.node)) == NULL)
 			p->servers[p->nservers++] = s;
 	}
@@ -313,17 +314,28 @@ is_server_of(const struct pool_server *p, const struct raft_server_info *s)
 	return str_eqs(s->address, p->address);
 }
 
+/* How much a status says, when several members have one node ID: who is there is not elsewhere. */
+static int
+weight(int64_t status)
+{
+	static const int weights[] = { [MEMBER_ALIVE] = 4, [MEMBER_LEAVING] = 3, [MEMBER_FAILED] = 2, [MEMBER_LEFT] = 1 };
+
+	return status > MEMBER_NONE && (size_t)status < ARRAY_LEN(weights) ? weights[status] : 0;
+}
+
+/* A server that has another name now leaves the old one behind as one that has left; anybody may tell an ID that is not its own. */
 enum member_status
 pool_status(const struct raftd *r, const struct raft_server_info *s)
 {
 	size_t n;
 	const struct pool_server *v = pool_servers(r, &n);
+	int64_t best = MEMBER_NONE;
 
 	/* What an earlier life told is not known any more. */
 	for (size_t i = 0; i < n; i++)
-		if (v[i].until_ms == UINT64_MAX && is_server_of(&v[i], s))
-			return (enum member_status)v[i].status;
-	return MEMBER_NONE;
+		if (v[i].until_ms == UINT64_MAX && is_server_of(&v[i], s) && weight(v[i].status) > weight(best))
+			best = v[i].status;
+	return (enum member_status)best;
 }
 
 /* The leader's node has failed or left: no need to wait for the election timeout. */
@@ -337,7 +349,7 @@ look_at_leader(struct pool *p)
 	for (size_t i = 0; s != NULL && leader != r->id && i < p->nservers; i++) {
 		const struct pool_server *x = &p->servers[i];
 
-		if (!x->changed || pool_server_usable(x) || !is_server_of(x, s))
+		if (!x->changed || !is_server_of(x, s) || (int64_t)pool_status(r, s) != x->status || pool_server_usable(x))
 			continue;
 		log_info(SUB, "the leader's node has %s: node=%s address=%s", x->status == MEMBER_LEFT ? "left" : "failed", x->node, x->address);
 		engine_peer_lost(r, leader);

@@ -1,12 +1,7 @@
 /* fsm_nomem.c - the Nth allocation fails, for every N: -ENOMEM is told, and what is there can be freed. */
 #include "t/unit/fsm_image.h"
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
+#include "t/unit/nomem.h"
 
 /* Allocations that still succeed; below 0: all. */
 static long left = -1;
@@ -23,24 +18,6 @@ refuse(void)
 	refused = true;
 	left -= once;
 	return true;
-}
-
-void *
-__wrap_malloc(size_t n)
-{
-	return refuse() ? NULL : __real_malloc(n);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return refuse() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t n)
-{
-	return refuse() ? NULL : __real_realloc(p, n);
 }
 
 /* Something of everything, in leaves that are full. */

@@ -2,12 +2,7 @@
 #include <stddef.h>
 #include <stdbool.h>
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
+#include "t/unit/nomem.h"
 #define NET_ALLOC __real_malloc
 #include <time.h>
 
@@ -28,24 +23,6 @@ refuse(void)
 	refused = true;
 	left -= once;
 	return true;
-}
-
-void *
-__wrap_malloc(size_t n)
-{
-	return refuse() ? NULL : __real_malloc(n);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return refuse() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t n)
-{
-	return refuse() ? NULL : __real_realloc(p, n);
 }
 
 /* ---- messages that could be */

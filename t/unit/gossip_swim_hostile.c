@@ -5,12 +5,7 @@
 
 enum { MESSAGES = 60000, NAMES = 24, TABLE_MAX = 12 };
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
+#include "t/unit/nomem.h"
 
 /* Allocations that still succeed; below 0: all. */
 static long left = -1;
@@ -26,24 +21,6 @@ refuse(void)
 	refused_memory = true;
 	left -= once;
 	return true;
-}
-
-void *
-__wrap_malloc(size_t n)
-{
-	return refuse() ? NULL : __real_malloc(n);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return refuse() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t n)
-{
-	return refuse() ? NULL : __real_realloc(p, n);
 }
 
 /* ---- what must hold after anything */

@@ -1,13 +1,8 @@
 /* gossip_wire_nomem.c - the Nth allocation fails, for every N; and none is made for a datagram once the scratch is warm. */
 #include "t/unit/gossip_vectors.h"
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
+#include "t/unit/nomem.h"
 void *__real_sodium_malloc(size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
 void *__wrap_sodium_malloc(size_t n);
 
 /* Allocations that still succeed; below 0: all. */
@@ -25,24 +20,6 @@ refuse(void)
 	}
 	refused = true;
 	return true;
-}
-
-void *
-__wrap_malloc(size_t n)
-{
-	return refuse() ? NULL : __real_malloc(n);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return refuse() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t n)
-{
-	return refuse() ? NULL : __real_realloc(p, n);
 }
 
 void *

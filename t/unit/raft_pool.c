@@ -28,35 +28,12 @@ static struct world {
 /* ---- the N-th allocation fails; 0: none does */
 static size_t fail_at, allocations;
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
+#include "t/unit/nomem.h"
 
 static bool
-fails(void)
+refuse(void)
 {
 	return ++allocations == fail_at;
-}
-
-void *
-__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
 }
 
 /* ---- what pool.c talks to */
@@ -268,6 +245,29 @@ another_life(void **state)
 	pool_list_free(first);
 }
 
+/* Two members tell one node ID: one that was renamed, or one that lies. */
+static void
+one_id_twice(void **state)
+{
+	static const struct { int64_t a, b, is; } rows[] = {
+		{ MEMBER_LEFT, MEMBER_ALIVE, MEMBER_ALIVE }, { MEMBER_LEFT, MEMBER_FAILED, MEMBER_FAILED }, { MEMBER_LEFT, MEMBER_LEFT, MEMBER_LEFT },
+		{ MEMBER_FAILED, MEMBER_LEAVING, MEMBER_LEAVING }, { MEMBER_LEAVING, MEMBER_ALIVE, MEMBER_ALIVE },
+	};
+	const struct raft_server_info s = { .node_id = STR("X"), .address = STR("10.9.9.9:1") };
+
+	(void)state;
+	assert_int_equal(pool_status(&w.r, &s), MEMBER_NONE);
+	for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+		bool swapped = i % 2 != 0;
+		const struct member v[] = { make("a", swapped ? rows[i / 2].b : rows[i / 2].a, NULL, NULL),
+			make("b", swapped ? rows[i / 2].a : rows[i / 2].b, NULL, NULL) };
+
+		answer(i + 1, v, 2);
+		if ((int64_t)pool_status(&w.r, &s) != rows[i / 2].is)
+			fail_msg("row %zu", i);
+	}
+}
+
 static void
 without_memory(void **state)
 {
@@ -304,6 +304,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(who_is_a_server, setup, teardown),
 		cmocka_unit_test_setup_teardown(another_life, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_id_twice, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_memory, setup, teardown),
 	};
 
