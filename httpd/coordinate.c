@@ -157,7 +157,8 @@ on_wan(struct request *r, const struct rpc_answer *a)
 	v = arena_alloc(&r->arena, (n + 1) * sizeof(*v));
 	for (uint32_t i = 0; v != NULL && i < n && rc == 0; i++) {
 		rc = record_decode(&rec_coordinate_entry, &in, &v[i].entry, &r->arena);
-		v[i].datacenter = cut_datacenter(r, &v[i].entry.node);
+		if (rc == 0)
+			v[i].datacenter = cut_datacenter(r, &v[i].entry.node);
 	}
 	if (v == NULL || rc < 0 || in.err < 0) {
 		respond_text(r, 500, "malformed answer from another daemon");

@@ -141,6 +141,9 @@ like ask('GET', '/v1/coordinate/datacenters')->{body}, qr/^\[\{"Datacenter":"dc1
 	is text('GET', '/v1/coordinate/datacenters'), '200 []', 'none';
 	local $replies{coordinates} = sub { return { raw => "\x80\x91\x01" } };
 	is text('GET', '/v1/coordinate/datacenters'), '500 malformed answer from another daemon', 'nonsense';
+	# One that is in order, then none.
+	local $replies{coordinates} = sub { return { raw => "\x80\x92\x81\xa4Node\xa5n.dc1\xc1" } };
+	is text('GET', '/v1/coordinate/datacenters'), '500 malformed answer from another daemon', 'nonsense further on';
 	local $replies{coordinates} = sub { return { error => 500, text => 'why not' } };
 	is text('GET', '/v1/coordinate/datacenters'), '500 why not', 'an error';
 }
