@@ -15,6 +15,22 @@ names_pass(struct serf *s, struct str list)
 	return r.err == 0 && found;
 }
 
+/* Whether there is time for another expression. */
+static bool
+affordable(struct serf *s)
+{
+	if (serf_now(s) - s->expressions_since >= (uint64_t)NS_PER_S) {
+		s->expressions_since = serf_now(s);
+		s->expressions = 0;
+	}
+	if (s->expressions >= SERF_EXPRESSIONS_MAX) {
+		s->stats.refused++;
+		return false;
+	}
+	s->expressions++;
+	return true;
+}
+
 /* A tag that we do not have is like an empty one. */
 static bool
 tag_passes(struct serf *s, struct str body, struct arena *a)
@@ -28,7 +44,7 @@ tag_passes(struct serf *s, struct str body, struct arena *a)
 
 	if (wire_get(body, &rec_msg_filter_tag, &f, a, NULL) < 0 || wire_get_tags(swim_node_meta(swim_self(s->swim)), &tags, a) < 0)
 		return false;
-	if (re_compile(f.expr, &re, why, sizeof(why)) < 0)
+	if (!affordable(s) || re_compile(f.expr, &re, why, sizeof(why)) < 0)
 		return false;
 	value = strmap_get(&tags, f.tag);
 	yes = re_match(re, value != NULL ? *value : STR(""));

@@ -160,6 +160,8 @@ struct serf {
 	struct pruning *prunings;
 	size_t nprunings;
 
+	uint64_t expressions_since;	/* the second in which so many were matched (filter.c) */
+	unsigned expressions;
 	struct ask **asks;
 	size_t nasks;
 	uint64_t ask_numbers;

@@ -95,7 +95,8 @@ enum {
 	SERF_EVENT_SANE_MAX = 9216,	/* bytes of name and payload, whatever the config */
 	SERF_ASKS_MAX = 256,		/* queries of ours that run */
 	SERF_INTENTS_MAX = 1024,	/* recent intents of members that we do not know */
-	SERF_FILTERS_MAX = 64,		/* of one query: each may be an expression that takes a millisecond */
+	SERF_FILTERS_MAX = 64,		/* of one query */
+	SERF_EXPRESSIONS_MAX = 128,	/* regular expressions of filters a second: one may take milliseconds, and a packet holds thousands */
 	SERF_RELAY_MAX = 10,		/* members that one answer is relayed by */
 	SERF_OWN_ANSWERS_MAX = 64,	/* our answers to our own queries, on their way */
 	SERF_ERASE_MAX = 256,		/* prunes that wait */

@@ -244,12 +244,29 @@ test_many_filters(void **state)
 	assert_int_equal(times(a, "query:q="), 1);
 }
 
+/* Expressions in such numbers that they would take minutes are not matched. */
+static void
+test_many_expressions(void **state)
+{
+	struct str filter = STR("\x01\x82\xa4" "Expr\xa2.*\xa3" "Tag\xa1" "x");
+
+	(void)state;
+	net_run(net, SECOND);
+	for (uint64_t i = 0; i < 2 * SERF_EXPRESSIONS_MAX; i++)
+		query((struct msg_query){ .ltime = 1 + i, .filters = { &filter, 1 } });
+	assert_int_equal(times(a, "query:q="), SERF_EXPRESSIONS_MAX);
+	assert_int_equal(stats().refused, SERF_EXPRESSIONS_MAX);
+	net_run(net, SECOND);
+	query((struct msg_query){ .ltime = 600, .filters = { &filter, 1 } });
+	assert_int_equal(times(a, "query:q="), SERF_EXPRESSIONS_MAX + 1);
+}
+
 int
 main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = { T(test_bounds), T(test_end), T(test_push_pull), T(test_resume), T(test_pool_goes_on),
-		T(test_catches_up), T(test_own_prune), T(test_no_room), T(test_many_filters) };
+		T(test_catches_up), T(test_own_prune), T(test_no_room), T(test_many_filters), T(test_many_expressions) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
