@@ -10,7 +10,7 @@
 #include "fuzz/gossip.h"
 #include "gossipd/serf/internal.h"
 
-enum { MEMBERS = 3, NODES_MAX = 12, STEPS_MAX = 64, PENDING_MAX = 96, ROUNDS_MAX = 96, SNAPSHOT_MAX = 1 << 20, STATE_MAX = 1 << 22 };
+enum { MEMBERS = 3, NODES_MAX = 12, STEPS_MAX = 64, PENDING_MAX = 96, ROUNDS_MAX = 32, SNAPSHOT_MAX = 1 << 20, STATE_MAX = 1 << 22 };
 
 enum pending_kind { PENDING_PACKET, PENDING_ASK, PENDING_ANSWER, PENDING_PING };
 
@@ -562,7 +562,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	pass(&p, (uint64_t)NS_PER_S);
 	for (int steps = 0; in.n > 0 && steps < STEPS_MAX; steps++)
 		step(&p, &in);
-	pass(&p, 10 * (uint64_t)NS_PER_S);
+	pass(&p, 2 * (uint64_t)NS_PER_S);
 	check_all(&p);
 	for (size_t i = 0; i < MEMBERS; i++) {
 		check_files(&p.members[i]);
