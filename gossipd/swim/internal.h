@@ -118,7 +118,7 @@ struct table {
 	uint32_t free;			/* slot + 1 */
 	uint32_t *list;			/* slots, in the order of probing */
 	size_t n, cap;
-	uint32_t *hash;			/* slot + 1 by name, linear probing */
+	uint32_t *hash;			/* by name, linear probing: slot + 1 and bits of the hash */
 	size_t nhash;
 	size_t nalive;			/* alive and suspect ones */
 	size_t nsuspicions;

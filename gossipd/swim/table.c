@@ -1,7 +1,10 @@
 /* table.c - the entries of a pool: by name, and in the order of probing. */
 #include "gossipd/swim/internal.h"
 
-enum { HASH_FIRST = 32, LIST_FIRST = 16 };
+enum {
+	HASH_FIRST = 32, LIST_FIRST = 16,
+	HASH_SLOT = (1 << 20) - 1,	/* bits of an entry of the hash that are the slot, plus 1 */
+};
 
 static struct swim_node *
 slot_node(const struct table *t, uint32_t slot)
@@ -23,14 +26,28 @@ hash_home(const struct table *t, uint32_t name_hash)
 	return name_hash & (t->nhash - 1);
 }
 
+/* The highest bits of the hash stand beside the slot: hardly ever is another entry than the right one looked at. */
+static uint32_t
+hash_entry(uint32_t name_hash, uint32_t slot)
+{
+	return (name_hash & ~(uint32_t)HASH_SLOT) | (slot + 1);
+}
+
+static uint32_t
+entry_slot(uint32_t entry)
+{
+	return (entry & HASH_SLOT) - 1;
+}
+
 static void
 hash_put(struct table *t, uint32_t slot)
 {
-	size_t at = hash_home(t, slot_node(t, slot)->id->name_hash);
+	uint32_t name_hash = slot_node(t, slot)->id->name_hash;
+	size_t at = hash_home(t, name_hash);
 
 	while (t->hash[at] != 0)
 		at = (at + 1) & (t->nhash - 1);
-	t->hash[at] = slot + 1;
+	t->hash[at] = hash_entry(name_hash, slot);
 }
 
 /* Room for one more, four fifths full at most. */
@@ -59,10 +76,10 @@ hash_remove(struct table *t, uint32_t slot)
 {
 	size_t mask = t->nhash - 1, hole = hash_home(t, slot_node(t, slot)->id->name_hash), at, home;
 
-	while (t->hash[hole] != slot + 1)
+	while (entry_slot(t->hash[hole]) != slot)
 		hole = (hole + 1) & mask;
 	for (at = (hole + 1) & mask; t->hash[at] != 0; at = (at + 1) & mask) {
-		home = hash_home(t, slot_node(t, t->hash[at] - 1)->id->name_hash);
+		home = hash_home(t, slot_node(t, entry_slot(t->hash[at]))->id->name_hash);
 		if (((at - home) & mask) < ((at - hole) & mask))
 			continue;
 		t->hash[hole] = t->hash[at];
@@ -82,7 +99,9 @@ table_find(const struct swim *s, struct str name)
 		return NULL;
 	h = names_hash(s->names, name);
 	for (size_t at = hash_home(t, h); t->hash[at] != 0; at = (at + 1) & (t->nhash - 1)) {
-		n = slot_node(t, t->hash[at] - 1);
+		if (((t->hash[at] ^ h) & ~(uint32_t)HASH_SLOT) != 0)
+			continue;
+		n = slot_node(t, entry_slot(t->hash[at]));
 		if (n->id->name_hash == h && str_eq(ident_name(n->id), name))
 			return n;
 	}
@@ -123,6 +142,8 @@ slot_reserve(struct table *t)
 
 	if (t->free != 0)
 		return 0;
+	if ((t->nchunks + 1) * NODES_A_CHUNK >= HASH_SLOT)
+		return -ELIMIT;
 	chunks = realloc(t->chunks, (t->nchunks + 1) * sizeof(struct swim_node *));
 	if (chunks == NULL)
 		return -ENOMEM;
