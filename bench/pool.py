@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Gossip pools: ours beside Debian's serf, in a network namespace of their own. Run by bench/run, in the harness's directory.
 
-  --system serf      serf agents with the LAN profile
+  --system serf      serf agents with the LAN profile and the tags of Consul's clients
   --system gossipd   gossipd alone, each with a slice and a data directory of its own
   --system consulctl whole nodes: one server, the others clients with all their processes
 
@@ -28,6 +28,18 @@ from gossip import Sniffer  # noqa: E402
 from lib import memory, pid_cpu, quiet, record  # noqa: E402
 
 EVENT = re.compile(rb"EventMember(Join|Failed|Leave): (g\d{3})\b")
+
+
+class Serf(serf.System):
+    """Says of itself what a client node says: what members are told is the greater part of a push/pull. tags=none: nothing."""
+
+    def gossip_argv(self, k, n):
+        argv = super().gossip_argv(k, n)
+        if self.opt.get("tags") != "none":
+            for tag in ("acls=0", "build=1.10.12:", "dc=dc1", "id=00000000-0000-4000-8000-%012d" % k, "role=node", "segment=",
+                        "vsn=2", "vsn_max=3", "vsn_min=2"):
+                argv += ["-tag", tag]
+        return argv
 
 
 class Gossipd(Adapter):
@@ -215,7 +227,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     options = dict(x.split("=", 1) for x in a.set)
     work = os.path.join(bench.WORK, "pool")
-    system = {"serf": serf.System, "gossipd": Gossipd, "consulctl": consulctl.System}[a.system](work, options)
+    system = {"serf": Serf, "gossipd": Gossipd, "consulctl": consulctl.System}[a.system](work, options)
     measure(system, a)
 
 
