@@ -26,7 +26,7 @@ struct queue {
 	struct item **buckets;		/* by key; NULL until the first key */
 	size_t nbuckets, keyed;
 	size_t n, max;
-	uint64_t last_id;
+	uint64_t last_id, seed;
 	queue_dropped *dropped;
 	void *ctx;
 };
@@ -44,13 +44,14 @@ item_message(const struct item *i)
 }
 
 static uint32_t
-hash_key(struct str key)
+hash_key(const struct queue *q, struct str key)
 {
-	uint32_t h = 2166136261u;
+	uint64_t h = q->seed ^ 14695981039346656037u;
 
 	for (size_t i = 0; i < key.len; i++)
-		h = (h ^ (unsigned char)key.p[i]) * 16777619u;
-	return h ^ h >> 15;
+		h = (h ^ (unsigned char)key.p[i]) * 1099511628211u;
+	h = (h ^ h >> 32) * 0xff51afd7ed558ccdu;
+	return (uint32_t)(h >> 32);
 }
 
 static uint64_t
@@ -292,6 +293,12 @@ queue_set_max(struct queue *q, size_t max)
 }
 
 void
+queue_set_seed(struct queue *q, uint64_t seed)
+{
+	q->seed = seed;
+}
+
+void
 queue_on_dropped(struct queue *q, queue_dropped *cb, void *ctx)
 {
 	q->dropped = cb;
@@ -310,7 +317,7 @@ queue_add(struct queue *q, struct str key, struct str message, void *arg)
 	i = malloc(sizeof(*i) + key.len + message.len);
 	if (i == NULL)
 		return -ENOMEM;
-	*i = (struct item){ .arg = arg, .id = ++q->last_id, .hash = hash_key(key), .key_len = (uint32_t)key.len, .len = (uint32_t)message.len };
+	*i = (struct item){ .arg = arg, .id = ++q->last_id, .hash = hash_key(q, key), .key_len = (uint32_t)key.len, .len = (uint32_t)message.len };
 	if (key.len > 0)
 		memcpy(i->bytes, key.p, key.len);
 	if (message.len > 0)

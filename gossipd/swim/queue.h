@@ -16,6 +16,8 @@ struct queue;
 struct queue *queue_new(size_t max);
 void queue_free(struct queue *q);
 void queue_set_max(struct queue *q, size_t max);
+/* Of the hash of keys, before the first: so that nobody can choose names that collide. */
+void queue_set_seed(struct queue *q, uint64_t seed);
 
 /*
  * dropped (may be NULL): told once for each, when it was sent to its end (finished), replaced, or pushed out. It must not

@@ -171,6 +171,7 @@ swim_new(const struct swim_config *c, const struct swim_hooks *h, struct swim_na
 	s->queue = queue_new(s->c.nodes_max);
 	if (s->queue == NULL || timers_reserve(&s->timers, FIXED_TIMERS) < 0)
 		goto fail;
+	queue_set_seed(s->queue, (uint64_t)s->names->seed << 32 | s->names->seed);
 	queue_on_dropped(s->queue, dropped, s);
 	/* Sequence numbers begin at 1, which keeps pings and acks short: who can forge an ack need not guess, a forged alive message has none. */
 	if (add_self(s, c, now) < 0)

@@ -79,6 +79,7 @@ test_ends(void **state)
 
 	(void)state;
 	assert_non_null(q);
+	queue_set_seed(q, UINT64_C(0x123456789abcdef0));
 	queue_on_dropped(q, dropped, NULL);
 	out[0] = 0;
 	add(q, "k", "one");
