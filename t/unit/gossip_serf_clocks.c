@@ -261,12 +261,38 @@ test_many_expressions(void **state)
 	assert_int_equal(times(a, "query:q="), SERF_EXPRESSIONS_MAX + 1);
 }
 
+/* Accused at the highest incarnation there is no answer to it; but it passes, when the others have forgotten. */
+static void
+test_highest_incarnation(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		struct peer *p = peer_new(net);
+
+		peer_start(p);
+		peer_join(p, a);
+	}
+	net_run(net, 10 * SECOND);
+	dead("b", "c", UINT32_MAX - 1);
+	net_until(net, "b", SERF_FAILED, 10 * SECOND);
+	net_until(net, "b", SERF_ALIVE, 600 * SECOND);
+	net_run(net, 600 * SECOND);
+	net_until(net, "b", SERF_ALIVE, SECOND);
+	/* One below it is answered as any other. */
+	dead("c", "b", UINT32_MAX - 2);
+	net_until(net, "c", SERF_ALIVE, 5 * SECOND);
+	net_run(net, 60 * SECOND);
+	for (size_t i = 0; i < 4; i++)
+		for (size_t k = 0; k < 4; k++)
+			assert_int_equal(status_of(&net->peers[i], net->peers[k].name), SERF_ALIVE);
+}
+
 int
 main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = { T(test_bounds), T(test_end), T(test_push_pull), T(test_resume), T(test_pool_goes_on),
-		T(test_catches_up), T(test_own_prune), T(test_no_room), T(test_many_filters), T(test_many_expressions) };
+		T(test_catches_up), T(test_own_prune), T(test_no_room), T(test_many_filters), T(test_many_expressions), T(test_highest_incarnation) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
