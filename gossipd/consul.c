@@ -7,6 +7,8 @@
 
 #include "gossipd/swim/swim.h"
 
+enum { ROW_ARENA_MAX = 256 * 1024 };	/* the tags of one member */
+
 /* From this release on node IDs are unique: 0.8.5. */
 static const unsigned unique_ids_from[3] = { 0, 8, 5 };
 
@@ -64,13 +66,19 @@ find_version(struct str s, unsigned ret[3])
 	return false;
 }
 
-/* "host:port" */
+/* "host:port", the port a number, an IPv6 address in brackets */
 static bool
 is_host_port(struct str s)
 {
 	const char *colon = s.len > 0 ? memrchr(s.p, ':', s.len) : NULL;
+	struct str host;
 
-	return colon != NULL && colon + 1 < s.p + s.len;
+	if (colon == NULL || !is_integer((struct str){ colon + 1, (size_t)(s.p + s.len - colon - 1) }, NULL))
+		return false;
+	host = (struct str){ s.p, (size_t)(colon - s.p) };
+	if (host.len > 0 && host.p[0] == '[')
+		return host.p[host.len - 1] == ']';
+	return host.len == 0 || memchr(host.p, ':', host.len) == NULL;
 }
 
 static bool
@@ -211,6 +219,7 @@ int
 consul_admit_all(const struct consul_self *self, const struct msg_alive *rows, size_t n, struct arena *a, char err[256])
 {
 	struct holder *holders = n > 0 ? arena_alloc(a, n * sizeof(holders[0])) : NULL;
+	struct arena row = ARENA_INIT(ROW_ARENA_MAX);
 	size_t nholders = 0;
 	int rc = 0;
 
@@ -223,17 +232,22 @@ consul_admit_all(const struct consul_self *self, const struct msg_alive *rows, s
 		struct strmap tags;
 		struct str id;
 
-		rc = check_form(m, &tags, a, err);
+		/* Of a row only its ID is kept, which lies in its Meta. */
+		arena_reset(&row);
+		rc = check_form(m, &tags, &row, err);
 		if (rc < 0)
 			break;
 		id = tag(&tags, "id");
 		/* Who has left keeps nothing busy. */
 		if (!self->wan && id.len > 0 && m->state == SWIM_LEFT)
 			continue;
-		if (!self->wan && id.len > 0 && str_eq(id, self->id) && !str_eq(m->node, self->name))
-			return refuse(err, m->node, "has this agent's node ID", id);
-		if (!self->wan && id.len > 0 && has_unique_id(&tags))
-			holders[nholders++] = (struct holder){ id, m->node };
+		/* Nor does who has failed: a machine that crashed and got another name shall not keep everybody out. Consul is stricter. */
+		if (!self->wan && id.len > 0 && m->state != SWIM_DEAD) {
+			if (str_eq(id, self->id) && !str_eq(m->node, self->name))
+				return refuse(err, m->node, "has this agent's node ID", id);
+			if (has_unique_id(&tags))
+				holders[nholders++] = (struct holder){ id, m->node };
+		}
 		rc = check_place(self, m->node, &tags, err);
 	}
 	return rc < 0 ? rc : check_unique(holders, nholders, err);

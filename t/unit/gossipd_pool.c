@@ -234,6 +234,12 @@ test_admit_all(void **state)
 		{ { { "a", "build=0.8.5:,dc=dc1,id=x,role=node", 0 }, { "b", "build=0.9.0:,dc=dc1,id=x,role=node", 0 }, { "c", "", 0 } }, false },
 		/* One has left. */
 		{ { { "a", "build=1.10.12:,dc=dc1,id=x,role=node", SWIM_LEFT }, { "b", "build=1.10.12:,dc=dc1,id=x,role=node", 0 }, { "c", "", 0 } }, true },
+		/* One has failed: its machine may have another name now, we may be it; but it is still somewhere. */
+		{ { { "a", "build=1.10.12:,dc=dc1,id=x,role=node", SWIM_DEAD }, { "b", "build=1.10.12:,dc=dc1,id=x,role=node", 0 }, { "c", "", 0 } }, true },
+		{ { { "a", "build=1.10.12:,dc=dc1,id=x,role=node", SWIM_SUSPECT }, { "b", "build=1.10.12:,dc=dc1,id=x,role=node", 0 }, { "c", "", 0 } }, false },
+		{ { { "a", "build=1.10.12:,dc=dc1,id=id1,role=node", SWIM_DEAD }, { "b", "", 0 }, { "c", "", 0 } }, true },
+		{ { { "a", "build=1.10.12:,dc=dc1,id=id1,role=node", 0 }, { "b", "", 0 }, { "c", "", 0 } }, false },
+		{ { { "a", "build=1.10.12:,dc=west,id=x,role=node", SWIM_DEAD }, { "b", "", 0 }, { "c", "", 0 } }, false },
 		{ { { "a", "build=1.10.12:,dc=west,id=x,role=node", SWIM_LEFT }, { "b", "", 0 }, { "c", "", 0 } }, true },
 		{ { { "a", "", 0 }, { "b", "", 0 }, { "c", "dc=west,role=node", 0 } }, false },
 	};
