@@ -78,8 +78,15 @@ add(struct serf *s, struct str name)
 bool
 serf_intents_remember(struct serf *s, struct str name, enum serf_type type, uint64_t ltime)
 {
-	struct intent *it = find(s, name);
+	struct intent *it;
 
+	/* A push/pull may name a million of them, which would only push each other out. */
+	if (s->strangers == 0) {
+		s->stats.refused++;
+		return false;
+	}
+	s->strangers--;
+	it = find(s, name);
 	if (it != NULL && ltime <= it->ltime)
 		return false;
 	if (it == NULL)

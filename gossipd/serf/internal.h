@@ -154,6 +154,7 @@ struct serf {
 
 	struct roster roster;
 	struct intents intents;
+	size_t strangers;		/* intents of unknown members that are still remembered of the push/pull that is read */
 	struct rings rings;
 	struct queue *intent_queue, *query_queue, *event_queue;
 	uint64_t reap_at, reconnect_at, queue_check_at;

@@ -424,6 +424,7 @@ serf_new(const struct serf_config *c, const struct swim_config *sc, const struct
 	s->kept_max = sc->nodes_max;
 	s->seed = (uint64_t)h->random(h->ctx) << 32 | h->random(h->ctx);
 	s->clock = s->event_clock = s->query_clock = 1;
+	s->strangers = SIZE_MAX;
 	s->state = SERF_ALIVE;
 	s->reap_at = after(now, ms(c->reap_ms));
 	s->reconnect_at = after(now, ms(c->reconnect_ms));

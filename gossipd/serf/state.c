@@ -215,7 +215,9 @@ serf_state_remote(struct serf *s, bool join, struct str state)
 	witness_before(&s->clock, m.ltime);
 	witness_before(&s->event_clock, m.event_ltime);
 	witness_before(&s->query_clock, m.query_ltime);
+	s->strangers = SERF_INTENTS_MAX;
 	take_members(s, &m, &left);
+	s->strangers = SIZE_MAX;
 	/* Not above what our clock has come to believe, or nothing would ever be new. */
 	if (join && s->ignore_old && m.event_ltime > s->event_min)
 		s->event_min = m.event_ltime < s->event_clock ? m.event_ltime : s->event_clock;

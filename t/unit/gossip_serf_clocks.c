@@ -261,6 +261,38 @@ test_many_expressions(void **state)
 	assert_int_equal(times(a, "query:q="), SERF_EXPRESSIONS_MAX + 1);
 }
 
+/* Of a push/pull that names unknown members without end as many are remembered as there is room for, and no more looked for. */
+static void
+test_many_strangers(void **state)
+{
+	enum { MANY = 3 * SERF_INTENTS_MAX };
+	static char text[MANY][8];
+	static struct str names[MANY];
+	static struct msg_ltime ltimes[MANY];
+	struct msg_serf_state m = { .ltime = 3, .left_members = { names, MANY / 2 },
+		.status_ltimes = { .keys = names, .v = ltimes, .n = MANY }, .events = { RECORD_EMPTY, 0 } };
+	struct buf b = BUF_INIT(1 << 20);
+	char err[256];
+
+	(void)state;
+	for (size_t i = 0; i < MANY; i++) {
+		(void)snprintf(text[i], sizeof(text[i]), "n%zu", i);
+		names[i] = str_from(text[i]);
+		ltimes[i].v = 5;
+	}
+	assert_int_equal(wire_put(&b, SERF_PUSH_PULL, &rec_msg_serf_state, &m), 0);
+	assert_int_equal(swim_merge(serf_swim(a->s), net->now, NULL, 0, (struct str){ (const char *)b.data, b.len }, false, err), 0);
+	buf_release(&b);
+	assert_int_equal(a->s->intents.n, SERF_INTENTS_MAX);
+	assert_int_equal(stats().refused, MANY - SERF_INTENTS_MAX);
+	/* Of one message at a time the newest are remembered, as ever. */
+	leave("newest", 20, false);
+	alive("newest", 9, 1);
+	assert_int_equal(status_of(a, "newest"), SERF_LEAVING);
+	alive("n0", 10, 1);
+	assert_int_equal(stats().refused, MANY - SERF_INTENTS_MAX);
+}
+
 /* Accused at the highest incarnation there is no answer to it; but it passes, when the others have forgotten. */
 static void
 test_highest_incarnation(void **state)
@@ -292,7 +324,7 @@ main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = { T(test_bounds), T(test_end), T(test_push_pull), T(test_resume), T(test_pool_goes_on),
-		T(test_catches_up), T(test_own_prune), T(test_no_room), T(test_many_filters), T(test_many_expressions), T(test_highest_incarnation) };
+		T(test_catches_up), T(test_own_prune), T(test_no_room), T(test_many_filters), T(test_many_expressions), T(test_many_strangers), T(test_highest_incarnation) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
