@@ -244,11 +244,13 @@ consul_admit_all(const struct consul_self *self, const struct msg_alive *rows, s
 		/* Nor does who has failed: a machine that crashed and got another name shall not keep everybody out. Consul is stricter. */
 		if (!self->wan && id.len > 0 && m->state != SWIM_DEAD) {
 			if (str_eq(id, self->id) && !str_eq(m->node, self->name))
-				return refuse(err, m->node, "has this agent's node ID", id);
+				rc = refuse(err, m->node, "has this agent's node ID", id);
 			if (has_unique_id(&tags))
 				holders[nholders++] = (struct holder){ id, m->node };
 		}
-		rc = check_place(self, m->node, &tags, err);
+		if (rc == 0)
+			rc = check_place(self, m->node, &tags, err);
 	}
+	arena_release(&row);
 	return rc < 0 ? rc : check_unique(holders, nholders, err);
 }

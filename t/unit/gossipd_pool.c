@@ -169,6 +169,7 @@ test_server(void **state)
 		{ "build=1.2.3,dc=x,role=consul,vsn=2", false }, { "build=1.2.3,dc=x,port=1,role=consul", false },
 		{ "build=1.2.3,dc=x,port=1,role=node,vsn=2", false }, { A_SERVER ",expect=many", false },
 		{ A_SERVER ",wan_join_port=", false }, { A_SERVER ",ft_a=x", false }, { A_SERVER ",sl_a=here", false }, { "", false },
+		{ A_SERVER ",sl_a=[::1]:1", true }, { A_SERVER ",sl_a=b:x", false }, { A_SERVER ",sl_a=::1:1", false }, { A_SERVER ",sl_a=b:", false },
 	};
 
 	(void)state;
