@@ -355,7 +355,8 @@ events_take(struct events *e, uint64_t ltime, struct str name, struct str payloa
 	if (str_has_prefix(name, prefix))
 		take_user_event(e, ltime, (struct str){ name.p + prefix.len, name.len - prefix.len }, payload);
 	else if (str_eqs(name, EVENT_NEW_LEADER))
-		log_info("agent.server", "New leader elected: payload=%.*s", payload.len > 80 ? 80 : (int)payload.len, payload.p != NULL ? payload.p : "");
+		log_info(cfg_bool(e->g->started_with, "server", false) ? "agent.server" : "agent.client", "New leader elected: payload=%.*s",
+		    payload.len > 80 ? 80 : (int)payload.len, payload.p != NULL ? payload.p : "");
 	else if (str_has_prefix(name, STR("consul:")))
 		log_debug("agent", "Unhandled event: event=%.*s", name.len > 80 ? 80 : (int)name.len, name.p);
 }

@@ -16,6 +16,7 @@
 #include "raftd/raftd.h"
 
 #define SUB "agent.server.forward"
+#define SUB_CLIENT "agent.client.forward"
 
 enum {
 	SENT_MAX = 65536,
@@ -55,7 +56,7 @@ struct forward {
 	size_t n, bytes, nspare;
 	/* client node */
 	struct rpc_client *any, *old;	/* old: that was left, until what it was asked is answered */
-	char address[80];		/* of any */
+	char address[80], old_address[80];	/* of any; of old */
 	struct { char address[80]; } order[POOL_SERVERS_MAX];	/* the servers, shuffled: the next one is the one behind it */
 	size_t norder;
 	uint64_t switch_ms, rebalance_ms, snapshot_ms;
@@ -349,7 +350,7 @@ on_any_state(void *arg, bool up)
 	struct forward *f = arg;
 
 	if (up) {
-		log_info(SUB, "using server: address=%s", f->address);
+		log_info(SUB_CLIENT, "using server: address=%s", f->address);
 		hold_wake_leader(f->r);
 	} else {
 		/* The next one, as soon as the calls of this one have been told. */
@@ -442,6 +443,7 @@ leave(struct forward *f)
 	f->any = NULL;
 	if (f->old == NULL)
 		return;
+	memcpy(f->old_address, f->address, sizeof(f->old_address));
 	rpc_client_on_state(f->old, NULL, NULL);
 	if (!rpc_client_connected(f->old)) {
 		take_all_back(f, f->old);
@@ -488,10 +490,12 @@ forward_pool_changed(struct raftd *r)
 	const struct rpc_client *left = f->any;
 
 	take_order(f);
+	if (f->old != NULL && place_of(f, f->old_address) == f->norder)
+		take_back_safe(f, f->old);
 	if (f->any != NULL && place_of(f, f->address) < f->norder)
 		return;
 	if (f->any != NULL)
-		log_info(SUB, "the server's node has failed or left: address=%s", f->address);
+		log_info(SUB_CLIENT, "the server's node has failed or left: address=%s", f->address);
 	use_next(f);
 	if (left != NULL && left == f->old)
 		take_back_safe(f, left);
@@ -502,11 +506,11 @@ forward_pool_changed(struct raftd *r)
 
 /* A server that is stopped keeps its connections: whoever was asked a plain question must answer. */
 static bool
-is_silent(const struct forward *f, uint64_t now)
+is_silent(const struct forward *f, const struct rpc_client *client, uint64_t now)
 {
 	const struct sent *x = f->head;
 
-	while (x != NULL && (x->waits || x->client != f->any))
+	while (x != NULL && (x->waits || x->client != client))
 		x = x->next;
 	return x != NULL && x->sent_ms + f->r->hold_ms + SILENT_MS < now;
 }
@@ -518,8 +522,10 @@ on_tick(uv_timer_t *t)
 	uint64_t now = clock_ms();
 	bool up = f->any != NULL && rpc_client_connected(f->any);
 
-	if (up && is_silent(f, now)) {
-		log_warn(SUB, "a server does not answer: address=%s", f->address);
+	if (f->old != NULL && is_silent(f, f->old, now))
+		take_all_back(f, f->old);
+	if (up && is_silent(f, f->any, now)) {
+		log_warn(SUB_CLIENT, "a server does not answer: address=%s", f->address);
 		take_all_back(f, f->any);
 		use_next(f);
 		return;

@@ -16,6 +16,7 @@
 #include "raftd/raftd.h"
 
 #define SUB "agent.server.serf"
+#define SUB_CLIENT "agent.client.serf"
 
 enum {
 	LIST_ARENA_MAX = 256 * 1024 * 1024,
@@ -267,6 +268,9 @@ take_servers(struct pool *p, bool other_life, uint64_t now)
 			break;
 		}
 		old = find_server(was, nwas, s.node);
+		if (old == NULL && pool_server_usable(&s))
+			log_info(p->r->server ? "agent.server" : "agent.client", "%s: server=\"%s (Addr: tcp/%s) (DC: %s)\"",
+			    p->r->server ? "Adding LAN server" : "adding server", s.node, s.address, p->r->datacenter);
 		s.since_ms = old != NULL && old->status == s.status ? old->since_ms : now;
 		s.changed = old != NULL && old->status != s.status;
 		p->servers[p->nservers++] = s;
@@ -398,13 +402,13 @@ take(struct pool *p, struct pool_list *l, uint64_t index)
 	l->life = p->life;
 	l->since_ms = other ? now : p->list->since_ms;
 	if (other)
-		log_info(SUB, "the members are known: members=%zu", l->n);
+		log_info(p->r->server ? SUB : SUB_CLIENT, "the members are known: members=%zu", l->n);
 	pool_list_free(p->list);
 	p->list = l;
 	p->index = index;
 	p->lost = false;
 	take_servers(p, other, now);
-	log_debug(SUB, "the pool has changed: members=%zu servers=%zu", l->n, p->nservers);
+	log_debug(p->r->server ? SUB : SUB_CLIENT, "the pool has changed: members=%zu servers=%zu", l->n, p->nservers);
 	tell(p);
 }
 
@@ -442,7 +446,7 @@ on_answer(void *arg, const struct rpc_answer *a)
 		return;
 	}
 	if (rc != -EUNKNOWN)
-		log_warn(SUB, "gossipd does not tell the members: error=\"%s\"", err_text(rc));
+		log_warn(p->r->server ? SUB : SUB_CLIENT, "gossipd does not tell the members: error=\"%s\"", err_text(rc));
 	p->index = 0;
 	if (rc == -EUNKNOWN)
 		ask(p);

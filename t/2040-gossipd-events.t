@@ -97,7 +97,7 @@ fire($a, '_rexec', Payload => 'x');
 ok(Pool::until(sub { "@{names($b, Internal => JSON::PP::true)}" eq '_rexec' }), 'an internal event is for who asks for such');
 is_deeply([grep { /^_/ } @{names($b)}], [], 'and for nobody else');
 $a->want('gossip.serf_event', { Name => 'consul:new-leader', Payload => 'n1' });
-ok($c->wait_log(qr/agent\.server: New leader elected: payload=n1$/m), 'a bare event: the new leader');
+ok($c->wait_log(qr/agent\.client: New leader elected: payload=n1$/m), 'a bare event: the new leader');
 $a->want('gossip.serf_event', { Name => 'other:thing' });
 
 # ---- no more than so many are kept
