@@ -106,22 +106,43 @@ row_vsn(const struct msg_alive *m)
 	return m->vsn.p != NULL && m->vsn.len >= WIRE_VSN ? (const uint8_t *)m->vsn.p : none;
 }
 
-/* Everybody, dead or alive, theirs or ours, must speak what all that are alive understand. */
+/* What all that are alive understand must be spoken by everybody, dead or alive, theirs or ours: the span of what is spoken. */
+static void
+widen(struct versions *spoken, const uint8_t *vsn)
+{
+	spoken->min = vsn[2] < spoken->min ? vsn[2] : spoken->min;
+	spoken->max = vsn[2] > spoken->max ? vsn[2] : spoken->max;
+	spoken->serf_min = vsn[5] < spoken->serf_min ? vsn[5] : spoken->serf_min;
+	spoken->serf_max = vsn[5] > spoken->serf_max ? vsn[5] : spoken->serf_max;
+}
+
+static bool
+within(const struct versions *spoken, const struct versions *v)
+{
+	return spoken->min >= v->min && spoken->max <= v->max && spoken->serf_min >= v->serf_min && spoken->serf_max <= v->serf_max;
+}
+
 static int
 check_versions(const struct swim *s, const struct msg_alive *rows, size_t n, char err[256])
 {
-	struct versions v = { 0, UINT8_MAX, 0, UINT8_MAX };
+	struct versions v = { 0, UINT8_MAX, 0, UINT8_MAX }, spoken = { UINT8_MAX, 0, UINT8_MAX, 0 };
 	const struct swim_node *own;
 	int rc = 0;
 
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		widen(&spoken, row_vsn(&rows[i]));
 		if (rows[i].state == SWIM_ALIVE && rows[i].vsn.len >= WIRE_VSN)
 			narrow(&v, row_vsn(&rows[i]));
+	}
 	for (size_t i = 0; i < s->table.n; i++) {
 		own = table_node(s, i);
+		widen(&spoken, own->id->vsn);
 		if (own->state == SWIM_ALIVE)
 			narrow(&v, own->id->vsn);
 	}
+	if (within(&spoken, &v))
+		return 0;
+	/* Somebody does not: who it is is looked for only now. */
 	for (size_t i = 0; i < n && rc == 0; i++)
 		rc = speaks(&v, row_vsn(&rows[i]), rows[i].node, err);
 	for (size_t i = 0; i < s->table.n && rc == 0; i++) {

@@ -314,14 +314,25 @@ decode_value(const struct field *f, struct mp_r *r, void *obj, struct arena *a)
 	}
 }
 
+/* Names are a few bytes long: looking at them here is faster than calls. */
+static bool
+is_name(struct str wire, const char *name)
+{
+	size_t i = 0;
+
+	while (i < wire.len && name[i] != '\0' && name[i] == wire.p[i])
+		i++;
+	return i == wire.len && name[i] == '\0';
+}
+
 /* Peers write fields in our order: the field behind the last one is tried first. */
 static const struct field *
 field_guess(const struct record *rec, struct str wire, size_t *next)
 {
-	for (size_t i = 0; i < rec->nfields; i++) {
-		size_t at = (*next + i) % rec->nfields;
-
-		if (str_eqs(wire, rec->fields[at].name)) {
+	for (size_t i = 0, at = *next; i < rec->nfields; i++, at++) {
+		if (at >= rec->nfields)
+			at = 0;
+		if (is_name(wire, rec->fields[at].name)) {
 			*next = at + 1;
 			return &rec->fields[at];
 		}
