@@ -117,24 +117,23 @@ count_bytes(const struct world *w, uint64_t *udp, uint64_t *stream, uint64_t *pa
 static void
 see_idle(struct world *w)
 {
-	uint64_t u0, s0, p0, u1, s1, p1;
-	double per, udp, stream;
+	uint64_t u0, s0, p0, u1, s1, p1, ignored;
+	double n = (double)w->nmembers, turn = swim_push_pull_ms(w->swim.push_pull_ms, w->nmembers) / 1000.0;
+	double quiet = w->o.quiet_s > 0 ? w->o.quiet_s : 1, udp, stream;
 	char text[64], expected[64];
-	uint64_t quiet = w->o.quiet_s * SECOND, turn = swim_push_pull_ms(w->swim.push_pull_ms, w->nmembers) * MS;
 
-	/* The first push/pulls come sooner than the others; then each member's turn comes once. */
+	/* Each member begins one push/pull within the first interval, and the next a turn of all later. */
+	count_bytes(w, &ignored, &s0, &ignored);
 	world_run(w, w->now + w->swim.push_pull_ms * MS, NULL);
-	count_bytes(w, &u0, &s0, &p0);
-	quiet = quiet > turn ? quiet : turn;
-	world_run(w, w->now + quiet, NULL);
-	count_bytes(w, &u1, &s1, &p1);
-	per = (double)w->nmembers * (double)quiet / (double)SECOND;
+	count_bytes(w, &u0, &s1, &p0);
+	world_run(w, w->now + (uint64_t)(quiet * (double)SECOND), NULL);
+	count_bytes(w, &u1, &ignored, &p1);
 	idle_bytes(w, &udp, &stream);
-	(void)snprintf(text, sizeof(text), "%.0f B/s in %.2f packets, streams %.0f B/s", (double)(u1 - u0) / per, (double)(p1 - p0) / per,
-	    (double)(s1 - s0) / per);
+	(void)snprintf(text, sizeof(text), "%.0f B/s in %.2f packets, streams %.0f B/s", (double)(u1 - u0) / n / quiet, (double)(p1 - p0) / n / quiet,
+	    (double)(s1 - s0) / n / turn);
 	(void)snprintf(expected, sizeof(expected), "%.0f B/s in 2 packets, streams %.0f B/s", udp, stream);
 	row("sent by a member at rest", text, expected);
-	bound((double)(u1 - u0) / per < 1.25 * udp && (double)(u1 - u0) / per > 0.75 * udp, (uint32_t)w->nmembers, "bytes at rest");
+	bound((double)(u1 - u0) / n / quiet < 1.25 * udp && (double)(u1 - u0) / n / quiet > 0.75 * udp, (uint32_t)w->nmembers, "bytes at rest");
 }
 
 static void

@@ -5,12 +5,23 @@
 
 #include "t/sim/gossip/world.h"
 
+static size_t
+listeners(const struct world *w)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w->nmembers; i++)
+		n += w->members[i].serf != NULL && strcmp(w->members[i].name, w->watched.name) != 0;
+	return n;
+}
+
 void
 measure_watch(struct world *w, const char *name, enum serf_change what)
 {
 	(void)snprintf(w->watched.name, sizeof(w->watched.name), "%s", name);
 	w->watched.what = what;
 	w->watched.n = 0;
+	w->watched.of = listeners(w);
 	memset(w->watched.heard, 0, w->cap * sizeof(*w->watched.heard));
 }
 
@@ -43,20 +54,11 @@ measure_heard(struct member *m, enum serf_change what, const struct serf_member 
 	}
 }
 
-static size_t
-listeners(const struct world *w)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < w->nmembers; i++)
-		n += w->members[i].serf != NULL && strcmp(w->members[i].name, w->watched.name) != 0;
-	return n;
-}
-
 bool
 measure_all_heard(struct world *w)
 {
-	return w->watched.n >= listeners(w);
+	/* Nobody comes or goes while it is waited for. */
+	return w->watched.n >= w->watched.of;
 }
 
 static int

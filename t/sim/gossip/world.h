@@ -58,7 +58,7 @@ struct watch_for {
 	char name[NAME_MAX_SIM];
 	enum serf_change what;
 	uint64_t *heard;		/* by member: when, 0: not yet */
-	size_t n;
+	size_t n, of;
 };
 
 struct options {
@@ -115,6 +115,7 @@ void happen_add(struct world *w, const struct happen *h);
 void member_wake(struct member *m);
 
 /* ---- measure.c */
+/* To be called before the member joins, and while one that is to go is there: the others are waited for. */
 void measure_watch(struct world *w, const char *name, enum serf_change what);
 void measure_heard(struct member *m, enum serf_change what, const struct serf_member *about);
 bool measure_all_heard(struct world *w);
