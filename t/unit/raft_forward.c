@@ -222,14 +222,15 @@ raftd_serve(struct raftd *r, const struct rpc_request *req)
 
 /* ---- asking */
 
-enum { STAMPED = 1, FROM_SERVER = 2 };
+enum { STAMPED = 1, FROM_SERVER = 2, WAITS = 4 };
 
 /* The token's id is in the body, so that the far end can tell whose it is. */
 static void
 ask(uint16_t op, uint8_t id, int how)
 {
 	static struct net_peer server = { .id = 9 };
-	const struct query_options o = { .origin = STR("0123456789abcdef"), .seq = (how & STAMPED) != 0 ? id : 0 };
+	const struct query_options o = { .origin = STR("0123456789abcdef"), .seq = (how & STAMPED) != 0 ? id : 0,
+		.min_index = (how & WAITS) != 0 ? 7 : 0 };
 	struct buf b = BUF_INIT(4096);
 	struct mp_w mw = mp_w_init(&b);
 	struct rpc_request req = { .token = { 5, id, op }, .info = op_info(op), .peer = (how & FROM_SERVER) != 0 ? &server : NULL };
@@ -253,12 +254,24 @@ answer(size_t call, int rc, const char *text)
 	w.calls[call].cb(w.calls[call].arg, &a);
 }
 
+/* Time goes by at once, but for the loop's timers. */
+static uint64_t ahead_ms;
+
+uint64_t __real_clock_ms(void);
+uint64_t __wrap_clock_ms(void);
+
+uint64_t
+__wrap_clock_ms(void)
+{
+	return __real_clock_ms() + ahead_ms;
+}
+
 static void
 run_for(uint64_t ms)
 {
-	uint64_t until = clock_ms() + ms;
+	uint64_t until = __real_clock_ms() + ms;
 
-	while (clock_ms() < until) {
+	while (__real_clock_ms() < until) {
 		(void)uv_run(&w.d.loop.uv, UV_RUN_NOWAIT);
 		uv_sleep(5);
 	}
@@ -285,6 +298,7 @@ static int
 setup_as(bool server)
 {
 	memset(&w, 0, sizeof(w));
+	ahead_ms = 0;
 	w.r.d = &w.d;
 	w.r.id = OWN;
 	w.r.server = server;
@@ -683,6 +697,72 @@ gossip_says_that_it_failed(void **state)
 	assert_string_equal(newest()->address, "10.0.0.1:8300");
 }
 
+/* What a server was asked before its turn was over is not forgotten there. */
+static void
+one_that_was_left_fails(void **state)
+{
+	struct rpc_client *old;
+	uint8_t id = 10;
+
+	(void)state;
+	pool("aa");
+	old = newest();
+	come_up(old);
+	ask(OP_KV_GET, 1, WAITS);
+	for (;;) {
+		size_t call = w.ncalls;
+
+		ask(OP_KV_GET, id++, 0);
+		ahead_ms += 5000;
+		run_for(250);
+		if (w.nclients > 1)
+			break;
+		assert_in_range(ahead_ms, 0, 600 * 1000);
+		answer(call, 0, "quick");
+	}
+	assert_string_not_equal(newest()->address, old->address);
+	come_up(newest());
+	assert_true(w.calls[0].open && w.calls[w.ncalls - 1].open);
+	/* Its node fails: the read that waits goes over, and so does the quick one. */
+	assert_int_equal(w.calls[w.ncalls - 1].to == old, true);
+	pool(old->address[7] == '1' ? "fa" : "af");
+	hold_wake_leader(&w.r);
+	assert_false(w.calls[0].open);
+	assert_true(w.calls[w.ncalls - 1].open && w.calls[w.ncalls - 1].to == newest());
+	assert_true(w.calls[w.ncalls - 2].open && w.calls[w.ncalls - 2].to == newest());
+	assert_int_equal(w.nclients, 2);
+}
+
+static void
+one_that_was_left_hangs(void **state)
+{
+	struct rpc_client *old;
+	size_t call;
+
+	(void)state;
+	pool("aa");
+	old = newest();
+	come_up(old);
+	do {
+		call = w.ncalls;
+		ask(OP_KV_GET, (uint8_t)(1 + call), 0);
+		ahead_ms += 5000;
+		run_for(250);
+		assert_in_range(ahead_ms, 0, 600 * 1000);
+		if (w.nclients == 1)
+			answer(call, 0, "quick");
+	} while (w.nclients == 1);
+	come_up(newest());
+	assert_true(w.calls[call].open && w.calls[call].to == old);
+	ahead_ms += 20 * 1000;
+	for (int i = 0; i < 3000 && w.ncalls < call + 2; i++)
+		run_for(10);
+	assert_false(w.calls[call].open);
+	assert_int_equal(w.ncalls, call + 2);
+	answer(call + 1, 0, "late");
+	expect_answer(w.nanswers - 1, 1 + call, 200, "late");
+}
+
 /* Over many changes everybody has a turn, and each once in a round. */
 static void
 everybody_has_a_turn(void **state)
@@ -722,6 +802,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(no_servers_are_known, setup_client, teardown),
 		cmocka_unit_test_setup_teardown(another_server_is_tried, setup_client, teardown),
 		cmocka_unit_test_setup_teardown(gossip_says_that_it_failed, setup_client, teardown),
+		cmocka_unit_test_setup_teardown(one_that_was_left_fails, setup_client, teardown),
+		cmocka_unit_test_setup_teardown(one_that_was_left_hangs, setup_client, teardown),
 		cmocka_unit_test_setup_teardown(everybody_has_a_turn, setup_client, teardown),
 	};
 
