@@ -55,18 +55,6 @@ tell(const struct run *x, const char *fmt, ...)
 	(void)fflush(stdout);
 }
 
-/* Did somebody ask us to end? */
-static bool
-asked_to_end(struct run *x)
-{
-	int signo;
-
-	while ((signo = signals_read(x->job.hook.fd)) != 0)
-		if (signal_ends(signo, false))
-			return true;
-	return false;
-}
-
 /* ---- what nodes write */
 
 /* Each line behind the node's name. What follows the last newline is a line too, as Consul's command has it. */
@@ -250,7 +238,7 @@ take_answer(struct run *x, struct request *r)
 	rc = take_keys(x, keys);
 	json_object_put(keys);
 	if (rc == -ECANCELED)
-		return asked_to_end(x) ? 1 : GO_ON;
+		return signals_end(x->job.hook.fd) ? 1 : GO_ON;
 	if (rc < 0)
 		fprintf(stderr, "Failed to read results: %s\n", errtext(rc));
 	return rc < 0 ? 1 : GO_ON;
@@ -276,7 +264,7 @@ step(struct run *x)
 		left = patience(x);
 		if (left <= 0)
 			code = finish(x);
-		else if (client_wait(&x->client, left < INT32_MAX ? (int)left : INT32_MAX) > 0 && asked_to_end(x))
+		else if (client_wait(&x->client, left < INT32_MAX ? (int)left : INT32_MAX) > 0 && signals_end(x->job.hook.fd))
 			code = 1;
 	}
 	if (r.ex.done && code == GO_ON)
@@ -298,7 +286,7 @@ pause_for(struct run *x, int64_t ms)
 	int64_t until = now_ms() + ms;
 
 	for (int64_t left; (left = until - now_ms()) > 0;)
-		if (client_wait(&x->client, left < INT32_MAX ? (int)left : INT32_MAX) > 0 && asked_to_end(x))
+		if (client_wait(&x->client, left < INT32_MAX ? (int)left : INT32_MAX) > 0 && signals_end(x->job.hook.fd))
 			return true;
 	return false;
 }

@@ -153,18 +153,6 @@ run_handler(struct watch *w, uint64_t index, const struct buf *document)
 	return wait_handler(w, &child);
 }
 
-/* Did somebody ask us to end? Other signals that came are of no use without a child. */
-static bool
-asked_to_end(struct watch *w)
-{
-	int signo;
-
-	while ((signo = signals_read(w->hook.fd)) != 0)
-		if (signal_ends(signo, false))
-			return true;
-	return false;
-}
-
 /* Wait longer after each failure in a row; GO_ON, or 0 when we are to end. */
 static int
 pause_after_failure(struct watch *w, const char *error)
@@ -181,7 +169,7 @@ pause_after_failure(struct watch *w, const char *error)
 	log_err("watch", "Watch errored: type=%s error=\"%s\" retry=%s", w->plan.type_name, error, text);
 	until = now_ms() + (int64_t)s * 1000;
 	for (int64_t left; (left = until - now_ms()) > 0;)
-		if (client_wait(&w->client, (int)left) > 0 && asked_to_end(w))
+		if (client_wait(&w->client, (int)left) > 0 && signals_end(w->hook.fd))
 			return 0;
 	return GO_ON;
 }
@@ -192,7 +180,7 @@ send_document(struct watch *w, uint64_t index, const struct buf *document)
 {
 	int rc = watch_http_send(&w->http, index, document, w->hook.fd);
 
-	if (rc == -ECANCELED && asked_to_end(w))
+	if (rc == -ECANCELED && signals_end(w->hook.fd))
 		return 0;
 	if (rc < 0)
 		fprintf(stderr, "Error executing handler: %s\n", w->http.error);
@@ -252,7 +240,7 @@ step(struct watch *w)
 			(void)snprintf(r.error, sizeof(r.error), "%s", errtext(rc));
 	}
 	if (rc == -ECANCELED) {
-		next = asked_to_end(w) ? 0 : GO_ON;
+		next = signals_end(w->hook.fd) ? 0 : GO_ON;
 	} else if (rc < 0 && is_final(&r)) {
 		fprintf(stderr, "Error querying Consul agent: %s\n", r.error);
 		next = 1;
