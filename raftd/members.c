@@ -480,7 +480,7 @@ reap_unknown(struct raftd *r, const struct pool_list *l)
 {
 	const struct raft_config_entry *config = configs_current(r->engine.configs, NULL);
 	const struct raft_server_info *servers = config != NULL ? config->servers.v : NULL;
-	struct catalog_query q = { .state = STR("any") };
+	struct catalog_query q = { .state = STR("any"), .filter = STR("CheckID == serfHealth") };
 	struct buf bytes = BUF_INIT(ANSWER_MAX);
 	struct arena a = ARENA_INIT(ANSWER_MAX);
 	struct list checks = { { NULL, 0 } };
@@ -496,7 +496,7 @@ reap_unknown(struct raftd *r, const struct pool_list *l)
 		rc = record_decode(&rec_checks, &in, &checks, &a);
 	c = checks.v.v;
 	for (size_t i = 0; rc == 0 && i < checks.v.n; i++)
-		if (str_eqs(c[i].check_id, "serfHealth") && pool_list_find(l, c[i].node) == NULL && !in_configuration(config, c[i].node))
+		if (pool_list_find(l, c[i].node) == NULL && !in_configuration(config, c[i].node))
 			reap(r, c[i].node, whole_pool);
 	if (rc < 0)
 		log_warn(SUB, "cannot look for nodes that are members no more: error=\"%s\"", err_text(rc));
