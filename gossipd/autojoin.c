@@ -282,6 +282,9 @@ on_flooded(void *ctx, uint64_t contacted, const char *errors)
 	struct gossipd *g = ctx;
 
 	g->flooding = false;
+	/* Servers that came meanwhile do not wait for the next minute. */
+	if (g->flood_again)
+		loop_defer(&g->d->loop, DEFER_WORK, &g->flood_now);
 	if (contacted > 0)
 		log_debug("agent.server", "Successfully performed flood-join for servers: servers=%" PRIu64, contacted);
 	else
@@ -290,7 +293,7 @@ on_flooded(void *ctx, uint64_t contacted, const char *errors)
 
 /* The WAN address of a LAN server that the WAN pool lacks, or NULL. */
 static const char *
-lacking(struct gossipd *g, const struct serf_member *m, struct arena *a)
+lacking(struct gossipd *g, const struct serf_member *m, struct arena *tags, struct arena *a)
 {
 	struct consul_server server;
 	struct serf_member known;
@@ -298,7 +301,7 @@ lacking(struct gossipd *g, const struct serf_member *m, struct arena *a)
 	char ip[SOCK_ADDR_TEXT_MAX];
 	const char *wan_name;
 
-	if (m->status != SERF_ALIVE || m->node == swim_self(serf_swim(g->lan.serf)) || !pool_server(m, a, &server) || server.wan_join_port == 0)
+	if (m->status != SERF_ALIVE || m->node == swim_self(serf_swim(g->lan.serf)) || !pool_server(m, tags, &server) || server.wan_join_port == 0)
 		return NULL;
 	wan_name = arena_printf(a, "%.*s.%.*s", STR_ARG(name), STR_ARG(server.dc));
 	if (wan_name == NULL || (serf_find(g->wan.serf, str_from(wan_name), &known) && known.status == SERF_ALIVE))
@@ -310,22 +313,25 @@ lacking(struct gossipd *g, const struct serf_member *m, struct arena *a)
 void
 autojoin_flood(struct gossipd *g)
 {
-	struct arena a = ARENA_INIT(POOL_MERGE_ARENA_MAX);
+	struct arena tags = ARENA_INIT(POOL_ARENA_MAX), a = ARENA_INIT(POOL_MERGE_ARENA_MAX);
 	struct str v[JOIN_ADDRS_MAX];
 	struct strs addrs = { v, 0 };
 	struct serf_member m;
 	size_t at = 0;
 
+	g->flood_again = g->flooding;
 	if (!g->has_wan || g->flooding || g->wan.closed || g->lan.closed)
 		return;
 	while (addrs.n < ARRAY_LEN(v) && serf_each(g->lan.serf, &at, &m)) {
-		const char *addr = lacking(g, &m, &a);
+		const char *addr = lacking(g, &m, &tags, &a);
 
+		arena_reset(&tags);
 		if (addr != NULL)
 			v[addrs.n++] = str_from(addr);
 	}
 	/* What cannot begin now does the next time. */
 	if (addrs.n > 0)
 		g->flooding = join_begin(&g->wan, &addrs, JOIN_OLD_EVENTS | JOIN_QUIET, on_flooded, g) == 0;
+	arena_release(&tags);
 	arena_release(&a);
 }

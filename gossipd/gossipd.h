@@ -49,7 +49,7 @@ struct gossipd {
 	unsigned starting;		/* pools whose start_join is not over: ready after that */
 	uv_timer_t flood, measure;
 	struct defer flood_now;
-	bool flooding;
+	bool flooding, flood_again;
 };
 
 /* A member changed: watches whose index has passed are answered at the end of the turn. */

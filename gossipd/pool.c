@@ -126,6 +126,18 @@ hook_conflict(void *ctx, const struct swim_node *known, const struct msg_alive *
 
 /* ---- members come and go */
 
+/* A server of the LAN is new, or says other things of itself: the WAN pool may lack it. */
+static bool
+new_server(const struct pool *p, enum serf_change what, const struct serf_member *m)
+{
+	struct arena a = ARENA_INIT(POOL_ARENA_MAX);
+	bool yes = !p->wan && p->g->has_wan && p->serf != NULL && (what == SERF_CHANGE_JOIN || what == SERF_CHANGE_UPDATE) &&
+	    pool_server(m, &a, NULL);
+
+	arena_release(&a);
+	return yes;
+}
+
 static void
 hook_changed(void *ctx, enum serf_change what, const struct serf_member *m)
 {
@@ -145,8 +157,7 @@ hook_changed(void *ctx, enum serf_change what, const struct serf_member *m)
 	}
 	if (counters[what] != NULL)
 		metric_add(counters[what], 1);
-	/* A new server may be one that the WAN pool lacks. */
-	if (!p->wan && p->g->has_wan && (what == SERF_CHANGE_JOIN || what == SERF_CHANGE_UPDATE) && p->serf != NULL)
+	if (new_server(p, what, m))
 		loop_defer(&p->g->d->loop, DEFER_WORK, &p->g->flood_now);
 }
 
@@ -333,6 +344,8 @@ describe(struct pool *p, struct json_object *slice, struct swim_config *sc, stru
 	sc->addr = p->addr;
 	sc->meta = (struct str){ (const char *)meta->data, meta->len };
 	sc->overhead = wrap_overhead(&p->wrap_out);
+	if (keyring_count(p->keys) == 0 || !p->wrap_in.verify_incoming)
+		sc->nodes_max = POOL_NODES_OPEN_MAX;
 	return 0;
 }
 

@@ -20,11 +20,12 @@
 #include "lib/records.h"
 
 enum {
-	POOL_NODES_MAX = 65536,		/* members that are known */
+	POOL_NODES_MAX = 65536,		/* members that are known, */
+	POOL_NODES_OPEN_MAX = 16384,	/* and where anybody can make them up, for want of a key */
 	POOL_PACKET_MAX = 1400,
 	POOL_RECLAIM_MS = 30000,	/* a failed member's name may come from another address after */
 	POOL_ARENA_MAX = 256 * 1024,	/* of one question */
-	POOL_MERGE_ARENA_MAX = 64 * 1024 * 1024,	/* to check a whole push/pull */
+	POOL_MERGE_ARENA_MAX = 8 * 1024 * 1024,	/* to check a whole push/pull: the IDs of its rows */
 };
 
 struct gossipd;
@@ -88,7 +89,7 @@ int MUST_CHECK pool_member(const struct serf_member *m, struct arena *a, struct 
 /* The member of this name, whatever the case. */
 bool pool_find(struct pool *p, struct str name, struct serf_member *ret);
 
-/* What a server among the members says of itself; strings from the arena. False: it is none. */
+/* What a server among the members says of itself (ret may be NULL); its strings lie in the member's Meta. False: it is none. */
 bool pool_server(const struct serf_member *m, struct arena *a, struct consul_server *ret);
 
 #endif

@@ -66,6 +66,15 @@ arm(struct snapshot *s, uint64_t ms)
 		warn(s, "is not written", -ENOMEM);
 }
 
+/* What comes after a rest is written soon, so that a start is not forgotten; what goes on coming is collected. */
+static uint64_t
+wait_ms(const struct snapshot *s)
+{
+	if (s->failing)
+		return SNAPSHOT_RETRY_MS;
+	return s->early > 0 || clock_ms() - s->written_ms > SNAPSHOT_FLUSH_MS ? SNAPSHOT_SOON_MS : SNAPSHOT_FLUSH_MS;
+}
+
 static void
 on_done(uv_work_t *w, int status)
 {
@@ -99,7 +108,7 @@ on_done(uv_work_t *w, int status)
 		return;
 	}
 	if (s->failing || s->rewrite || s->pending.len > 0)
-		arm(s, s->failing ? SNAPSHOT_RETRY_MS : SNAPSHOT_FLUSH_MS);
+		arm(s, wait_ms(s));
 	if (s->p->g->d->draining)
 		snapshot_flush(s);
 }
@@ -142,6 +151,7 @@ start(struct snapshot *s)
 	(void)uv_timer_stop(&s->timer);
 	rc = prepare(s);
 	s->written_ms = clock_ms();
+	s->early -= s->early > 0;
 	if (rc > 0) {
 		s->work.data = s;
 		rc = uv_queue_work(&s->p->g->d->loop.uv, &s->work, on_work, on_done);
@@ -175,8 +185,7 @@ snapshot_line(struct snapshot *s, struct str line)
 	/* A line is lost: the whole is written instead. */
 	if (rc < 0)
 		s->rewrite = true;
-	/* What comes after a rest is written soon, so that a start is not forgotten; what goes on coming is collected. */
-	arm(s, s->failing ? SNAPSHOT_RETRY_MS : clock_ms() - s->written_ms > SNAPSHOT_FLUSH_MS ? SNAPSHOT_SOON_MS : SNAPSHOT_FLUSH_MS);
+	arm(s, wait_ms(s));
 }
 
 void
@@ -199,7 +208,7 @@ snapshot_open(struct snapshot *s, struct pool *p, const char *path, bool rejoin,
 	size_t bad = 0;
 	int rc;
 
-	*s = (struct snapshot){ .p = p, .fd = -1, .next_fd = -1 };
+	*s = (struct snapshot){ .p = p, .fd = -1, .next_fd = -1, .early = SNAPSHOT_EARLY };
 	buf_init(&s->pending, SNAPSHOT_PENDING_MAX);
 	buf_init(&s->writing, SNAPSHOT_READ_MAX);
 	memset(ret_previous, 0, sizeof(*ret_previous));

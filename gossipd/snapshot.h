@@ -17,7 +17,8 @@ struct pool;
 
 enum {
 	SNAPSHOT_FLUSH_MS = 500,
-	SNAPSHOT_SOON_MS = 20,			/* the first line after a rest */
+	SNAPSHOT_SOON_MS = 20,			/* the first line after a rest, and the first lines of all */
+	SNAPSHOT_EARLY = 16,			/* writings: who is killed soon after joining shall know whom it has met */
 	SNAPSHOT_RETRY_MS = 5000,		/* after a failure */
 	SNAPSHOT_READ_MAX = 64 * 1024 * 1024,
 	SNAPSHOT_PENDING_MAX = 1024 * 1024,	/* lines that wait; beyond it the file is written anew later */
@@ -31,6 +32,7 @@ struct snapshot {
 	int fd;				/* -1: not open */
 	bool on, open;			/* open: the timer is */
 	uint64_t size, written_ms;
+	unsigned early;			/* writings that are still done soon */
 	struct buf pending, writing;
 	bool rewrite;			/* wanted */
 	bool hold;			/* not yet: the file names members that we have not met again */

@@ -24,7 +24,9 @@ struct conn {
 	uv_write_t write;
 	struct buf out;
 	struct stream_reader *reader;
+	bool asked;			/* somebody here waits for what comes */
 	size_t received;
+	size_t held, answer;		/* bytes that are counted in bytes and answers of all */
 	exchange_done *done;
 	void *ctx;
 	char name[WIRE_NAME_MAX];	/* CONN_PING: whom we mean */
@@ -35,6 +37,13 @@ static struct pool *
 pool_of(const struct conn *c)
 {
 	return c->s->p;
+}
+
+/* For what nobody here waits for. */
+static size_t
+room(const struct streams *s)
+{
+	return STREAM_ROOM + STREAM_ROOM_PER_NODE * swim_count(serf_swim(s->p->serf));
 }
 
 /* ---- end */
@@ -68,7 +77,8 @@ end(struct conn *c, int rc, const char *why)
 		s->nin--;
 	else
 		s->nout--;
-	s->bytes -= c->received;
+	s->bytes -= c->held;
+	s->answers -= c->answer;
 	stream_reader_free(c->reader);
 	c->reader = NULL;
 	uv_close((uv_handle_t *)&c->tcp, on_closed);
@@ -192,6 +202,16 @@ merge(struct conn *c, const struct stream_message *m, bool join, char err[256])
 	return rc;
 }
 
+/* How much waits for those who ask: counted when it is put on its way, until the connection ends. */
+static bool
+crowded(struct conn *c)
+{
+	if (c->s->answers <= STREAMS_ANSWERS_MAX)
+		return false;
+	fault(c, &c->s->counts.crowded, -EBUSY, "too many answers are on their way");
+	return true;
+}
+
 /* The answer goes first: a joiner that we refuse sees a pool all the same, as everywhere. */
 static void
 asked_push_pull(struct conn *c, const struct stream_message *m)
@@ -201,7 +221,11 @@ asked_push_pull(struct conn *c, const struct stream_message *m)
 	const char *note;
 	int rc;
 
+	if (crowded(c))
+		return;
 	rc = send_state(c, m->join);
+	c->answer = c->out.len;
+	c->s->answers += c->answer;
 	if (rc < 0) {
 		fault(c, &c->s->counts.cut, rc, err_text(rc));
 		return;
@@ -329,6 +353,17 @@ unreadable(struct conn *c, int rc, const char *why)
 	end(c, rc, why);
 }
 
+/* Count what came; false: all that came unasked is too much together. */
+static bool
+hold(struct conn *c, size_t n)
+{
+	if (c->asked)
+		return true;
+	c->held += n;
+	c->s->bytes += n;
+	return c->received <= STREAM_SMALL || c->s->bytes <= STREAMS_IN_MAX * STREAM_SMALL + 2 * room(c->s);
+}
+
 static void
 got(struct conn *c, const char *bytes, size_t n)
 {
@@ -341,8 +376,7 @@ got(struct conn *c, const char *bytes, size_t n)
 		return;
 	c->s->counts.received_bytes += n;
 	c->received += n;
-	c->s->bytes += n;
-	if (c->received > STREAM_SMALL && c->s->bytes > STREAMS_BYTES_MAX) {
+	if (!hold(c, n)) {
 		unreadable(c, -ELIMIT, "too much is being received at a time");
 		return;
 	}
@@ -357,8 +391,8 @@ got(struct conn *c, const char *bytes, size_t n)
 		if (!c->ended) {
 			stream_reader_free(c->reader);
 			c->reader = NULL;
-			c->s->bytes -= c->received;
-			c->received = 0;
+			c->s->bytes -= c->held;
+			c->held = 0;
 		}
 	} else if (rc > 0) {
 		handle_answer(c, stream_reader_message(c->reader));
@@ -401,10 +435,10 @@ on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *b)
 	fault(c, &c->s->counts.cut, n == UV_EOF ? -ECLOSED : (int)n, why);
 }
 
-/* ---- begin */
+/* ---- a new one */
 
 static struct conn *
-conn_new(struct streams *s, enum conn_kind kind)
+conn_new(struct streams *s, enum conn_kind kind, bool asked)
 {
 	struct pool *p = s->p;
 	struct conn *c = calloc(1, sizeof(*c));
@@ -414,8 +448,11 @@ conn_new(struct streams *s, enum conn_kind kind)
 		return NULL;
 	c->s = s;
 	c->kind = kind;
+	c->asked = asked;
 	buf_init(&c->out, STREAM_OUT_MAX);
-	c->reader = stream_reader_new(&p->stream_in, kind != CONN_IN, STREAM_IN_MAX);
+	c->reader = stream_reader_new(&p->stream_in, kind != CONN_IN, asked || room(s) > STREAM_IN_MAX ? STREAM_IN_MAX : room(s));
+	if (c->reader != NULL && !asked)
+		stream_reader_bound(c->reader, room(s));
 	if (c->reader == NULL || uv_timer_init(uv, &c->timer) < 0 || uv_tcp_init(uv, &c->tcp) < 0) {
 		stream_reader_free(c->reader);
 		/* A timer that was never started is not known to the loop by more than its list. */
@@ -442,25 +479,51 @@ conn_new(struct streams *s, enum conn_kind kind)
 	return c;
 }
 
-/* A connection that is not wanted is taken and closed: it must not wait in the backlog. */
+/* ---- turned away */
+
 static void
 on_refused_closed(uv_handle_t *h)
 {
 	free(h);
 }
 
+static void turn_away(struct streams *s);
+
 static void
-turn_away(uv_stream_t *listener)
+on_spare_closed(uv_handle_t *h)
+{
+	struct streams *s = h->data;
+	bool stalled = s->stalled;
+
+	s->spare_used = s->stalled = false;
+	if (stalled && s->open)
+		turn_away(s);
+}
+
+/*
+ * A connection that is not wanted is taken and closed: it must not wait in the backlog, and libuv hears of no other
+ * before it is taken. Without memory there is one handle that is used again and again.
+ */
+static void
+turn_away(struct streams *s)
 {
 	uv_tcp_t *t = malloc(sizeof(*t));
+	bool spare = t == NULL;
 
-	if (t == NULL || uv_tcp_init(listener->loop, t) < 0) {
-		free(t);
+	if (spare && s->spare_used) {
+		s->stalled = true;
 		return;
 	}
-	(void)uv_accept(listener, (uv_stream_t *)t);
-	uv_close((uv_handle_t *)t, on_refused_closed);
+	s->spare_used |= spare;
+	t = spare ? &s->spare : t;
+	if (uv_tcp_init(s->listener.loop, t) < 0)
+		log_fatal(s->p->log_swim, "gossipd: a handle cannot be initialised");
+	t->data = s;
+	(void)uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)t);
+	uv_close((uv_handle_t *)t, spare ? on_spare_closed : on_refused_closed);
 }
+
+/* ---- begin */
 
 static void
 on_connection(uv_stream_t *listener, int status)
@@ -476,12 +539,12 @@ on_connection(uv_stream_t *listener, int status)
 	s->counts.accepted++;
 	if (p->closed || s->nin >= STREAMS_IN_MAX) {
 		s->counts.crowded++;
-		turn_away(listener);
+		turn_away(s);
 		return;
 	}
-	c = conn_new(s, CONN_IN);
+	c = conn_new(s, CONN_IN, false);
 	if (c == NULL) {
-		turn_away(listener);
+		turn_away(s);
 		return;
 	}
 	rc = uv_accept(listener, (uv_stream_t *)&c->tcp);
@@ -588,7 +651,7 @@ streams_exchange(struct streams *s, const struct gossip_addr *to, bool join, boo
 		s->counts.undialled++;
 		return -EBUSY;
 	}
-	c = conn_new(s, CONN_EXCHANGE);
+	c = conn_new(s, CONN_EXCHANGE, done != NULL);
 	if (c == NULL)
 		return -ENOMEM;
 	c->join = join;
@@ -618,7 +681,7 @@ streams_ping(struct streams *s, const struct gossip_addr *to, struct str name, u
 		s->counts.undialled++;
 		return;
 	}
-	c = conn_new(s, CONN_PING);
+	c = conn_new(s, CONN_PING, false);
 	if (c == NULL)
 		return;
 	c->seqno = seqno;

@@ -13,16 +13,22 @@ struct pool;
 enum {
 	STREAMS_IN_MAX = 128,			/* connections of others; more are closed at once */
 	STREAMS_OUT_MAX = 32,			/* of ours, besides those of joins */
-	STREAM_IN_MAX = 20 * 1024 * 1024,	/* bytes of one, as they come */
-	STREAM_SMALL = 256 * 1024,		/* a stream up to this size is always read */
-	STREAMS_BYTES_MAX = 64 * 1024 * 1024,	/* of all together, beyond that */
+	STREAM_IN_MAX = 20 * 1024 * 1024,	/* bytes of an answer that somebody waits for, as they come */
+	/*
+	 * What comes unasked has room for a pool far larger than the one that is known: to swamp us takes members that we
+	 * know. Only what is sealed may inflate to more. (Who joins a pool of any size asks.)
+	 */
+	STREAM_ROOM = 4 * 1024 * 1024,		/* bytes of one, as they come and inflated, */
+	STREAM_ROOM_PER_NODE = 512,		/* and for each member that is known */
+	STREAM_SMALL = 64 * 1024,		/* such a stream up to this size is always read; all beyond that have room for two */
 	STREAM_OUT_MAX = 64 * 1024 * 1024,
+	STREAMS_ANSWERS_MAX = 8 * 1024 * 1024,	/* bytes of answers on their way; the first is sent whatever its size */
 	STREAM_SCRATCH_KEEP = 64 * 1024,
 };
 
 struct stream_counts {
 	uint64_t accepted, dialled, sent_bytes, received_bytes;
-	uint64_t crowded;		/* beyond STREAMS_IN_MAX */
+	uint64_t crowded;		/* beyond STREAMS_IN_MAX or STREAMS_ANSWERS_MAX */
 	uint64_t strangers;		/* not from an allowed network */
 	uint64_t malformed, late, cut;	/* could not be read; deadline; ended in the middle */
 	uint64_t merges_refused, undialled;
@@ -36,7 +42,10 @@ struct streams {
 	bool open;
 	struct conn *conns;
 	size_t nin, nout;
-	size_t bytes;			/* that the connections hold, as they came */
+	size_t bytes;			/* that the connections hold of what came unasked */
+	size_t answers;			/* bytes that those of others wait for */
+	uv_tcp_t spare;			/* to turn one away without memory */
+	bool spare_used, stalled;	/* stalled: the listener waits until there is a handle again */
 	uint32_t deadline_ms;
 	struct stream_counts counts;
 	struct log_limit faults;

@@ -26,6 +26,18 @@ ok(Pool::until(sub { $b->file('serf/local.snapshot') =~ /^event-clock: [5-9]$/m 
 is((stat $file)[2] & 0777, 0600, 'for its owner alone');
 my $before = $b->info->{serf_lan};
 
+# ---- killed as soon as it has joined
+my $known = 0;
+for (1 .. 5) {
+	my $x = Pool->new(slice => { ports => $a->{slice}{ports} })->add(server => 0, node_name => 'brief', node_id => 'ffffffff-0000-4d0e-8000-000000000001');
+	$x->join($a);
+	Pool::until(sub { $x->file('serf/local.snapshot') =~ /^alive: n1 /m }, 0.15);
+	$x->stop('KILL');
+	last if $known = $x->file('serf/local.snapshot') =~ /^alive: n1 /m;
+}
+ok($known, 'the first members are written down at once');
+ok(Pool::until(sub { $a->want('gossip.force_leave', { Node => 'brief', Prune => JSON::PP::true }) if exists $a->status->{brief}; !exists $a->status->{brief} && !exists $b->status->{brief} }), 'and forgotten');
+
 # ---- a restart
 $b->stop('KILL');
 $b->restart;

@@ -16,6 +16,7 @@ struct stream_reader {
 	enum stage stage;
 	bool whole;			/* everything is in plain: nothing more can come */
 	bool inflated;
+	size_t inflated_max;		/* of what is not sealed */
 	size_t start;			/* of the message, behind the label's header */
 	size_t header_end, rows_end;
 	int64_t user_len;
@@ -54,6 +55,7 @@ stream_reader_new(struct wrap *w, bool dialled, size_t max)
 	r->w = w;
 	r->stage = dialled ? AT_FIRST : AT_LABEL;
 	r->scan.limit = max;
+	r->inflated_max = STREAM_INFLATED_MAX;
 	buf_init(&r->in, max);
 	buf_init(&r->plain, STREAM_INFLATED_MAX);
 	arena_init(&r->arena, STREAM_INFLATED_MAX);
@@ -70,6 +72,19 @@ stream_reader_free(struct stream_reader *r)
 	arena_release(&r->arena);
 	free(r->m.rows);
 	free(r);
+}
+
+void
+stream_reader_bound(struct stream_reader *r, size_t inflated_max)
+{
+	r->inflated_max = inflated_max < STREAM_INFLATED_MAX ? inflated_max : STREAM_INFLATED_MAX;
+}
+
+/* What the message may take when it has been inflated. */
+static size_t
+inflated_max(const struct stream_reader *r)
+{
+	return r->m.sealed ? STREAM_INFLATED_MAX : r->inflated_max;
 }
 
 const struct stream_message *
@@ -197,7 +212,7 @@ take_compressed(struct stream_reader *r)
 
 	if (rc <= 0)
 		return rc;
-	rc = wrap_inflate(part(r, r->start + 1, r->scan.pos), STREAM_INFLATED_MAX, &inflated);
+	rc = wrap_inflate(part(r, r->start + 1, r->scan.pos), inflated_max(r), &inflated);
 	buf_release(&r->plain);
 	r->plain = inflated;
 	if (rc < 0)
@@ -255,7 +270,7 @@ take_pp_header(struct stream_reader *r, struct str body)
 
 	if (wire_get(body, &rec_pp_header, &h, NULL, NULL) < 0 || h.nodes < 0 || h.user_state_len < 0)
 		return fail(r, -EDECODE, "malformed header of a push/pull");
-	if (h.nodes > STREAM_ROWS_MAX)
+	if (h.nodes > STREAM_ROWS_MAX || (uint64_t)h.nodes > inflated_max(r) / STREAM_ROW_MEAN)
 		return fail(r, -ELIMIT, "too many rows");
 	r->m.join = h.join;
 	r->m.nrows = (size_t)h.nodes;

@@ -10,13 +10,22 @@
 
 #include "gossipd/wire/packet.h"
 
-enum { STREAM_ROWS_MAX = 128 * 1024 };	/* rows of a push/pull that are read */
+enum {
+	STREAM_ROWS_MAX = 128 * 1024,	/* rows of a push/pull that are read */
+	STREAM_ROW_MEAN = 128,		/* bytes: less only where there are few */
+};
 
 struct stream_reader;
 
 /* dialled: we opened the connection (no label header comes back). w must live as long. NULL without memory. */
 struct stream_reader *stream_reader_new(struct wrap *w, bool dialled, size_t max);
 void stream_reader_free(struct stream_reader *r);
+
+/*
+ * From somebody who may be anybody: what is not sealed is inflated to this many bytes at most, and has a row for each
+ * STREAM_ROW_MEAN of them at most. What a key has sealed keeps the limits above.
+ */
+void stream_reader_bound(struct stream_reader *r, size_t inflated_max);
 
 /*
  * More bytes. 1: the message is whole (stream_reader_message()), 0: more are

@@ -386,6 +386,50 @@ no_damaged_stream_does_harm(void **state)
 	json_object_put(all);
 }
 
+/* Strangers' streams have less room than those that a key has sealed. */
+static void
+what_is_not_sealed_may_be_bounded_further(void **state)
+{
+	static const size_t lengths[] = { 100, 1000, 1001, 5000 };
+	struct wrap w = wrap_with(32), open = wrap_with(0);
+	const char *why = "";
+
+	(void)state;
+	open.compress = w.compress = true;
+	for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+		struct buf plain = BUF_INIT(1 << 20), plain_wrapped, sealed;
+		char text[5000];
+		struct stream_reader *r = stream_reader_new(&open, false, 1 << 20), *s = stream_reader_new(&w, false, 1 << 20);
+
+		memset(text, 'x', sizeof(text));
+		assert_true(r != NULL && s != NULL);
+		stream_reader_bound(r, 1000 + 18);
+		stream_reader_bound(s, 1000 + 18);
+		assert_int_equal(stream_put_user(&plain, (struct str){ text, lengths[i] }), 0);
+		plain_wrapped = wrapped(&open, buf_str(&plain), true);
+		sealed = wrapped(&w, buf_str(&plain), true);
+		assert_int_equal(stream_reader_add(r, plain_wrapped.data, plain_wrapped.len, &why), lengths[i] > 1001 ? -ELIMIT : 1);
+		assert_int_equal(stream_reader_add(s, sealed.data, sealed.len, &why), 1);
+		stream_reader_free(r);
+		stream_reader_free(s);
+		buf_release(&plain);
+		buf_release(&plain_wrapped);
+		buf_release(&sealed);
+	}
+	for (unsigned rows = 9; rows <= 11; rows++) {
+		char pp[] = "\6\x83\xa4Join\xc3\xa5Nodes\0\xacUserStateLen\0" "\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80";
+		struct stream_reader *r = stream_reader_new(&open, false, 1 << 20);
+
+		assert_non_null(r);
+		stream_reader_bound(r, 10 * STREAM_ROW_MEAN);
+		pp[14] = (char)rows;
+		assert_int_equal(stream_reader_add(r, pp, sizeof(pp) - 1, &why), rows > 10 ? -ELIMIT : 1);
+		stream_reader_free(r);
+	}
+	unwrap_end(&w);
+	unwrap_end(&open);
+}
+
 int
 main(void)
 {
@@ -398,6 +442,7 @@ main(void)
 		cmocka_unit_test(what_does_not_fit_leaves_nothing_behind),
 		cmocka_unit_test(bytes_are_looked_at_once),
 		cmocka_unit_test(no_damaged_stream_does_harm),
+		cmocka_unit_test(what_is_not_sealed_may_be_bounded_further),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
