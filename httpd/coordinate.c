@@ -178,6 +178,11 @@ coordinate_datacenters(struct request *r)
 {
 	static const struct member_query wan = { .wan = true };
 
-	if (enabled(r))
+	if (!enabled(r))
+		return;
+	/* Client nodes are not in the WAN pool: a server is asked. */
+	if (r->h->cfg.server)
 		upstream_ask(r, OP_GOSSIP_COORDINATES, &wan, on_wan);
+	else
+		upstream_ask(r, OP_COORDINATE_DATACENTERS, NULL, on_wan);
 }

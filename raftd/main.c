@@ -25,6 +25,7 @@ static rpc_handler *const handlers[] = {
 	[OP_SNAPSHOT_SAVE] = snapshot_handle, [OP_SNAPSHOT_READ] = snapshot_handle, [OP_SNAPSHOT_WRITE] = snapshot_handle,
 	[OP_SNAPSHOT_RESTORE] = snapshot_handle,
 	[OP_COORDINATE_UPDATE] = coordinates_handle, [OP_COORDINATE_LIST] = reads_handle, [OP_COORDINATE_NODE] = reads_handle,
+	[OP_COORDINATE_DATACENTERS] = wan_handle,
 	[OP_PEER_RAFT] = net_handle, [OP_PEER_JOIN] = join_handle, [OP_PEER_BOOTSTRAP] = join_handle,
 };
 

@@ -523,6 +523,12 @@ pool_init(struct raftd *r)
 	return 0;
 }
 
+struct rpc_client *
+pool_gossip(struct raftd *r)
+{
+	return r->pool->gossip;
+}
+
 void
 pool_start(struct raftd *r)
 {
@@ -543,6 +549,7 @@ pool_release(struct raftd *r)
 	if (p == NULL)
 		return;
 	r->pool = NULL;
+	wan_release();
 	rpc_client_free(p->gossip);
 	pool_list_free(p->list);
 	uv_close((uv_handle_t *)&p->timer, free_pool);

@@ -402,8 +402,14 @@ struct str pool_tag(const struct member *m, const char *name);
 int64_t pool_port(const struct member *m);
 bool pool_is_server(const struct member *m);
 bool pool_is_ours(const struct member *m);
+/* For whoever else has to ask our gossipd. */
+struct rpc_client *pool_gossip(struct raftd *r);
 /* We lead now: an event for everybody, as Consul's. */
 void pool_new_leader(struct raftd *r);
+
+/* ---- wan.c */
+void wan_handle(void *ctx, const struct rpc_request *req);	/* coordinate.datacenters */
+void wan_release(void);
 
 /* ---- autopilot.c */
 int MUST_CHECK autopilot_init(struct raftd *r);

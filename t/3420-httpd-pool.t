@@ -69,6 +69,8 @@ ok $n[0]->wait_for(sub { my $dcs = get(0, '/v1/coordinate/datacenters'); return 
 	'coordinate/datacenters: both servers';
 my $dcs = get(0, '/v1/coordinate/datacenters');
 is "$dcs->[0]{Datacenter} $dcs->[0]{AreaID} " . join(' ', map { $_->{Node} } @{$dcs->[0]{Coordinates}}), 'dc1 wan node1 node2', 'by name and datacenter';
+ok $n[0]->wait_for(sub { my $dcs = eval { get(2, '/v1/coordinate/datacenters') }; return $dcs && @$dcs == 1 && @{$dcs->[0]{Coordinates}} == 2 }, 60),
+	'a client node asks a server';
 my $coord = get(0, '/v1/agent/self')->{Coord};
 is scalar @{$coord->{Vec}}, 8, 'agent/self: Coord';
 
