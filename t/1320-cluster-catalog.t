@@ -76,7 +76,8 @@ sub leaves_flapping
 	my ($n, $at) = @_;
 	my (%seen, $was);
 
-	is +($n->http('PUT', '/v1/agent/check/register', { Name => 'ttl', TTL => '60s' }))[0], 200, "a check of $n->{name}";
+	# One that has just been started may be known before its HTTP is.
+	ok $n->wait_for(sub { ($n->http('PUT', '/v1/agent/check/register', { Name => 'ttl', TTL => '60s' }))[0] == 200 }), "a check of $n->{name}";
 	my $pid = flap($n);
 	my $leave = fork // die "fork: $!";
 	if ($leave == 0) {
