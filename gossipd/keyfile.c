@@ -29,7 +29,9 @@ parse_encrypt(struct pool *p, struct json_object *slice, uint8_t raw[KEY_BYTES_M
 	if (text[0] == '\0')
 		return 0;
 	rc = key_parse(str_from(text), raw, ret_len);
-	if (rc < 0)
+	if (rc == -ENOMEM)
+		log_err("agent", "gossipd: out of memory");
+	else if (rc < 0)
 		log_err("agent", "gossipd: encrypt is not a key of 16, 24 or 32 bytes in base64: pool=%s", p->label);
 	return rc;
 }
