@@ -222,6 +222,7 @@ fini(struct daemon *d)
 
 	/* Connections that are closed after this have nothing to cancel any more. */
 	d->ctx = NULL;
+	wan_release();
 	pool_release(r);
 	join_release(r);
 	forward_release(r);

@@ -549,7 +549,6 @@ pool_release(struct raftd *r)
 	if (p == NULL)
 		return;
 	r->pool = NULL;
-	wan_release();
 	rpc_client_free(p->gossip);
 	pool_list_free(p->list);
 	uv_close((uv_handle_t *)&p->timer, free_pool);

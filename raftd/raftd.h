@@ -409,7 +409,7 @@ void pool_new_leader(struct raftd *r);
 
 /* ---- wan.c */
 void wan_handle(void *ctx, const struct rpc_request *req);	/* coordinate.datacenters */
-void wan_release(void);
+void wan_release(void);				/* before pool_release() */
 
 /* ---- autopilot.c */
 int MUST_CHECK autopilot_init(struct raftd *r);
