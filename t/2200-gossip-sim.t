@@ -35,7 +35,7 @@ cmp_ok(5 * wrong($with), '<', wrong($without), 'without it healthy members are t
 my ($rc6, $ours) = run(grep { $_ ne '--timers-first' } @trouble);
 is(wrong($ours), 0, 'and never when packets come first, as in gossipd') or diag $ours;
 if ($ENV{TEST_SLOW}) {
-	my ($rc7) = run('--check', '--members', '2000,10000', '--quiet', 20, '--noisy', 60);
-	is($rc7, 0, 'pools of 2,000 and 10,000');
+	my ($rc7) = run('--check', '--members', 2000, '--quiet', 20, '--noisy', 60);
+	is($rc7, 0, 'a pool of 2,000');
 }
 done_testing;
