@@ -1,6 +1,7 @@
 /* keyring_op.c - listing and changing the gossip keys of all members. */
 #include "gossipd/keyring_op.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -254,6 +255,7 @@ make_query(struct keyring_op *op, const struct keyring_request *q, struct buf *p
 	struct msg_key_request m = { .key = STR("") };
 	const char *name = NULL;
 	size_t len = 0;
+	int rc;
 
 	for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
 		if (str_eqs(q->verb, verbs[i][0]))
@@ -274,7 +276,18 @@ make_query(struct keyring_op *op, const struct keyring_request *q, struct buf *p
 		snprintf(err, 256, "argument error: LocalOnly can only be used for List operations");
 		return -EINVAL;
 	}
-	return wire_put(payload, SERF_KEY_REQUEST, &rec_msg_key_request, &m);
+	rc = wire_put(payload, SERF_KEY_REQUEST, &rec_msg_key_request, &m);
+	sodium_memzero(raw, sizeof(raw));
+	return rc;
+}
+
+/* The key does not stay behind in memory that is given back. */
+static void
+forget(struct buf *payload)
+{
+	if (payload->data != NULL)
+		sodium_memzero(payload->data, payload->cap);
+	buf_release(payload);
 }
 
 static void
@@ -304,7 +317,7 @@ begin(struct gossipd *g, const struct rpc_request *req, const struct keyring_req
 	if (rc < 0) {
 		rpc_reply_error(g->d->rpc, req->token, rc == -EINVAL ? 400 : 500, "%s", err);
 		op_free(op);
-		buf_release(&payload);
+		forget(&payload);
 		return;
 	}
 	if (g->has_wan && !q->local_only)
@@ -313,7 +326,7 @@ begin(struct gossipd *g, const struct rpc_request *req, const struct keyring_req
 	op->open = (unsigned)op->npolls;
 	for (size_t i = 0; i < op->npolls; i++)
 		poll_begin(&op->polls[i], (struct str){ (const char *)payload.data, payload.len }, (unsigned)q->relay_factor);
-	buf_release(&payload);
+	forget(&payload);
 }
 
 void

@@ -386,6 +386,45 @@ no_damaged_stream_does_harm(void **state)
 	json_object_put(all);
 }
 
+/* What a member sends that has the key, and nonsense to say. */
+static void
+nonsense_under_the_right_key_does_no_harm(void **state)
+{
+	struct json_object *all = vectors_load(), *vectors = member(all, "vectors");
+	struct wrap w = wrap_with(32);
+
+	(void)state;
+	for (size_t i = 0; i < json_object_array_length(vectors); i++) {
+		struct json_object *v = json_object_array_get_idx(vectors, i);
+		struct buf in;
+
+		if (member(v, "transport") == NULL)
+			continue;
+		in = hex_of(v, "plain_hex");
+		for (size_t bit = 0; bit < in.len * 8; bit += 5) {
+			struct stream_reader *r = stream_reader_new(&w, false, 1 << 20);
+			struct buf sealed;
+			const char *why = "";
+			int rc;
+
+			assert_non_null(r);
+			in.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			w.compress = bit % 2 != 0;
+			sealed = wrapped(&w, buf_str(&in), true);
+			rc = stream_reader_add(r, sealed.data, sealed.len, &why);
+			/* Nothing more can come: it is whole or wrong, and then said why. */
+			assert_int_not_equal(rc, 0);
+			assert_true(rc == 1 || why[0] != '\0');
+			in.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			stream_reader_free(r);
+			buf_release(&sealed);
+		}
+		buf_release(&in);
+	}
+	unwrap_end(&w);
+	json_object_put(all);
+}
+
 /* Strangers' streams have less room than those that a key has sealed. */
 static void
 what_is_not_sealed_may_be_bounded_further(void **state)
@@ -442,6 +481,7 @@ main(void)
 		cmocka_unit_test(what_does_not_fit_leaves_nothing_behind),
 		cmocka_unit_test(bytes_are_looked_at_once),
 		cmocka_unit_test(no_damaged_stream_does_harm),
+		cmocka_unit_test(nonsense_under_the_right_key_does_no_harm),
 		cmocka_unit_test(what_is_not_sealed_may_be_bounded_further),
 	};
 
