@@ -50,7 +50,7 @@ sub acked_by
 	return $pool->until(sub {
 		($code, $text) = $asker->run('query', '-format=json', '-timeout=2s', @args, 'load');
 		$q = JSON::PP::decode_json($text =~ s/^[^{]*//r);
-		return join(' ', sort @{$q->{Acks}}) eq $want;
+		return join(' ', sort @{$q->{Acks} // []}) eq $want;
 	});
 }
 ok(acked_by($alpha, 'alpha beta delta gamma'), 'every member acknowledges a query') or diag $text;
