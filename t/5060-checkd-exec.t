@@ -108,6 +108,10 @@ ok(finished($base), 'a script is run');
 my ($path) = output($base) =~ m{^(\Q$tmp\E/rexec-\w+)$}m;
 ok(defined $path, 'from a file of its own') or diag output($base);
 is($kv{"$base/n1/exit"}, '143', 'the signal that ended it is seen');
+for (1 .. 600) {
+	last if !-e $path;
+	select undef, undef, undef, 0.05;
+}
 ok(!-e $path, 'the file is gone');
 
 # Large output goes in pieces of 4 KiB, in order, and nothing is lost when writing is slow.
