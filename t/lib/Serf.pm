@@ -18,6 +18,9 @@ use MIME::Base64 ();
 use POSIX ();
 use Time::HiRes qw(sleep time);
 
+# A member that was killed is not to end the script.
+$SIG{PIPE} = 'IGNORE';
+
 sub available { return system('command -v serf >/dev/null 2>&1') == 0 }
 
 # ---- one serf agent
