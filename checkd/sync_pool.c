@@ -72,7 +72,7 @@ on_members(void *arg, const struct rpc_answer *a)
 	struct sync_pool *p = arg;
 	struct query_meta meta;
 	struct str payload;
-	uint64_t n;
+	uint64_t n = 0;
 	bool more;
 
 	p->watch_call = 0;
