@@ -83,3 +83,19 @@ figure("behind by 1,000,000 entries, from the log: entries/s",
        median(lambda r: r["entries_per_s"], "behind", "consulctl", nodes=3, trailing=2000000), "> 50000")
 figure("behind by 1,000,000 entries, by snapshot: s", median(lambda r: r["s"], "behind", "consulctl", nodes=3, trailing=10240), "< 10")
 figure("1,000,000 keys, killed: in the quorum again, ms", median(lambda r: r["ms"], "rejoin", "consulctl", nodes=3), "< 2000")
+
+# ---- gossip pools
+for n in (20, 100):
+    def pool(key, system, what, n=n):
+        return median(lambda r: r.get(key), "pool", system, nodes=n, what=what)
+
+    for title, what, key, target in (
+            ("started together, all see all: s", "form", "s", "<= 1"),
+            ("killed, failed at all: ms", "kill", "last_ms", "<= 1"),
+            ("started again, alive at all: ms", "join", "last_ms", "<= 1"),
+            ("at rest: bytes a second and member", "idle", "bytes_per_s_per_agent", "<= 1"),
+            ("at rest: CPU ms a second and member", "idle", "cpu_ms_per_s_per_agent", "<= 0.5"),
+            ("at rest: PSS of a member, MiB", "idle", "pss_mib_per_agent", "-")):
+        ratio("%d members: %s: gossipd / serf" % (n, title), pool(key, "gossipd", what), pool(key, "serf", what), target)
+    figure("%d members: PSS of gossipd, MiB" % n, pool("pss_mib_per_agent", "gossipd", "idle"), "< 3")
+    figure("%d whole nodes: PSS of a node, MiB" % n, pool("pss_mib_per_agent", "consulctl", "idle"), "< 10")

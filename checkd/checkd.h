@@ -18,8 +18,11 @@ enum {
 
 struct sync;
 struct http_checks;
-struct scripts;
+struct processes;
 struct hash_watch;
+struct coordinates;
+struct watches;
+struct rexec;
 
 struct checkd {
 	struct daemon *d;
@@ -30,7 +33,10 @@ struct checkd {
 	struct persist persist;
 	struct sync *sync;
 	struct http_checks *http;
-	struct scripts *scripts;
+	struct processes *processes;
+	struct coordinates *coordinates;	/* NULL: disabled */
+	struct watches *plans;			/* watches.c */
+	struct rexec *rexec;			/* NULL: disabled */
 	struct script_policy script_policy;
 	size_t output_max;			/* check_output_max_size */
 	uint64_t update_interval_ms;		/* check_update_interval */
@@ -63,6 +69,9 @@ void result_set(struct check *c, enum check_status status, struct str output);
 /* ---- reap.c: services that were critical for too long */
 
 int MUST_CHECK reap_start(struct checkd *cd);
+
+/* Deregister what is due. */
+void reap_now(struct checkd *cd, uint64_t now_ms);
 
 /* Whether a check has kept its service critical for longer than it says. Pure. */
 bool reap_is_due(const struct check *c, uint64_t now_ms);

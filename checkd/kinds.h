@@ -11,12 +11,6 @@ extern const struct check_kind check_kind_script, check_kind_http, check_kind_tc
 /* ---- check_http.c: all transfers share one multi handle */
 void http_checks_release(struct checkd *cd);
 
-/* ---- check_script.c: all children are reaped together */
-int MUST_CHECK scripts_init(struct checkd *cd);
-/* Kill what runs. */
-void scripts_release(struct checkd *cd);
-size_t scripts_running(const struct checkd *cd);
-
 /* ---- check_ttl.c */
 
 /* The application's own word; c is a TTL check. */

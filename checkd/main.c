@@ -1,13 +1,18 @@
 /* main.c - checkd: this node's services and checks. */
 #include <stdlib.h>
 
+#include "checkd/coordinates.h"
 #include "checkd/kinds.h"
+#include "checkd/process.h"
 #include "checkd/register.h"
+#include "checkd/rexec.h"
 #include "checkd/sync.h"
+#include "checkd/watches.h"
 
 /* Keys that are read at start only. */
 static const char *const start_keys[] = { "node_name", "node_id", "datacenter", "data_dir", "check_output_max_size",
-	"check_update_interval", "enable_script_checks", "enable_local_script_checks" };
+	"check_update_interval", "enable_script_checks", "enable_local_script_checks",
+	"disable_coordinates", "disable_remote_exec" };
 
 static int
 read_start_settings(struct checkd *cd)
@@ -35,7 +40,7 @@ load(struct checkd *cd)
 		return -EINVAL;
 	}
 	register_persisted_checks(cd);
-	return 0;
+	return watches_apply(cd, cd->d->config);
 }
 
 static int
@@ -56,11 +61,15 @@ checkd_init(struct daemon *d)
 		return rc;
 	cd->raftd = rpc_client_new(&d->loop, d->run_fd, "raftd");
 	cd->gossipd = rpc_client_new(&d->loop, d->run_fd, "gossipd");
-	rc = cd->raftd == NULL || cd->gossipd == NULL ? -ENOMEM : scripts_init(cd);
+	rc = cd->raftd == NULL || cd->gossipd == NULL ? -ENOMEM : processes_new(&d->loop, &cd->processes);
 	if (rc == 0)
 		rc = sync_start(cd);
 	if (rc == 0)
 		rc = reap_start(cd);
+	if (rc == 0)
+		rc = coordinates_start(cd);
+	if (rc == 0)
+		rc = rexec_start(cd);
 	if (rc < 0)
 		log_err("agent", "checkd: cannot start: error=\"%s\"", err_text(rc));
 	return rc < 0 ? rc : load(cd);
@@ -79,11 +88,27 @@ checkd_reload(struct daemon *d, struct json_object *next, struct buf *msg)
 		return buf_adds(msg, why.text) < 0 ? -ENOMEM : rc;
 	reload_settings(cd, next);
 	rc = sync_describe(cd, next);
+	if (rc == 0)
+		rc = watches_apply(cd, next);
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(start_keys); i++)
 		if (!json_object_equal(cfg_get(cd->started_with, start_keys[i]), cfg_get(next, start_keys[i])))
 			rc = buf_addf(msg, "%s%s", msg->len > before ? ", " : "", start_keys[i]);
 	checkd_changed(cd);
 	return rc;
+}
+
+static void
+on_watches_gone(struct checkd *cd)
+{
+	daemon_stopped(cd->d);
+}
+
+/* Only the watches' handlers are given a moment; the daemon's deadline bounds it. */
+static void
+checkd_drain(struct daemon *d)
+{
+	if (watches_end(d->ctx, on_watches_gone))
+		daemon_stopped(d);
 }
 
 static void
@@ -95,11 +120,14 @@ checkd_fini(struct daemon *d)
 		return;
 	loop_undefer(&d->loop, DEFER_WORK, &cd->changed);
 	local_release(&cd->local);
-	scripts_release(cd);
+	watches_release(cd);
 	http_checks_release(cd);
 	timer_free(cd->reap);
 	rpc_client_free(cd->raftd);
 	rpc_client_free(cd->gossipd);
+	rexec_stop(cd);
+	processes_free(cd->processes);
+	coordinates_stop(cd);
 	sync_stop(cd);
 	ops_release(cd);
 	persist_close(&cd->persist);
@@ -127,7 +155,8 @@ checkd_info(struct daemon *d, struct info_writer *iw)
 	info_add(iw, "checks", "%zu", checks);
 	info_add(iw, "services", "%zu", services);
 	info_section(iw, "checks");
-	info_add(iw, "running_scripts", "%zu", scripts_running(cd));
+	info_add(iw, "running_scripts", "%zu", cd->processes != NULL ? processes_running(cd->processes) - watches_running(cd) : 0);
+	info_add(iw, "watches", "%zu", watches_running(cd));
 }
 
 int
@@ -141,6 +170,7 @@ main(int argc, char **argv)
 		.cancelled = checkd_cancelled,
 		.init = checkd_init,
 		.reload = checkd_reload,
+		.drain = checkd_drain,
 		.fini = checkd_fini,
 		.info = checkd_info,
 	};

@@ -30,15 +30,14 @@ find_due(const struct checkd *cd, uint64_t now_ms)
 	return NULL;
 }
 
-static void
-on_tick(uv_timer_t *t)
+void
+reap_now(struct checkd *cd, uint64_t now_ms)
 {
-	struct checkd *cd = t->data;
 	struct service *s;
 	struct check *c;
 
 	/* Removing a service removes its checks: look again from the start. */
-	while ((c = find_due(cd, clock_ms())) != NULL) {
+	while ((c = find_due(cd, now_ms)) != NULL) {
 		s = local_service(&cd->local, c->rec->service_id);
 		log_info("agent", "Check for service has been critical for too long; deregistered service: service=%.*s check=%s",
 		    STR_ARG(c->rec->service_id), c->id);
@@ -47,6 +46,12 @@ on_tick(uv_timer_t *t)
 		else
 			deregister_check(cd, c);
 	}
+}
+
+static void
+on_tick(uv_timer_t *t)
+{
+	reap_now(t->data, clock_ms());
 }
 
 int

@@ -1,4 +1,4 @@
-/* spawn.c - starting a check's program. */
+/* spawn.c - starting a program. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -28,27 +28,45 @@ make_argv(const struct strs *args)
 	return v;
 }
 
+/* Whether an assignment is of the variable that text, "NAME" or "NAME=value", names. */
 static bool
-is_private(const char *entry)
+same_variable(const char *assignment, struct str text)
+{
+	const char *sep = text.len > 0 ? memchr(text.p, '=', text.len) : NULL;
+	size_t n = sep != NULL ? (size_t)(sep - text.p) : text.len;
+
+	return strncmp(assignment, text.p, n) == 0 && assignment[n] == '=';
+}
+
+static bool
+is_kept(const char *assignment, const struct strs *change)
 {
 	for (size_t i = 0; i < ARRAY_LEN(private_env); i++)
-		if (strncmp(entry, private_env[i], strlen(private_env[i])) == 0)
-			return true;
-	return false;
+		if (strncmp(assignment, private_env[i], strlen(private_env[i])) == 0)
+			return false;
+	for (size_t i = 0; change != NULL && i < change->n; i++)
+		if (same_variable(assignment, change->v[i]))
+			return false;
+	return true;
 }
 
 static char **
-make_env(void)
+make_env(const struct strs *change)
 {
-	size_t n = 0, k = 0;
+	size_t n = 0, k = 0, added = change != NULL ? change->n : 0;
 	char **v;
 
 	while (environ[n] != NULL)
 		n++;
-	v = calloc(n + 1, sizeof(*v));
-	for (size_t i = 0; v != NULL && i < n; i++)
-		if (!is_private(environ[i]))
+	v = calloc(n + added + 1, sizeof(*v));
+	if (v == NULL)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		if (is_kept(environ[i], change))
 			v[k++] = environ[i];
+	for (size_t i = 0; i < added; i++)
+		if (memchr(change->v[i].p, '=', change->v[i].len) != NULL)
+			v[k++] = (char *)(uintptr_t)change->v[i].p;
 	return v;
 }
 
@@ -107,9 +125,9 @@ fork_and_exec(char **argv, char **env, int out, int null, pid_t *ret_pid)
 }
 
 int
-spawn_group(const struct strs *args, pid_t *ret_pid, int *ret_fd)
+spawn_group(const struct strs *args, const struct strs *change, pid_t *ret_pid, int *ret_fd)
 {
-	char **argv = make_argv(args), **env = make_env();
+	char **argv = make_argv(args), **env = make_env(change);
 	int fds[2] = { -1, -1 }, null = -1, rc = 0;
 
 	if (argv == NULL || env == NULL)

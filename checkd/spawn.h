@@ -1,5 +1,5 @@
 /*
- * spawn.h - starting a check's program.
+ * spawn.h - starting a program.
  */
 #ifndef CHECKD_SPAWN_H
 #define CHECKD_SPAWN_H
@@ -12,9 +12,11 @@
  * Run args[0], looked for in $PATH, in a process group of its own that is
  * numbered by its pid: stdin from /dev/null, stdout and stderr into a pipe
  * whose other end is *ret_fd (non-blocking), no other descriptor of ours, no
- * signal blocked or ignored, and dead when this process dies. -errno, also
- * of the exec.
+ * signal blocked or ignored, and dead when this process dies. Its environment
+ * is ours but for what concerns our supervisor and for change (NULL: nothing):
+ * "NAME=value" sets, "NAME" takes out. All strings end with a NUL. -errno,
+ * also of the exec.
  */
-int MUST_CHECK spawn_group(const struct strs *args, pid_t *ret_pid, int *ret_fd);
+int MUST_CHECK spawn_group(const struct strs *args, const struct strs *change, pid_t *ret_pid, int *ret_fd);
 
 #endif

@@ -56,7 +56,7 @@ on_timer(uv_timer_t *t)
 static void
 schedule_next(struct sync *s)
 {
-	uint64_t scale = sync_scale(s->members), wait;
+	uint64_t scale = sync_scale(s->pool.members), wait;
 
 	if (!s->failed) {
 		wait = SYNC_INTERVAL_MS + random_below(SYNC_INTERVAL_MS * scale);
@@ -75,14 +75,31 @@ sync_settle(struct sync *s)
 {
 	if (s->fetching > 0 || s->npushes > 0)
 		return;
-	if (!s->failed)
+	if (!s->failed) {
 		s->succeeded = true;
+		s->leaves = false;
+	}
+	/* A catalog that is missing comes back with a server. */
+	sync_pool_watch(&s->pool, s->failed);
 	answer_waiters(s, UINT64_MAX);
 	if (s->full_due && !s->failed)
 		(void)uv_timer_start(s->timer, on_timer, 0, 0);
 	else if (s->failed || !uv_is_active((uv_handle_t *)s->timer))
 		schedule_next(s);
 	s->full_due = false;
+}
+
+/* A node that leaves is out of the catalog: that is as it should be, and enough to be said once. */
+static void
+tell_refused(struct sync *s, const char *what, const struct rpc_error *e)
+{
+	if (e->code != 410) {
+		log_err("agent", "failed to sync %s: error=\"%.*s\"", what, STR_ARG(e->text));
+		return;
+	}
+	if (!s->leaves)
+		log_info("agent", "Not syncing any more: reason=\"%.*s\"", STR_ARG(e->text));
+	s->leaves = true;
 }
 
 void
@@ -95,7 +112,7 @@ sync_fail(struct sync *s, const char *what, const struct rpc_answer *a)
 	if (!s->failed || s->succeeded) {
 		if (a->rc == -EPROTO) {
 			rpc_error_decode(a, &e);
-			log_err("agent", "failed to sync %s: error=\"%.*s\"", what, STR_ARG(e.text));
+			tell_refused(s, what, &e);
 		} else if (s->succeeded || a->rc != -ETIMEDOUT) {
 			log_err("agent", "failed to sync %s: error=\"%s\"", what, err_text(a->rc));
 		} else {
@@ -205,25 +222,9 @@ on_fetched(void *arg, const struct rpc_answer *a)
 }
 
 static void
-on_members(void *arg, const struct rpc_answer *a)
-{
-	struct sync *s = arg;
-	struct query_meta meta;
-	struct str payload;
-	struct mp_r r;
-
-	s->members_call = 0;
-	if (a->rc < 0 || op_reply_decode(a->body, a->len, &meta, &payload) < 0)
-		return;
-	r = mp_r_init(payload.p, payload.len);
-	s->members = mp_r_array(&r);
-}
-
-static void
 full_sync(struct sync *s)
 {
 	struct catalog_query q = { .node = str_from(checkd_node(s->cd)) };
-	struct member_query m = { .wan = false };
 	static const uint16_t ops[FETCHES] = { OP_CATALOG_NODE_SERVICES, OP_HEALTH_NODE };
 
 	/* Writes under way would make the two answers tell of different moments. */
@@ -239,8 +240,7 @@ full_sync(struct sync *s)
 		else
 			s->fetching++;
 	}
-	if (s->members_call == 0)
-		s->members_call = rpc_call_record(s->cd->gossipd, OP_GOSSIP_MEMBERS, NULL, &m, RPC_RETRY, SYNC_CALL_MS, on_members, s);
+	sync_pool_ask_size(&s->pool);
 	sync_settle(s);
 }
 
@@ -319,6 +319,23 @@ on_raftd_state(void *arg, bool connected)
 		(void)uv_timer_start(s->timer, on_timer, random_below(1000), 0);
 }
 
+/* Many nodes may have waited for these servers: they come one by one. */
+static void
+on_servers(void *arg)
+{
+	struct sync *s = arg;
+	uint64_t wait = random_below(SYNC_SERVER_UP_MS);
+
+	if (s->failed && s->fetching == 0 && s->npushes == 0 && uv_timer_get_due_in(s->timer) > wait)
+		(void)uv_timer_start(s->timer, on_timer, wait, 0);
+}
+
+uint64_t
+sync_pool_size(const struct checkd *cd)
+{
+	return cd->sync->pool.members;
+}
+
 int
 sync_start(struct checkd *cd)
 {
@@ -331,6 +348,7 @@ sync_start(struct checkd *cd)
 	s->defer.cb = on_defer;
 	s->failures = metric_get("catalog.sync_failures", METRIC_COUNTER);
 	write_stamps_init(&s->stamps);
+	sync_pool_init(&s->pool, cd->gossipd, on_servers, s);
 	for (unsigned i = 0; i < FETCHES; i++) {
 		s->fetch[i].s = s;
 		buf_init(&s->fetch[i].body, SYNC_BODY_MAX);

@@ -3,7 +3,8 @@
  *
  * A change is pushed at once. Everything is compared with the catalog a
  * minute after the last time (more in large pools, and at different moments
- * on different nodes), and after a failure.
+ * on different nodes), after a failure, and soon after servers have appeared
+ * that were missing.
  */
 #ifndef CHECKD_SYNC_H
 #define CHECKD_SYNC_H
@@ -14,6 +15,7 @@ enum {
 	SYNC_INTERVAL_MS = 60 * 1000,
 	SYNC_RETRY_MS = 15 * 1000,
 	SYNC_FIRST_RETRY_MS = 250,	/* doubled up to SYNC_RETRY_MS until the first success */
+	SYNC_SERVER_UP_MS = 3 * 1000,	/* after servers have appeared, at a moment within this */
 	SYNC_CALL_MS = 10 * 1000,
 	SYNC_WRITES_MAX = 16,		/* writes on their way */
 	SYNC_WAITERS_MAX = 1024,
@@ -34,6 +36,9 @@ int MUST_CHECK sync_describe(struct checkd *cd, struct json_object *slice);
 /* Answer token with nil once what is to be pushed now has been tried, or after SYNC_WAIT_MS. */
 void sync_wait(struct checkd *cd, struct rpc_token token);
 void sync_cancelled(struct checkd *cd, struct rpc_token token);
+
+/* How many members of the pool are alive, as of the last comparison; 0: not known. */
+uint64_t sync_pool_size(const struct checkd *cd);
 
 /* How many times the interval is stretched for a pool of n nodes: 1 up to 128, one more for each doubling. Pure. */
 unsigned sync_scale(uint64_t nodes);

@@ -7,6 +7,7 @@
 
 #include "checkd/diff.h"
 #include "checkd/sync.h"
+#include "checkd/sync_pool.h"
 #include "checkd/sync_self.h"
 
 /* Somebody who registered something and waits for it to be pushed. */
@@ -46,13 +47,13 @@ struct sync {
 	struct defer defer;
 	struct fetch fetch[FETCHES];
 	unsigned fetching;
-	uint32_t members_call;
-	uint64_t members;
+	struct sync_pool pool;
 	struct push *pushes;
 	size_t npushes;
 	struct waiter *waiters;
 	size_t nwaiters;
 	bool succeeded, failed;		/* ever; the last attempt */
+	bool leaves;			/* nothing is taken from this node any more, which has been said */
 	bool full_due;			/* a comparison waits for the writes under way */
 	uint64_t retry_ms;
 	struct metric_slot *failures;

@@ -49,10 +49,10 @@ void command_help(FILE *f, const struct command *cmd);
 int cmd_agent(int argc, char **argv);
 
 extern const struct command command_catalog_datacenters, command_catalog_nodes, command_catalog_services;
-extern const struct command command_event;
+extern const struct command command_event, command_exec;
 extern const struct command command_force_leave, command_join, command_leave;
 extern const struct command command_info, command_reload;
-extern const struct command command_keygen;
+extern const struct command command_keygen, command_keyring;
 extern const struct command command_kv_delete, command_kv_export, command_kv_get, command_kv_import, command_kv_put;
 extern const struct command command_lock;
 extern const struct command command_maint;
@@ -61,6 +61,7 @@ extern const struct command command_monitor;
 extern const struct command command_operator_autopilot_get_config, command_operator_autopilot_set_config, command_operator_autopilot_state;
 extern const struct command command_operator_raft_list_peers, command_operator_raft_recover, command_operator_raft_remove_peer,
     command_operator_raft_transfer_leader;
+extern const struct command command_rtt;
 extern const struct command command_services_deregister, command_services_register;
 extern const struct command command_snapshot_inspect, command_snapshot_restore, command_snapshot_save;
 extern const struct command command_validate;

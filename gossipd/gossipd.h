@@ -1,18 +1,22 @@
 /*
- * gossipd.h - what the files of gossipd share.
+ * gossipd.h - what the files of gossipd share: the daemon's state, its limits.
  */
 #ifndef GOSSIPD_GOSSIPD_H
 #define GOSSIPD_GOSSIPD_H
 
-#include "gossipd/listen.h"
+#include "gossipd/event.h"
 #include "gossipd/pool.h"
 #include "lib/daemon.h"
 
 enum {
-	WATCHES_MAX = 4096,		/* waiting gossip.members requests */
-	JOINS_MAX = 16,			/* joins under way */
+	WATCHES_MAX = 4096,		/* waiting gossip.members and gossip.event_list requests, each */
+	JOINS_MAX = 16,			/* joins asked for that are under way */
 	JOIN_ADDRS_MAX = 256,		/* addresses of one join */
-	JOIN_TIMEOUT_MS = 10000,	/* to connect to one address, as memberlist's TCP timeout */
+	LEAVERS_MAX = 16,		/* who wait for the end of our leave */
+	KEYRING_OPS_MAX = 8,		/* at a time */
+	REQUEST_ARENA_MAX = 256 * 1024,
+	FLOOD_MS = 60 * 1000,		/* LAN servers into the WAN pool, besides each new one at once */
+	METRICS_MS = 5000,		/* what the pools count goes to the metrics */
 };
 
 /* A gossip.members request whose MinIndex has not been passed. */
@@ -23,23 +27,51 @@ struct watch {
 	bool wan;
 };
 
+struct keyring_op;
+struct join;
+
 struct gossipd {
 	struct daemon *d;
 	struct json_object *started_with;	/* the slice of the start: what needs a restart is compared with it */
 	struct pool lan, wan;
 	bool has_wan;			/* servers with a WAN port */
-	struct listen lan_listen, wan_listen;
+	bool restarted;			/* the supervisor kept our ports from an earlier life */
 	struct watch *watches;
 	size_t nwatches;
+	struct defer wake;
 	struct join *joins;		/* see join.h */
-	size_t njoins;
+	size_t njoins;			/* of these asked for */
+	struct rpc_token leavers[LEAVERS_MAX];
+	size_t nleavers;
+	struct keyring_op *keyring_ops;	/* see keyring_op.h */
+	size_t nkeyring_ops;
+	struct events events;		/* see event.h */
+	unsigned starting;		/* pools whose start_join is not over: ready after that */
+	uv_timer_t flood, measure;
+	struct defer flood_now;
+	bool flooding, flood_again;
 };
 
-/* Answer the watches whose index has passed. */
-void gossipd_wake(struct gossipd *g);
+/* A member changed: watches whose index has passed are answered at the end of the turn. */
+void gossipd_changed(struct gossipd *g);
 
+/* A pool has finished leaving. */
+void gossipd_left(struct gossipd *g);
+
+/* Give up: the reason is logged and told to the supervisor, and the process ends so that it is not started again. */
+void gossipd_give_up(const char *why) __attribute__((noreturn));
+
+/* ops.c, keyring_op.c, event_op.c */
 extern const struct rpc_route gossipd_routes[];
 extern const size_t gossipd_nroutes;
 void gossipd_cancelled(void *ctx, struct rpc_token token);
+void op_keyring(void *ctx, const struct rpc_request *req);
+void op_event_fire(void *ctx, const struct rpc_request *req);
+void op_event_list(void *ctx, const struct rpc_request *req);
+void op_serf_event(void *ctx, const struct rpc_request *req);
+
+/* info.c */
+void gossipd_info(struct daemon *d, struct info_writer *iw);
+void gossipd_measure(struct gossipd *g);
 
 #endif

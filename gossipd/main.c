@@ -2,24 +2,48 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gossipd/gossipd.h"
 #include "gossipd/join.h"
+#include "gossipd/keyring_op.h"
 
 /* Keys that are read at start only. */
 static const char *const start_keys[] = { "node_name", "node_id", "datacenter", "server", "bind_addr", "serf_lan", "serf_wan",
-	"ports.serf_lan", "ports.serf_wan", "ports.server", "advertise_addr", "advertise_addr_wan", "bootstrap", "bootstrap_expect" };
+	"ports.serf_lan", "ports.serf_wan", "ports.server", "advertise_addr", "advertise_addr_wan", "bootstrap", "bootstrap_expect",
+	"data_dir", "encrypt", "encrypt_verify_incoming", "encrypt_verify_outgoing", "disable_keyring_file", "disable_coordinates",
+	"reconnect_timeout", "reconnect_timeout_wan", "rejoin_after_leave", "gossip_lan", "gossip_wan", "serf_lan_allowed_cidrs",
+	"serf_wan_allowed_cidrs", "start_join", "start_join_wan", "retry_join", "retry_join_wan", "retry_interval", "retry_interval_wan",
+	"retry_max", "retry_max_wan" };
+
+static void
+on_flood_now(struct defer *d)
+{
+	autojoin_flood((struct gossipd *)((char *)d - offsetof(struct gossipd, flood_now)));
+}
+
+static void
+on_flood(uv_timer_t *t)
+{
+	autojoin_flood(t->data);
+}
+
+static void
+on_measure(uv_timer_t *t)
+{
+	gossipd_measure(t->data);
+}
 
 static int
-open_ports(struct gossipd *g, struct daemon *d)
+start_timers(struct gossipd *g, struct daemon *d)
 {
-	const char *bind_ip = cfg_str(d->config, "bind_addr", "0.0.0.0");
-	int64_t lan = cfg_int(d->config, "ports.serf_lan", 8301), wan = cfg_int(d->config, "ports.serf_wan", 8302);
-	int rc = 0;
+	int rc = uv_timer_init(&d->loop.uv, &g->flood);
 
-	if (lan > 0)
-		rc = listen_open(&g->lan_listen, d, "serf_lan", cfg_str(d->config, "serf_lan", bind_ip), (uint16_t)lan);
+	if (rc == 0)
+		rc = uv_timer_init(&d->loop.uv, &g->measure);
+	g->flood.data = g->measure.data = g;
+	g->flood_now.cb = on_flood_now;
 	if (rc == 0 && g->has_wan)
-		rc = listen_open(&g->wan_listen, d, "serf_wan", cfg_str(d->config, "serf_wan", bind_ip), (uint16_t)wan);
+		rc = uv_timer_start(&g->flood, on_flood, FLOOD_MS, FLOOD_MS);
+	if (rc == 0)
+		rc = uv_timer_start(&g->measure, on_measure, METRICS_MS, METRICS_MS);
 	return rc;
 }
 
@@ -38,17 +62,19 @@ gossipd_init(struct daemon *d)
 	g->d = d;
 	g->started_with = json_object_get(d->config);
 	g->has_wan = cfg_bool(d->config, "server", false) && cfg_int(d->config, "ports.serf_wan", 8302) > 0;
-	rc = pool_init(&g->lan, d->config, false, index);
-	if (rc == 0)
-		rc = pool_init(&g->wan, d->config, true, index);
+	events_init(&g->events, g);
+	rc = start_timers(g, d);
 	if (rc < 0) {
-		log_err("agent", "gossipd: cannot describe this node: error=\"%s\"", err_text(rc));
+		log_err("agent", "gossipd: cannot start: error=\"%s\"", uv_strerror(rc));
 		return rc;
 	}
-	rc = open_ports(g, d);
-	if (rc == 0)
-		log_info("agent.server.serf.lan", "serf: EventMemberJoin: %.*s %.*s", STR_ARG(g->lan.self.name),
-		    STR_ARG(g->lan.self.addr));
+	/* A pool that is not there yet must not be flooded. */
+	g->starting = 1;
+	rc = pool_open(&g->lan, g, false, index);
+	if (rc == 0 && g->has_wan)
+		rc = pool_open(&g->wan, g, true, index);
+	if (rc == 0 && --g->starting > 0)
+		daemon_ready_later(d);
 	return rc;
 }
 
@@ -60,24 +86,46 @@ static int
 gossipd_reload(struct daemon *d, struct json_object *next, struct buf *msg)
 {
 	struct gossipd *g = d->ctx;
-	struct pool *pools[] = { &g->lan, &g->wan };
-	int rc = 0, changed = 0;
 	size_t before = msg->len;
+	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(start_keys); i++)
 		if (!json_object_equal(cfg_get(g->started_with, start_keys[i]), cfg_get(next, start_keys[i])))
 			rc = buf_addf(msg, "%s%s", msg->len > before ? ", " : "", start_keys[i]);
 	if (rc < 0 || msg->len > before)
 		return rc;
-	for (size_t i = 0; i < ARRAY_LEN(pools); i++) {
-		rc = pool_update(pools[i], next);
-		if (rc < 0)
-			return rc;
-		changed += rc;
-	}
-	if (changed > 0)
-		gossipd_wake(g);
-	return 0;
+	rc = pool_update(&g->lan, next);
+	if (rc == 0 && g->has_wan)
+		rc = pool_update(&g->wan, next);
+	return rc;
+}
+
+static bool
+written(const struct pool *p)
+{
+	return !p->on || (snapshot_idle(&p->snapshot) && keyfile_idle(&p->keyfile));
+}
+
+static void
+on_drained(uv_timer_t *t)
+{
+	struct gossipd *g = t->data;
+
+	if (written(&g->lan) && written(&g->wan))
+		daemon_stopped(g->d);
+}
+
+/* The files get what they lack; how long that may take is bounded by whoever calls. */
+static void
+gossipd_drain(struct daemon *d)
+{
+	enum { LOOK_MS = 10 };
+	struct gossipd *g = d->ctx;
+
+	snapshot_flush(&g->lan.snapshot);
+	snapshot_flush(&g->wan.snapshot);
+	if ((written(&g->lan) && written(&g->wan)) || uv_timer_start(&g->measure, on_drained, LOOK_MS, LOOK_MS) < 0)
+		daemon_stopped(d);
 }
 
 static void
@@ -88,48 +136,22 @@ gossipd_fini(struct daemon *d)
 
 	if (g == NULL)
 		return;
+	keyring_ops_release(g);
 	join_release(g);
-	listen_close(&g->lan_listen);
-	listen_close(&g->wan_listen);
+	uv_close((uv_handle_t *)&g->flood, NULL);
+	uv_close((uv_handle_t *)&g->measure, NULL);
+	pool_close(&g->lan);
+	pool_close(&g->wan);
+	loop_undefer(&d->loop, DEFER_WORK, &g->wake);
+	loop_undefer(&d->loop, DEFER_WORK, &g->flood_now);
 	while ((x = g->watches) != NULL) {
 		g->watches = x->next;
 		free(x);
 	}
+	events_release(&g->events);
 	pool_release(&g->lan);
 	pool_release(&g->wan);
 	json_object_put(g->started_with);
-}
-
-/* Consul's keys; the queues and clocks of a pool of one stand at their first values. */
-static void
-pool_info(struct info_writer *iw, const char *section, const struct pool *p)
-{
-	unsigned alive = pool_count(p, MEMBER_ALIVE) + pool_count(p, MEMBER_LEAVING);
-	unsigned failed = pool_count(p, MEMBER_FAILED), left = pool_count(p, MEMBER_LEFT);
-
-	info_section(iw, section);
-	info_add(iw, "coordinate_resets", "0");
-	info_add(iw, "encrypted", "false");
-	info_add(iw, "event_queue", "0");
-	info_add(iw, "event_time", "1");
-	info_add(iw, "failed", "%u", failed);
-	info_add(iw, "health_score", "0");
-	info_add(iw, "intent_queue", "0");
-	info_add(iw, "left", "%u", left);
-	info_add(iw, "member_time", "1");
-	info_add(iw, "members", "%u", alive + failed + left);
-	info_add(iw, "query_queue", "0");
-	info_add(iw, "query_time", "1");
-}
-
-static void
-gossipd_info(struct daemon *d, struct info_writer *iw)
-{
-	struct gossipd *g = d->ctx;
-
-	pool_info(iw, "serf_lan", &g->lan);
-	if (g->has_wan)
-		pool_info(iw, "serf_wan", &g->wan);
 }
 
 int
@@ -143,6 +165,7 @@ main(int argc, char **argv)
 		.cancelled = gossipd_cancelled,
 		.init = gossipd_init,
 		.reload = gossipd_reload,
+		.drain = gossipd_drain,
 		.fini = gossipd_fini,
 		.info = gossipd_info,
 	};

@@ -1,24 +1,57 @@
-/* ops.c - the operations of gossipd. */
+/* ops.c - the operations about members. */
 #include <stdlib.h>
 
-#include "gossipd/gossipd.h"
 #include "gossipd/join.h"
+#include "gossipd/keyring_op.h"
 
-enum { REQUEST_ARENA_MAX = 256 * 1024 };
+enum { MEMBER_ARENA_MAX = 64 * 1024 };
 
-static const struct pool *
-pool_of(const struct gossipd *g, bool wan)
+static struct pool *
+pool_of(struct gossipd *g, bool wan)
 {
 	return wan ? &g->wan : &g->lan;
+}
+
+/* A pool that is not there never changes. */
+static uint64_t
+index_of(struct gossipd *g, bool wan)
+{
+	return wan && !g->has_wan ? 1 : pool_of(g, wan)->index;
+}
+
+/* ---- members */
+
+static int
+put_members(struct pool *p, struct mp_w *w)
+{
+	struct arena a = ARENA_INIT(MEMBER_ARENA_MAX);
+	size_t at = 0, list = mp_w_array_hold(w);
+	struct serf_member m;
+	uint32_t n = 0;
+	int rc = 0;
+
+	while (rc == 0 && serf_each(p->serf, &at, &m)) {
+		struct member out;
+
+		rc = pool_member(&m, &a, &out);
+		if (rc == 0) {
+			record_encode(&rec_member, &out, RECORD_PUBLIC, w);
+			n++;
+		}
+		arena_reset(&a);
+	}
+	mp_w_array_patch(w, list, n);
+	arena_release(&a);
+	return rc;
 }
 
 static void
 answer_members(struct gossipd *g, struct rpc_token token, bool wan)
 {
-	const struct pool *p = pool_of(g, wan);
-	struct query_meta meta = { .index = p->index, .known_leader = true };
+	struct query_meta meta = { .index = index_of(g, wan), .known_leader = true };
 	struct buf *out = rpc_reply_begin(g->d->rpc, token);
 	struct mp_w w;
+	int rc = 0;
 
 	if (out == NULL)
 		return;
@@ -27,17 +60,18 @@ answer_members(struct gossipd *g, struct rpc_token token, bool wan)
 	if (wan && !g->has_wan)
 		mp_w_array(&w, 0);
 	else
-		pool_encode(p, &w);
-	rpc_reply_end(g->d->rpc, token, w.err == 0);
+		rc = put_members(pool_of(g, wan), &w);
+	rpc_reply_end(g->d->rpc, token, rc == 0 && w.err == 0);
 }
 
-void
-gossipd_wake(struct gossipd *g)
+static void
+on_wake(struct defer *d)
 {
+	struct gossipd *g = (struct gossipd *)((char *)d - offsetof(struct gossipd, wake));
 	struct watch **at = &g->watches, *x;
 
 	while ((x = *at) != NULL) {
-		if (pool_of(g, x->wan)->index == x->min_index) {
+		if (index_of(g, x->wan) == x->min_index) {
 			at = &x->next;
 			continue;
 		}
@@ -46,6 +80,13 @@ gossipd_wake(struct gossipd *g)
 		answer_members(g, x->token, x->wan);
 		free(x);
 	}
+}
+
+void
+gossipd_changed(struct gossipd *g)
+{
+	g->wake.cb = on_wake;
+	loop_defer(&g->d->loop, DEFER_WORK, &g->wake);
 }
 
 /* Remember a watch until its index is passed. */
@@ -86,11 +127,39 @@ op_members(void *ctx, const struct rpc_request *req)
 	 * Only the current index is worth waiting for: a higher one was given
 	 * by an earlier life of this daemon, whose members may have been others.
 	 */
-	if (o.min_index == pool_of(g, wan)->index)
+	if (o.min_index == index_of(g, wan))
 		park(g, req->token, o.min_index, wan);
 	else
 		answer_members(g, req->token, wan);
 }
+
+static void
+op_size(void *ctx, const struct rpc_request *req)
+{
+	struct daemon *d = ctx;
+	struct gossipd *g = d->ctx;
+	struct query_meta meta = { .index = g->lan.index, .known_leader = true };
+	struct arena a = ARENA_INIT(REQUEST_ARENA_MAX);
+	struct query_options o;
+	struct buf *out;
+	struct mp_w w;
+	int rc = op_request_decode(req->info, req->body, req->len, &o, NULL, &a);
+
+	arena_release(&a);
+	if (rc < 0) {
+		rpc_bad_request(d->rpc, req, err_text(rc));
+		return;
+	}
+	out = rpc_reply_begin(d->rpc, req->token);
+	if (out == NULL)
+		return;
+	w = mp_w_init(out);
+	record_encode(&rec_query_meta, &meta, RECORD_WHOLE, &w);
+	mp_w_uint(&w, serf_count(g->lan.serf, SERF_ALIVE));
+	rpc_reply_end(d->rpc, req->token, w.err == 0);
+}
+
+/* ---- coming and going */
 
 static void
 op_join(void *ctx, const struct rpc_request *req)
@@ -107,29 +176,91 @@ op_join(void *ctx, const struct rpc_request *req)
 		rpc_bad_request(d->rpc, req, err_text(rc));
 	else if (q.wan && !g->has_wan)
 		rpc_reply_error(d->rpc, req->token, 500, "WAN federation disabled");
+	else if (pool_of(g, q.wan)->closed || serf_own_status(pool_of(g, q.wan)->serf) != SERF_ALIVE)
+		rpc_reply_error(d->rpc, req->token, 500, "this node is leaving, or has left");
 	else
 		join_start(g, req->token, &q);
 	arena_release(&a);
 }
 
-/* Alone in the pool there is nobody to wait for: the two states follow each other at once. */
+static bool
+has_left(const struct pool *p)
+{
+	return !p->on || serf_own_status(p->serf) == SERF_LEFT;
+}
+
+void
+gossipd_left(struct gossipd *g)
+{
+	if (!has_left(&g->lan) || !has_left(&g->wan))
+		return;
+	while (g->nleavers > 0)
+		rpc_reply_nil(g->d->rpc, g->leavers[--g->nleavers], g->lan.index);
+	keyring_ops_end(g);
+	/* The last packets leave with this turn. */
+	pool_shut(&g->lan);
+	if (g->has_wan)
+		pool_shut(&g->wan);
+}
+
+static void
+leave_pool(struct pool *p)
+{
+	int rc;
+
+	if (has_left(p) || serf_own_status(p->serf) == SERF_LEAVING)
+		return;
+	log_info(p->log, "serf: leaving the pool");
+	rc = serf_leave(p->serf, clock_ns());
+	if (rc < 0 && rc != -EALREADY)
+		log_err(p->log, "serf: leaving is not told to the others: error=\"%s\"", err_text(rc));
+	pool_touch(p);
+}
+
 static void
 op_leave(void *ctx, const struct rpc_request *req)
 {
 	struct daemon *d = ctx;
 	struct gossipd *g = d->ctx;
-	static const enum member_status steps[] = { MEMBER_LEAVING, MEMBER_LEFT };
 
-	if (g->lan.self.status == MEMBER_ALIVE)
-		log_info("agent.server.serf.lan", "serf: leaving the pool");
-	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
-		if (g->lan.self.status < (int64_t)steps[i])
-			pool_set_status(&g->lan, steps[i]);
-		if (g->has_wan && g->wan.self.status < (int64_t)steps[i])
-			pool_set_status(&g->wan, steps[i]);
-		gossipd_wake(g);
+	if (g->nleavers == LEAVERS_MAX) {
+		rpc_reply_error(d->rpc, req->token, 500, "too many wait for the leave already");
+		return;
 	}
-	rpc_reply_nil(d->rpc, req->token, g->lan.index);
+	g->leavers[g->nleavers++] = req->token;
+	leave_pool(&g->lan);
+	leave_pool(&g->wan);
+	gossipd_left(g);
+}
+
+/* Its member of this pool; false when there is none. Members that are alive would refute it: they are left alone. */
+static int
+force_leave(struct pool *p, struct str name, bool prune)
+{
+	struct serf_member m;
+	int rc;
+
+	if (!p->on || !pool_find(p, name, &m))
+		return -ENOENT;
+	if (m.status == SERF_ALIVE)
+		return 0;
+	rc = serf_force_leave(p->serf, clock_ns(), swim_node_name(m.node), prune);
+	pool_touch(p);
+	return rc;
+}
+
+static int
+force_leave_all(struct gossipd *g, const struct force_leave_request *q, struct arena *a)
+{
+	const char *wan_name;
+	int lan, wan;
+
+	lan = q->wan ? -ENOENT : force_leave(&g->lan, q->node, q->prune);
+	wan_name = lan == -ENOENT ? arena_strdup(a, q->node) : arena_printf(a, "%.*s.%.*s", STR_ARG(q->node), STR_ARG(g->lan.self.dc));
+	if (wan_name == NULL)
+		return -ENOMEM;
+	wan = force_leave(&g->wan, str_from(wan_name), q->prune);
+	return lan == -ENOENT ? wan : lan;
 }
 
 static void
@@ -143,23 +274,103 @@ op_force_leave(void *ctx, const struct rpc_request *req)
 	int rc;
 
 	rc = op_request_decode(req->info, req->body, req->len, &o, &q, &a);
-	if (rc < 0)
+	if (rc < 0) {
 		rpc_bad_request(d->rpc, req, err_text(rc));
-	else if (!pool_knows(&g->lan, q.node) && !(g->has_wan && pool_knows(&g->wan, q.node)))
-		rpc_reply_error(d->rpc, req->token, 500, "agent: No node found with name '%.*s'", STR_ARG(q.node));
-	else	/* This node is alive, and would refute it. */
-		rpc_reply_nil(d->rpc, req->token, g->lan.index);
+	} else {
+		log_info("agent", "Force leaving node: node=%.*s", q.node.len > 80 ? 80 : (int)q.node.len, q.node.p != NULL ? q.node.p : "");
+		rc = force_leave_all(g, &q, &a);
+		if (rc == -ENOENT)
+			rpc_reply_error(d->rpc, req->token, 500, "agent: No node found with name '%.*s'", STR_ARG(q.node));
+		else if (rc < 0)
+			rpc_reply_error(d->rpc, req->token, 500, "%s", err_text(rc));
+		else
+			rpc_reply_nil(d->rpc, req->token, g->lan.index);
+	}
 	arena_release(&a);
 }
 
-void
-gossipd_cancelled(void *ctx, struct rpc_token token)
+/* ---- coordinates */
+
+static void
+put_coordinate(struct mp_w *w, struct str node, const struct coord *c)
+{
+	struct coordinate_axis axes[COORD_DIMENSIONS];
+	struct coordinate_entry e = {
+		.node = node, .segment = STR(""),
+		.coord = { .vec = { axes, COORD_DIMENSIONS }, .error = c->error, .adjustment = c->adjustment, .height = c->height },
+	};
+
+	for (size_t i = 0; i < COORD_DIMENSIONS; i++)
+		axes[i].v = c->vec[i];
+	record_encode(&rec_coordinate_entry, &e, RECORD_PUBLIC, w);
+}
+
+static void
+put_coordinates(struct pool *p, bool own, struct mp_w *w)
+{
+	size_t list = mp_w_array_hold(w), at = 0;
+	struct serf_member m;
+	struct coord c;
+	uint32_t n = 1;
+
+	put_coordinate(w, p->self.name, serf_coordinate(p->serf));
+	while (!own && serf_each(p->serf, &at, &m)) {
+		struct str name = swim_node_name(m.node);
+
+		if (str_eq(name, p->self.name) || !serf_coordinate_of(p->serf, name, &c))
+			continue;
+		put_coordinate(w, name, &c);
+		n++;
+	}
+	mp_w_array_patch(w, list, n);
+}
+
+static void
+op_coordinates(void *ctx, const struct rpc_request *req)
 {
 	struct daemon *d = ctx;
 	struct gossipd *g = d->ctx;
+	struct arena a = ARENA_INIT(REQUEST_ARENA_MAX);
+	struct query_meta meta = { .index = 1, .known_leader = true };
+	struct query_options o;
+	struct member_query q;
+	struct buf *out;
+	struct mp_w w;
+	int rc;
 
-	if (token.op == OP_GOSSIP_JOIN)
-		join_cancel(g, token);
+	rc = op_request_decode(req->info, req->body, req->len, &o, &q, &a);
+	arena_release(&a);
+	if (rc < 0) {
+		rpc_bad_request(d->rpc, req, err_text(rc));
+		return;
+	}
+	out = rpc_reply_begin(d->rpc, req->token);
+	if (out == NULL)
+		return;
+	w = mp_w_init(out);
+	record_encode(&rec_query_meta, &meta, RECORD_WHOLE, &w);
+	if ((q.wan && !g->has_wan) || cfg_bool(g->started_with, "disable_coordinates", false))
+		mp_w_array(&w, 0);
+	else
+		put_coordinates(pool_of(g, q.wan), q.own, &w);
+	rpc_reply_end(d->rpc, req->token, w.err == 0);
+}
+
+/* ---- requests that nobody waits for any more */
+
+static void
+cancel_leaver(struct gossipd *g, struct rpc_token token)
+{
+	for (size_t i = 0; i < g->nleavers; i++)
+		if (g->leavers[i].conn == token.conn && g->leavers[i].id == token.id) {
+			g->leavers[i] = g->leavers[--g->nleavers];
+			return;
+		}
+}
+
+static void
+cancel_watch(struct gossipd *g, struct rpc_token token)
+{
 	for (struct watch **at = &g->watches; *at != NULL; at = &(*at)->next) {
 		struct watch *x = *at;
 
@@ -172,10 +383,32 @@ gossipd_cancelled(void *ctx, struct rpc_token token)
 	}
 }
 
+void
+gossipd_cancelled(void *ctx, struct rpc_token token)
+{
+	struct daemon *d = ctx;
+	struct gossipd *g = d->ctx;
+
+	if (token.op == OP_GOSSIP_JOIN)
+		join_cancel(g, token);
+	else if (token.op == OP_GOSSIP_EVENT_LIST)
+		event_watch_cancel(&g->events, token);
+	else if (token.op == OP_GOSSIP_LEAVE)
+		cancel_leaver(g, token);
+	else
+		cancel_watch(g, token);
+}
+
 const struct rpc_route gossipd_routes[] = {
 	{ OP_GOSSIP_MEMBERS, op_members },
 	{ OP_GOSSIP_JOIN, op_join },
 	{ OP_GOSSIP_LEAVE, op_leave },
 	{ OP_GOSSIP_FORCE_LEAVE, op_force_leave },
+	{ OP_GOSSIP_EVENT_FIRE, op_event_fire },
+	{ OP_GOSSIP_EVENT_LIST, op_event_list },
+	{ OP_GOSSIP_KEYRING, op_keyring },
+	{ OP_GOSSIP_COORDINATES, op_coordinates },
+	{ OP_GOSSIP_SERF_EVENT, op_serf_event },
+	{ OP_GOSSIP_SIZE, op_size },
 };
 const size_t gossipd_nroutes = ARRAY_LEN(gossipd_routes);

@@ -1,45 +1,95 @@
 /*
- * pool.h - the members of one pool as this node sees them.
+ * pool.h - one pool (LAN or WAN) at work: the pure protocol, its sockets,
+ * its files and its timer.
  *
- * Pure: no socket, no clock. A pool that stands alone has one member, this
- * node. The index moves whenever a member changes, which is what watchers
- * of gossip.members wait for.
+ * The protocol is called from the loop alone, and never from its own hooks:
+ * what a hook asks for (packets, connections, files) happens later.
  */
 #ifndef GOSSIPD_POOL_H
 #define GOSSIPD_POOL_H
 
-#include "lib/cfg.h"
+#include "gossipd/autojoin.h"
+#include "gossipd/consul.h"
+#include "gossipd/keyfile.h"
+#include "gossipd/net.h"
+#include "gossipd/serf/serf.h"
+#include "gossipd/snapshot.h"
+#include "gossipd/stream.h"
+#include "gossipd/udp.h"
+#include "lib/daemon.h"
 #include "lib/records.h"
 
-enum { POOL_ARENA_MAX = 64 * 1024, POOL_TAGS_MAX = 20, POOL_META_MAX = 512 };
+enum {
+	POOL_NODES_MAX = 65536,		/* members that are known, */
+	POOL_NODES_OPEN_MAX = 16384,	/* and where anybody can make them up, for want of a key */
+	POOL_PACKET_MAX = 1400,
+	POOL_RECLAIM_MS = 30000,	/* a failed member's name may come from another address after */
+	POOL_ARENA_MAX = 256 * 1024,	/* of one question */
+	POOL_MERGE_ARENA_MAX = 8 * 1024 * 1024,	/* to check a whole push/pull: the IDs of its rows */
+};
+
+struct gossipd;
 
 struct pool {
-	bool wan;
-	struct arena arena;	/* the strings of self */
-	struct member self;
-	uint64_t index;
+	struct gossipd *g;
+	bool wan, on;
+	bool closed;			/* we have left: nothing goes in or out any more */
+	const char *log, *log_swim;	/* subsystems of Serf's and memberlist's lines */
+	const char *label;		/* "LAN" */
+	struct serf *serf;		/* NULL while it is made */
+	struct keyring *keys;
+	struct consul_self self;
+	struct gossip_addr addr;	/* that is advertised */
+	char bind_ip[SOCK_ADDR_TEXT_MAX];
+	struct arena strings;		/* of self */
+	struct cidrs allowed;
+	/* One for each that may be at work at a time: they hold scratch. */
+	struct wrap wrap_in, wrap_out, stream_in, stream_out;
+	struct udp udp;
+	struct streams streams;
+	struct keyfile keyfile;
+	struct snapshot snapshot;
+	struct autojoin autojoin;
+	uv_timer_t timer;
+	bool timer_open;
+	uint64_t armed;			/* when the timer fires, ns */
+	struct defer due;
+	uint64_t index;			/* moves with each change of a member */
+	uint64_t random[2];
+	uint64_t failed_probes;		/* of swim's count, those that were logged */
+	uint64_t name_conflicts;	/* members of a name that another one has */
+	struct log_limit refusals, conflicts, faults;
+	struct metric_slot *joined, *failed_member, *left_member, *updated;
 };
 
 /*
- * This node by its config slice. index: where the pool's index starts; a
- * restarted gossipd gives a higher one than it had, so that no watcher waits
- * for an index of its earlier life. -ENOMEM, -ELIMIT (tags over POOL_META_MAX).
+ * Open a pool: ports, keys, snapshot, and the member that is us. Negative: the
+ * reason has been logged. index: where the pool's index starts; a restarted
+ * gossipd gives a higher one than it had, so that no watcher waits for an
+ * index of its earlier life.
  */
-int MUST_CHECK pool_init(struct pool *p, struct json_object *slice, bool wan, uint64_t index);
+int MUST_CHECK pool_open(struct pool *p, struct gossipd *g, bool wan, uint64_t index);
+
+/* Stop the work; what is on its way to the disk gets there. Handles are closed, memory goes with pool_release(). */
+void pool_close(struct pool *p);
 void pool_release(struct pool *p);
 
-/* Take name, address and tags from a new slice; 1 when that changed the member, 0, or as pool_init() (unchanged then). */
+/* Something was given to the protocol: its timer is set anew at the end of the turn. */
+void pool_touch(struct pool *p);
+
+/* Take tags from a new slice. -ENOMEM, -ELIMIT. */
 int MUST_CHECK pool_update(struct pool *p, struct json_object *slice);
 
-void pool_set_status(struct pool *p, enum member_status status);
+/* Nothing goes in or out any more. */
+void pool_shut(struct pool *p);
 
-/* Whether a member has this name (whatever the case, as node names compare). */
-bool pool_knows(const struct pool *p, struct str name);
+/* A member as records.h has it; its strings come from the arena. -ENOMEM, -ELIMIT. */
+int MUST_CHECK pool_member(const struct serf_member *m, struct arena *a, struct member *ret);
 
-/* Append the members as an array of Member. */
-void pool_encode(const struct pool *p, struct mp_w *w);
+/* The member of this name, whatever the case. */
+bool pool_find(struct pool *p, struct str name, struct serf_member *ret);
 
-/* Members in this status. */
-unsigned pool_count(const struct pool *p, enum member_status status);
+/* What a server among the members says of itself (ret may be NULL); its strings lie in the member's Meta. False: it is none. */
+bool pool_server(const struct serf_member *m, struct arena *a, struct consul_server *ret);
 
 #endif

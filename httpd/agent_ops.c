@@ -24,7 +24,7 @@ void
 agent_join(struct request *r)
 {
 	const struct str *wan = param_get(&r->params, "wan");
-	struct join_request q = { .addrs = { &r->rest, 1 }, .wan = wan != NULL && str_eqs(*wan, "1") };
+	struct join_request q = { .addrs = { &r->rest, 1 }, .wan = wan != NULL && wan->len > 0 };
 
 	upstream_write(r, OP_GOSSIP_JOIN, &q, upstream_ok_empty);
 }
@@ -32,7 +32,8 @@ agent_join(struct request *r)
 void
 agent_force_leave(struct request *r)
 {
-	struct force_leave_request q = { .node = r->rest, .prune = param_has(&r->params, "prune") };
+	struct force_leave_request q = { .node = r->rest, .prune = param_has(&r->params, "prune"),
+		.wan = param_has(&r->params, "wan") };
 
 	upstream_write(r, OP_GOSSIP_FORCE_LEAVE, &q, upstream_ok_empty);
 }

@@ -133,8 +133,9 @@ debug_add(struct json_object *out, const char *prefix, struct json_object *in, i
 			debug_add(out, full, value, depth + 1);
 			continue;
 		}
-		(void)json_object_object_add(out, full,
-		    is_secret(name) ? json_object_new_string("hidden") : json_object_get(value));
+		/* Whether gossip has to be encrypted (encrypt_verify_incoming) is none. */
+		(void)json_object_object_add(out, full, is_secret(name) && !json_object_is_type(value, json_type_boolean) ?
+		    json_object_new_string("hidden") : json_object_get(value));
 	}
 }
 
@@ -176,12 +177,22 @@ config_write(struct mp_w *w, const struct http_config *c)
 	pair(w, "Version", c->version);
 }
 
-/* Where a node stands that has not measured anything yet. */
+/* Ours as gossipd tells it; without its answer where a node stands that has not measured anything yet. */
 static void
-coord_write(struct mp_w *w)
+coord_write(struct request *r, struct mp_w *w, struct str own)
 {
 	enum { DIMENSIONS = 8 };
+	struct mp_r in = mp_r_init(own.p, own.len);
+	struct coordinate_entry e;
 
+	if (r->h->cfg.disable_coordinates) {
+		mp_w_nil(w);
+		return;
+	}
+	if (own.len > 0 && mp_r_array(&in) > 0 && record_decode(&rec_coordinate_entry, &in, &e, &r->arena) == 0) {
+		record_encode(&rec_coordinate, &e.coord, RECORD_PUBLIC, w);
+		return;
+	}
 	mp_w_map(w, 4);
 	mp_w_cstr(w, "Vec");
 	mp_w_array(w, DIMENSIONS);
@@ -245,11 +256,13 @@ on_parts(struct request *r, const struct part *parts, size_t n)
 	struct buf out = BUF_INIT(SELF_MAX);
 	struct mp_w w = mp_w_init(&out);
 	struct stats st = { arena_alloc(&r->arena, STATS_MAX * sizeof(struct stat_line)), 0 };
-	struct str members = STR_NONE;
+	struct str members = STR_NONE, own = STR_NONE;
 
 	for (size_t i = 0; i < n && st.v != NULL; i++) {
 		if (parts[i].op == OP_GOSSIP_MEMBERS)
 			members = parts[i].payload;
+		else if (parts[i].op == OP_GOSSIP_COORDINATES)
+			own = parts[i].payload;
 		else if (parts[i].ok)
 			stats_add(&st, parts[i].payload);
 	}
@@ -259,7 +272,7 @@ on_parts(struct request *r, const struct part *parts, size_t n)
 	mp_w_cstr(&w, "DebugConfig");
 	debug_write(&w, &r->h->cfg);
 	mp_w_cstr(&w, "Coord");
-	coord_write(&w);
+	coord_write(r, &w, own);
 	mp_w_cstr(&w, "Member");
 	member_write(&w, &r->h->cfg, members);
 	mp_w_cstr(&w, "Stats");
@@ -276,12 +289,12 @@ on_parts(struct request *r, const struct part *parts, size_t n)
 void
 agent_self(struct request *r)
 {
-	static const struct member_query lan;
+	static const struct member_query lan, own = { .own = true };
 	const struct question questions[] = {
 		{ PEER_RAFTD, OP_DAEMON_INFO, NULL }, { PEER_GOSSIPD, OP_DAEMON_INFO, NULL },
 		{ PEER_CHECKD, OP_DAEMON_INFO, NULL }, { PEER_DNSD, OP_DAEMON_INFO, NULL },
 		{ PEER_HTTPD, OP_DAEMON_INFO, NULL }, { PEER_CONSULCTL, OP_DAEMON_INFO, NULL },
-		{ PEER_GOSSIPD, OP_GOSSIP_MEMBERS, &lan },
+		{ PEER_GOSSIPD, OP_GOSSIP_MEMBERS, &lan }, { PEER_GOSSIPD, OP_GOSSIP_COORDINATES, &own },
 	};
 
 	gather(r, questions, ARRAY_LEN(questions), on_parts);

@@ -38,6 +38,7 @@ enum reply_flag {
 	REPLY_CACHE = 8,	/* an answer to ?cached */
 	REPLY_LEADER = 16,	/* known leader and last contact alone */
 	REPLY_ALLOW = 32,	/* what the route allows */
+	REPLY_INDEX = 64,	/* the index alone */
 };
 
 /* An answer, whoever gets it. */

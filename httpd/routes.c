@@ -44,6 +44,16 @@ static const struct route routes[] = {
 	{ "/v1/operator/autopilot/health", M_GET,                     RT_DC | R,               "operator:read",    OP_AUTOPILOT_HEALTH,        operator_autopilot_health },
 	{ "/v1/operator/autopilot/state",  M_GET,                     RT_DC | R,               "operator:read",    OP_AUTOPILOT_STATE,         operator_autopilot_state },
 
+	{ "/v1/operator/keyring",          M_GET | M_POST | M_PUT | M_DELETE, 0,               "keyring:read, keyring:write", OP_GOSSIP_KEYRING, operator_keyring },
+
+	{ "/v1/event/fire/",               M_PUT,                     RT_DC,                   "event:write",      OP_GOSSIP_EVENT_FIRE,       event_fire },
+	{ "/v1/event/list",                M_GET,                     RT_BLOCK,                "event:read",       OP_GOSSIP_EVENT_LIST,       event_list },
+
+	{ "/v1/coordinate/datacenters",    M_GET,                     0,                       "none",             OP_GOSSIP_COORDINATES,      coordinate_datacenters },
+	{ "/v1/coordinate/nodes",          M_GET,                     RT_DC | B,               "node:read",        OP_COORDINATE_LIST,         coordinate_nodes },
+	{ "/v1/coordinate/node/",          M_GET,                     RT_DC | B,               "node:read",        OP_COORDINATE_NODE,         coordinate_node },
+	{ "/v1/coordinate/update",         M_PUT,                     RT_DC,                   "node:write",       OP_COORDINATE_UPDATE,       coordinate_update },
+
 	{ "/v1/agent/check/pass/",         M_PUT,                     0,                       "service:write or node:write", OP_AGENT_CHECK_UPDATE, agent_check_result },
 	{ "/v1/agent/check/warn/",         M_PUT,                     0,                       "service:write or node:write", OP_AGENT_CHECK_UPDATE, agent_check_result },
 	{ "/v1/agent/check/fail/",         M_PUT,                     0,                       "service:write or node:write", OP_AGENT_CHECK_UPDATE, agent_check_result },
@@ -157,8 +167,8 @@ route_allow(const struct route *rt, char text[ALLOW_TEXT_MAX])
 static struct metric_slot *
 route_metric(const struct route *rt, enum http_method method, const char *method_name)
 {
-	static struct metric_slot *slots[ARRAY_LEN(routes)][3];
-	size_t m = method == M_GET ? 0 : method == M_PUT ? 1 : 2, n = strlen(rt->path);
+	static struct metric_slot *slots[ARRAY_LEN(routes)][4];
+	size_t m = method == M_GET ? 0 : method == M_PUT ? 1 : method == M_POST ? 2 : 3, n = strlen(rt->path);
 	struct metric_slot **slot = &slots[rt - routes][m];
 	char name[METRIC_NAME_MAX];
 

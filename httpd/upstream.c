@@ -5,7 +5,7 @@
 #include "httpd/respond.h"
 #include "lib/duration.h"
 
-enum { ACT_MS = 20000, JOIN_MS = 60000, LEAVE_MS = 60000, OTHER_READ_MS = 8000, PIECE_MS = 30000, SAVE_MS = 15 * 60 * 1000,
+enum { ACT_MS = 20000, JOIN_MS = 60000, LEAVE_MS = 60000, KEYRING_MS = 60000, OTHER_READ_MS = 8000, PIECE_MS = 30000, SAVE_MS = 15 * 60 * 1000,
 	RESTORE_MS = 60 * 60 * 1000 };
 
 static const char *const peer_names[PEERS] = { "raftd", "checkd", "gossipd", "dnsd", "httpd", "consulctl" };
@@ -79,6 +79,8 @@ deadline_ms(const struct httpd *h, const struct op_info *op)
 		return JOIN_MS;
 	if (op->number == OP_AGENT_LEAVE)
 		return LEAVE_MS;
+	if (op->number == OP_GOSSIP_KEYRING)
+		return KEYRING_MS;
 	return op->access == OP_ACCESS_ACT ? ACT_MS : OTHER_READ_MS;
 }
 

@@ -175,12 +175,20 @@ get_strmap(struct in *in, const struct field *f, struct json_object *j, struct s
 	return 0;
 }
 
+static int get_member(struct in *in, const struct field *f, struct json_object *j, void *obj);
 static int get_object(struct in *in, const struct record *rec, struct json_object *j, void *obj);
+
+/* One of a list or map: an object, or the bare value that a record without a name stands for. */
+static int
+get_element(struct in *in, const struct record *rec, struct json_object *j, void *obj)
+{
+	return rec->name[0] != 0 ? get_object(in, rec, j, obj) : get_member(in, &rec->fields[0], j, obj);
+}
 
 static int
 get_records(struct in *in, const struct field *f, struct json_object *j, struct records *ret)
 {
-	bool single = json_object_is_type(j, json_type_object);
+	bool single = json_object_is_type(j, json_type_object) && f->sub->name[0] != 0;
 	size_t n;
 
 	if (!single && !json_object_is_type(j, json_type_array))
@@ -192,15 +200,13 @@ get_records(struct in *in, const struct field *f, struct json_object *j, struct 
 	ret->n = n;
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *e = single ? j : json_object_array_get_idx(j, i);
-		int rc = e == NULL ? 0 : get_object(in, f->sub, e, (char *)ret->v + i * f->sub->size);
+		int rc = e == NULL ? 0 : get_element(in, f->sub, e, (char *)ret->v + i * f->sub->size);
 
 		if (rc < 0)
 			return rc;
 	}
 	return 0;
 }
-
-static int get_member(struct in *in, const struct field *f, struct json_object *j, void *obj);
 
 static int
 get_recmap(struct in *in, const struct field *f, struct json_object *j, struct recmap *ret)
@@ -216,8 +222,7 @@ get_recmap(struct in *in, const struct field *f, struct json_object *j, struct r
 	json_object_object_foreach(j, key, val) {
 		char *k = arena_strdup(in->arena, str_from(key));
 		void *obj = (char *)ret->v + n * f->sub->size;
-		int rc = k == NULL ? no_memory(in) : val == NULL ? 0 : f->sub->name[0] != 0 ? get_object(in, f->sub, val, obj) :
-		    get_member(in, &f->sub->fields[0], val, obj);
+		int rc = k == NULL ? no_memory(in) : val == NULL ? 0 : get_element(in, f->sub, val, obj);
 
 		if (rc < 0)
 			return rc;

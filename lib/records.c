@@ -242,6 +242,7 @@ static const struct field f_catalog_query[] = {
 	FIELD(catalog_query, state, "State", F_STR, E),
 	FIELD(catalog_query, near, "Near", F_STR, E),
 	FIELD(catalog_query, filter, "Filter", F_STR, E),
+	FIELD(catalog_query, segment, "Segment", F_STR, E),
 };
 RECORD(rec_catalog_query, catalog_query, "CatalogQuery", f_catalog_query);
 
@@ -402,39 +403,6 @@ static const struct field f_maintenance[] = {
 	FIELD(maintenance, token, "Token", F_STR, E),
 };
 RECORD(rec_maintenance, maintenance, "Maintenance", f_maintenance);
-
-static const struct field f_member[] = {
-	FIELD(member, name, "Name", F_STR, 0),
-	FIELD(member, addr, "Addr", F_STR, 0),
-	FIELD(member, port, "Port", F_INT, 0),
-	FIELD(member, tags, "Tags", F_STRMAP, 0),
-	FIELD(member, status, "Status", F_INT, 0),
-	FIELD(member, protocol_min, "ProtocolMin", F_INT, 0),
-	FIELD(member, protocol_max, "ProtocolMax", F_INT, 0),
-	FIELD(member, protocol_cur, "ProtocolCur", F_INT, 0),
-	FIELD(member, delegate_min, "DelegateMin", F_INT, 0),
-	FIELD(member, delegate_max, "DelegateMax", F_INT, 0),
-	FIELD(member, delegate_cur, "DelegateCur", F_INT, 0),
-};
-RECORD(rec_member, member, "Member", f_member);
-
-static const struct field f_member_query[] = {
-	FIELD(member_query, wan, "WAN", F_BOOL, E),
-	FIELD(member_query, segment, "Segment", F_STR, E),
-};
-RECORD(rec_member_query, member_query, "MemberQuery", f_member_query);
-
-static const struct field f_join_request[] = {
-	FIELD(join_request, addrs, "Addrs", F_STRS, 0),
-	FIELD(join_request, wan, "WAN", F_BOOL, E),
-};
-RECORD(rec_join_request, join_request, "JoinRequest", f_join_request);
-
-static const struct field f_force_leave_request[] = {
-	FIELD(force_leave_request, node, "Node", F_STR, 0),
-	FIELD(force_leave_request, prune, "Prune", F_BOOL, E),
-};
-RECORD(rec_force_leave_request, force_leave_request, "ForceLeaveRequest", f_force_leave_request);
 
 static const struct field f_log_query[] = {
 	FIELD(log_query, level, "Level", F_STR, E),

@@ -194,6 +194,7 @@ struct catalog_query {
 	struct str state;
 	struct str near;
 	struct str filter;
+	struct str segment;	/* coordinate.*: "" any */
 };
 
 /* health.service: one entry of the reply. Encoded by hand-off: Node, Service, Checks. */
@@ -333,6 +334,7 @@ struct member {
 struct member_query {
 	bool wan;
 	struct str segment;
+	bool own;		/* gossip.coordinates: this node's alone */
 };
 
 struct join_request {
@@ -343,6 +345,57 @@ struct join_request {
 struct force_leave_request {
 	struct str node;
 	bool prune;
+	bool wan;		/* the WAN pool alone */
+};
+
+/* Consul's user event; as /v1/event shows it. In the pool it travels in another form (gossipd/event.c). */
+struct user_event {
+	struct str id, name, payload;
+	struct str node_filter, service_filter, tag_filter;
+	uint64_t version, ltime;
+};
+
+struct event_query {
+	struct str name;	/* "" : all */
+	bool internal;		/* those whose name begins with "_" instead, which others do not see */
+};
+
+struct serf_event {
+	struct str name, payload;
+	bool coalesce;
+};
+
+struct keyring_request {
+	struct str verb;	/* list install use remove */
+	struct str key;		/* base64 */
+	int64_t relay_factor;	/* 0 .. 5 */
+	bool local_only;	/* list */
+};
+
+/* Consul's KeyringResponse; one a pool. */
+struct key_count {
+	uint64_t v;
+};
+struct keyring_response {
+	bool wan;
+	struct str datacenter, segment;
+	struct strmap messages;		/* node to text */
+	struct recmap keys, primary_keys;	/* base64 to key_count */
+	int64_t num_nodes, num_resp, num_err;
+	struct str error;		/* internal: of this pool */
+};
+
+/* Seconds; one of Vivaldi's (gossipd/serf/coord.h). */
+struct coordinate_axis {
+	double v;
+};
+struct coordinate {
+	struct records vec;	/* coordinate_axis: 8 of them */
+	double error, adjustment, height;
+};
+struct coordinate_entry {
+	struct str node, segment;
+	struct coordinate coord;
 };
 
 /* ---- servers (records_raft.c) */
@@ -519,6 +572,8 @@ extern const struct record rec_txn_kv, rec_txn_node, rec_txn_service, rec_txn_ch
 extern const struct record rec_check_def, rec_service_def, rec_agent_service, rec_agent_register, rec_agent_query;
 extern const struct record rec_check_update, rec_maintenance;
 extern const struct record rec_member, rec_member_query, rec_join_request, rec_force_leave_request;
+extern const struct record rec_user_event, rec_event_query, rec_serf_event, rec_keyring_request, rec_key_count, rec_keyring_response;
+extern const struct record rec_coordinate_axis, rec_coordinate, rec_coordinate_entry;
 extern const struct record rec_raft_server, rec_raft_config_entry, rec_raft_server_view, rec_raft_configuration, rec_raft_peer_request;
 extern const struct record rec_autopilot_config, rec_autopilot_set, rec_autopilot_server_health, rec_autopilot_health,
     rec_autopilot_server_state, rec_autopilot_state;

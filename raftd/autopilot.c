@@ -16,6 +16,8 @@
 enum { LOOK_MS = 2000, CONFIG_BYTES_MAX = 16 * 1024 };
 
 _Static_assert((int)AP_SERVERS_MAX == (int)RAFT_SERVERS_MAX, "autopilot looks at whole configurations");
+_Static_assert((int)AP_UNKNOWN == (int)MEMBER_NONE && (int)AP_ALIVE == (int)MEMBER_ALIVE && (int)AP_LEAVING == (int)MEMBER_LEAVING &&
+    (int)AP_LEFT == (int)MEMBER_LEFT && (int)AP_FAILED == (int)MEMBER_FAILED, "gossip's words are autopilot's");
 
 struct autopilot {
 	struct raftd *r;
@@ -93,6 +95,7 @@ sight(const struct autopilot *ap, const struct raft_server *s, uint64_t now)
 {
 	const struct raft *core = &ap->r->engine.core;
 	const struct raft_progress *p = raft_progress(core, s->id);
+	const struct raft_server_info *info = servers_find(configs_current(ap->r->engine.configs, NULL), s->id);
 	struct ap_sight x = { .id = s->id, .voter = s->voter, .leader = s->id == ap->r->id };
 	uint64_t since = p != NULL && p->heard_ms != 0 ? p->heard_ms : ap->lead_ms;
 
@@ -100,6 +103,7 @@ sight(const struct autopilot *ap, const struct raft_server *s, uint64_t now)
 	x.contact_ms = x.leader || since > now ? 0 : now - since;
 	x.index = x.leader ? core->trail.last : p != NULL ? p->match : 0;
 	x.term = trail_term(&core->trail, x.index);
+	x.gossip = info != NULL ? (enum ap_gossip)pool_status(ap->r, info) : AP_UNKNOWN;
 	return x;
 }
 
@@ -170,6 +174,9 @@ act(struct autopilot *ap, struct ap_decision d)
 	voter.voter = true;
 	if (d.action == AP_PROMOTE)
 		log_info(SUB, "Promoting server: id=%.*s address=%.*s name=%.*s", STR_ARG(s->node_id), STR_ARG(s->address), STR_ARG(s->node));
+	else if (pool_status(ap->r, s) == MEMBER_LEFT)
+		log_info(SUB, "removing server by ID, it has left: id=%.*s name=%.*s address=%.*s", STR_ARG(s->node_id), STR_ARG(s->node),
+		    STR_ARG(s->address));
 	else
 		log_info(SUB, "Attempting removal of failed server node: id=%.*s name=%.*s address=%.*s", STR_ARG(s->node_id),
 		    STR_ARG(s->node), STR_ARG(s->address));
@@ -223,10 +230,14 @@ contact(struct arena *a, const struct ap_server *s)
 	return arena_printf(a, "%s", text);
 }
 
-/* Until gossip says it: who answers is alive. */
+/* Gossip's word; of who it does not know: who answers is alive. */
 static const char *
 status(const struct ap_server *s)
 {
+	static const char *const words[] = { [AP_ALIVE] = "alive", [AP_LEAVING] = "leaving", [AP_LEFT] = "left", [AP_FAILED] = "failed" };
+
+	if (s->now.gossip != AP_UNKNOWN)
+		return words[s->now.gossip];
 	return s->failed ? "failed" : s->now.leader || s->now.heard ? "alive" : "none";
 }
 
@@ -376,6 +387,12 @@ autopilot_config_changed(struct raftd *r)
 {
 	if (r->autopilot != NULL && r->autopilot->leads)
 		(void)uv_timer_start(&r->autopilot->timer, on_timer, 0, LOOK_MS);
+}
+
+void
+autopilot_pool_changed(struct raftd *r)
+{
+	autopilot_config_changed(r);
 }
 
 int

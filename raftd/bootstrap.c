@@ -3,14 +3,16 @@
  * that belong to none.
  *
  * With bootstrap_expect = 1, -bootstrap or -dev a server with an empty
- * directory begins at once, alone. With N > 1 it asks around (join.c) until N
- * servers have told within the last seconds that they are empty and expect
- * to be among N. The one with the lowest data-directory id among the N lowest
- * draws a random cluster id and proposes itself and the others as the voters
- * of that cluster. Each of them agrees when it is empty, expects N too, has
- * met no server of any cluster and keeps to no other proposal; it then keeps
- * to this one for ten seconds. When all have agreed within two seconds of the
- * first offer the proposer writes entry 1 and stands for election.
+ * directory begins at once, alone. With N > 1 it asks around (join.c), every
+ * server that gossip knows and whoever those tell of, until N servers have
+ * told within the last seconds that they are empty and expect to be among N,
+ * and no server whose node is alive has yet to be heard. The one with the
+ * lowest data-directory id among the N lowest draws a random cluster id and
+ * proposes itself and the others as the voters of that cluster. Each of them
+ * agrees when it is empty, expects N too, has met no server of any cluster and
+ * keeps to no other proposal; it then keeps to this one for ten seconds. When
+ * all have agreed within two seconds of the first offer the proposer writes
+ * entry 1 and stands for election.
  *
  * Why two clusters cannot come out of N servers. A data directory belongs to
  * at most one cluster for ever: the first message of a cluster that a server
@@ -26,16 +28,22 @@
  * agreements are there so that this does not happen: they serialise the
  * proposals while everybody is up.
  *
+ * Gossip has no part in that argument: it says whom to ask, and what it says
+ * may be late, incomplete or wrong. Who is there, empty and agrees is known
+ * from each server itself, by its directory. A server that gossip does not
+ * list, or lists under a wrong address, is one that does not answer; one that
+ * it lists twice answers twice with the same id and counts once.
+ *
  * A server that was wiped counts as a new directory. As long as one server
  * of the old cluster can be reached nobody begins a new one.
  *
  * So it takes a mistake: bootstrap_expect = 1 (or -bootstrap) on two servers
  * that are to be one cluster; 2N or more servers that expect N and cannot
- * see each other, by their join addresses or a cut network, when first started
- * (with N+1 to 2N-1 a proposer must also be cut off for more than ten
- * seconds between its decision and its first message, and its first
- * configuration be split between it and the next); or as many
- * wiped servers at once as make N empty ones, out of reach of the rest.
+ * see each other, in pools that nobody has joined or behind a cut network,
+ * when first started (with N+1 to 2N-1 a proposer must also be cut off for
+ * more than ten seconds between its decision and its first message, and its
+ * first configuration be split between it and the next); or as many wiped
+ * servers at once as make N empty ones, out of reach of the rest.
  */
 #include <sodium.h>
 #include <stdio.h>
@@ -123,6 +131,19 @@ of_cluster(const struct join *j)
 		if (j->targets[i]->heard_ms != 0 && j->targets[i]->cluster[0] != 0)
 			return j->targets[i];
 	return NULL;
+}
+
+/* One that gossip has told of a moment ago may belong to a cluster: it is heard first, or found not to answer. */
+static bool
+all_heard(const struct join *j)
+{
+	for (size_t i = 0; i < j->ntargets; i++) {
+		const struct target *t = j->targets[i];
+
+		if (t->alive_ms != 0 && t->heard_ms == 0 && !t->refused && t->failures < JOIN_DEAF)
+			return false;
+	}
+	return true;
 }
 
 static bool
@@ -287,7 +308,7 @@ bootstrap_tick(struct join *j, uint64_t now)
 		b->told = n;
 		return;
 	}
-	if (id_of(&v[0]) == j->r->id && !keeps_to_other(j, now, b->cluster))
+	if (id_of(&v[0]) == j->r->id && all_heard(j) && !keeps_to_other(j, now, b->cluster))
 		propose(j, now, v, expect);
 }
 

@@ -16,6 +16,7 @@
 #include "raftd/raftd.h"
 
 #define SUB "agent.server.forward"
+#define SUB_CLIENT "agent.client.forward"
 
 enum {
 	SENT_MAX = 65536,
@@ -23,7 +24,8 @@ enum {
 	SMALL = 512,			/* bytes of request for which a spare structure has room */
 	SPARE_MAX = 1024,
 	SWITCH_MS = 400,		/* a client node tries another server when one is not connected by then */
-	REBALANCE_MS = 120 * 1000,	/* and another one anyway after this, up to twice as long */
+	REBALANCE_MS = 120 * 1000,	/* and another one anyway after this, up to half as long again, */
+	REBALANCES_PER_S = 64,		/* but no more of all nodes together at one server than this */
 	SILENT_MS = 10 * 1000,		/* or when one does not answer what it could at once */
 	TICK_CLIENT_MS = 200,
 };
@@ -54,8 +56,9 @@ struct forward {
 	size_t n, bytes, nspare;
 	/* client node */
 	struct rpc_client *any, *old;	/* old: that was left, until what it was asked is answered */
-	char address[80];		/* of any */
-	size_t at;			/* its place among the known servers */
+	char address[80], old_address[80];	/* of any; of old */
+	struct { char address[80]; } order[POOL_SERVERS_MAX];	/* the servers, shuffled: the next one is the one behind it */
+	size_t norder;
 	uint64_t switch_ms, rebalance_ms, snapshot_ms;
 	uv_timer_t tick;
 };
@@ -347,7 +350,7 @@ on_any_state(void *arg, bool up)
 	struct forward *f = arg;
 
 	if (up) {
-		log_info(SUB, "using server: address=%s", f->address);
+		log_info(SUB_CLIENT, "using server: address=%s", f->address);
 		hold_wake_leader(f->r);
 	} else {
 		/* The next one, as soon as the calls of this one have been told. */
@@ -355,14 +358,77 @@ on_any_state(void *arg, bool up)
 	}
 }
 
-static size_t
-known_servers(struct raftd *r)
-{
-	size_t n = 0;
+/* ---- which server */
 
-	while (join_server(r, n) != NULL)
-		n++;
-	return n;
+static bool
+is_usable(const struct raftd *r, const char *address)
+{
+	size_t n;
+	const struct pool_server *v = pool_servers(r, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (pool_server_usable(&v[i]) && strcmp(v[i].address, address) == 0)
+			return true;
+	return false;
+}
+
+static size_t
+place_of(const struct forward *f, const char *address)
+{
+	size_t i = 0;
+
+	while (i < f->norder && strcmp(f->order[i].address, address) != 0)
+		i++;
+	return i;
+}
+
+static void
+swap(struct forward *f, size_t a, size_t b)
+{
+	const char *from = f->order[a].address;
+	char text[sizeof(f->address)];
+
+	memcpy(text, from, sizeof(text));
+	memcpy(f->order[a].address, f->order[b].address, sizeof(text));
+	memcpy(f->order[b].address, text, sizeof(text));
+}
+
+static void
+shuffle(struct forward *f)
+{
+	for (size_t i = f->norder; i > 1; i--)
+		swap(f, i - 1, randombytes_uniform((uint32_t)i));
+}
+
+/* Who has gone is taken out, who is new gets any place. */
+static void
+take_order(struct forward *f)
+{
+	size_t n;
+	const struct pool_server *v = pool_servers(f->r, &n);
+
+	for (size_t i = 0; i < f->norder;)
+		if (!is_usable(f->r, f->order[i].address))
+			swap(f, i, --f->norder);
+		else
+			i++;
+	for (size_t i = 0; i < n && f->norder < POOL_SERVERS_MAX; i++)
+		if (pool_server_usable(&v[i]) && place_of(f, v[i].address) == f->norder) {
+			memcpy(f->order[f->norder].address, v[i].address, sizeof(v[i].address));
+			f->norder++;
+			swap(f, f->norder - 1, randombytes_uniform((uint32_t)f->norder));
+		}
+}
+
+/* As Consul's clients: so that new servers get their share, and no server hears of all nodes at once. */
+static uint64_t
+rebalance_after(const struct forward *f)
+{
+	const struct pool_list *l = pool_members(f->r);
+	uint64_t ms = REBALANCE_MS + randombytes_uniform(REBALANCE_MS / 2);
+	uint64_t scaled = l != NULL && f->norder > 0 ? (uint64_t)l->n * 1000 / (REBALANCES_PER_S * f->norder) : 0;
+
+	return ms > scaled ? ms : scaled;
 }
 
 /* A server that was left keeps what it was asked until it has answered, but only one is kept. */
@@ -377,6 +443,7 @@ leave(struct forward *f)
 	f->any = NULL;
 	if (f->old == NULL)
 		return;
+	memcpy(f->old_address, f->address, sizeof(f->old_address));
 	rpc_client_on_state(f->old, NULL, NULL);
 	if (!rpc_client_connected(f->old)) {
 		take_all_back(f, f->old);
@@ -389,27 +456,61 @@ static void
 use_next(struct forward *f)
 {
 	uint64_t now = clock_ms();
-	size_t n = known_servers(f->r);
+	size_t at = place_of(f, f->address);
 
 	leave(f);
 	f->switch_ms = now + SWITCH_MS;
-	f->rebalance_ms = now + REBALANCE_MS + randombytes_uniform(REBALANCE_MS);
-	if (n == 0)
+	f->rebalance_ms = now + rebalance_after(f);
+	if (f->norder == 0)
 		return;
-	f->at = f->address[0] == 0 ? randombytes_uniform((uint32_t)n) : (f->at + 1) % n;
-	(void)snprintf(f->address, sizeof(f->address), "%s", join_server(f->r, f->at));
+	at = at < f->norder ? (at + 1) % f->norder : 0;
+	memcpy(f->address, f->order[at].address, sizeof(f->address));
 	f->any = net_client(f->r, f->address, "forward");
 	if (f->any != NULL)
 		rpc_client_on_state(f->any, on_any_state, f);
 }
 
+/* Its node has failed: what may be asked elsewhere is not waited for. */
+static void
+take_back_safe(struct forward *f, const struct rpc_client *client)
+{
+	struct sent *x, *next;
+
+	for (x = f->head; x != NULL; x = next) {
+		next = x->next;
+		if (x->client == client && x->again)
+			take_back(f, x);
+	}
+}
+
+void
+forward_pool_changed(struct raftd *r)
+{
+	struct forward *f = r->forward;
+	const struct rpc_client *left = f->any;
+
+	take_order(f);
+	if (f->old != NULL && place_of(f, f->old_address) == f->norder)
+		take_back_safe(f, f->old);
+	if (f->any != NULL && place_of(f, f->address) < f->norder)
+		return;
+	if (f->any != NULL)
+		log_info(SUB_CLIENT, "the server's node has failed or left: address=%s", f->address);
+	use_next(f);
+	if (left != NULL && left == f->old)
+		take_back_safe(f, left);
+	/* Who waited for servers and now learns that there are none. */
+	if (f->norder == 0)
+		hold_wake_leader(r);
+}
+
 /* A server that is stopped keeps its connections: whoever was asked a plain question must answer. */
 static bool
-is_silent(const struct forward *f, uint64_t now)
+is_silent(const struct forward *f, const struct rpc_client *client, uint64_t now)
 {
 	const struct sent *x = f->head;
 
-	while (x != NULL && (x->waits || x->client != f->any))
+	while (x != NULL && (x->waits || x->client != client))
 		x = x->next;
 	return x != NULL && x->sent_ms + f->r->hold_ms + SILENT_MS < now;
 }
@@ -421,15 +522,25 @@ on_tick(uv_timer_t *t)
 	uint64_t now = clock_ms();
 	bool up = f->any != NULL && rpc_client_connected(f->any);
 
-	if (up && is_silent(f, now)) {
-		log_warn(SUB, "a server does not answer: address=%s", f->address);
+	if (f->old != NULL && is_silent(f, f->old, now))
+		take_all_back(f, f->old);
+	if (up && is_silent(f, f->any, now)) {
+		log_warn(SUB_CLIENT, "a server does not answer: address=%s", f->address);
 		take_all_back(f, f->any);
 		use_next(f);
 		return;
 	}
+	if (up && now >= f->rebalance_ms && f->norder < 2) {
+		f->rebalance_ms = now + rebalance_after(f);
+		return;
+	}
 	/* The pieces of a snapshot are with the server that made it. */
-	if (!up ? now >= f->switch_ms : now >= f->rebalance_ms && now > f->snapshot_ms + SILENT_MS)
+	if (up && now >= f->rebalance_ms && now > f->snapshot_ms + SILENT_MS) {
+		shuffle(f);
 		use_next(f);
+	} else if (!up && f->norder > 0 && now >= f->switch_ms) {
+		use_next(f);
+	}
 }
 
 void
@@ -441,8 +552,9 @@ forward_any(struct raftd *r, const struct rpc_request *req)
 		f->snapshot_ms = clock_ms();
 	if (f->any != NULL && rpc_client_connected(f->any))
 		send_to(r, f->any, req);
-	else if (join_server(r, 0) == NULL)
-		rpc_reply_error(r->d->rpc, req->token, 500, "No known Consul servers");
+	else if (f->norder == 0 && pool_members(r) != NULL)
+		rpc_reply_error(r->d->rpc, req->token, 500, r->hold.serving_sent ?
+		    "No known Consul servers; whether this write took place is unknown" : "No known Consul servers");
 	else
 		hold_add(r, req, 0, false);
 }

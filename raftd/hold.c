@@ -54,7 +54,7 @@ take_out(struct hold *h, struct held *x)
 static void
 give_up(struct raftd *r, struct rpc_token t, bool sent)
 {
-	const char *text = !r->server && join_server(r, 0) == NULL ? "No known Consul servers" : "No cluster leader";
+	const char *text = !r->server && pool_usable(r) == 0 ? "No known Consul servers" : "No cluster leader";
 
 	rpc_reply_error(r->d->rpc, t, 500, sent ? "%s; whether this write took place is unknown" : "%s", text);
 }

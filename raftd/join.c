@@ -13,9 +13,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "lib/notify.h"
 #include "raftd/join.h"
 
 #define SUB "agent.server"
@@ -83,6 +81,11 @@ admit(struct raftd *r, const struct raft_config_entry *c, const struct raft_serv
 		old = old != NULL ? old : known;
 		(void)snprintf(err, 256, "the id, node ID or address belongs to server %.*s at %.*s, which is alive", STR_ARG(old->id),
 		    STR_ARG(old->address));
+		return -EBUSY;
+	}
+	/* Autopilot would take it out at once. When it comes back gossip will tell. */
+	if (known == NULL && pool_status(r, s) == MEMBER_LEFT) {
+		(void)snprintf(err, 256, "the node of the server has left the pool");
 		return -EBUSY;
 	}
 	put.voter = known != NULL && known->voter;
@@ -213,7 +216,6 @@ note_answer(struct join *j, struct target *t, const struct peer_joined *p, uint6
 	bool empty = str_eqs(p->status, joined_empty);
 	char err[256];
 
-	j->answered = true;
 	t->heard_ms = now;
 	free(t->info);
 	t->info = NULL;
@@ -255,6 +257,7 @@ on_joined(void *arg, const struct rpc_answer *a)
 	in = mp_r_init(payload.p, payload.len);
 	if (rc == 0)
 		rc = record_decode(&rec_peer_joined, &in, &p, &arena);
+	t->refused = rc == -EPROTO;
 	if (rc == 0) {
 		t->failures = 0;
 		note_answer(j, t, &p, now);
@@ -286,20 +289,6 @@ ask(struct join *j, struct target *t, uint64_t now)
 		t->call = rpc_call_record(t->client, OP_PEER_JOIN, NULL, &own, 0, JOIN_CALL_MS, on_joined, t);
 	if (t->call == 0)
 		t->next_ms = now + JOIN_ASK_MS;
-}
-
-/* Nobody could be reached: the configuration says that we may not go on without. */
-static void
-give_up(struct join *j)
-{
-	const char *why = j->once ? "none of the addresses to join (start_join) could be reached" :
-	    "max join retry exhausted (retry_join), exiting";
-	char status[256];
-
-	log_err("agent", "%s", why);
-	(void)snprintf(status, sizeof(status), "STATUS=%s", why);
-	(void)notify_send(status);
-	_exit(EXIT_CONFIG);
 }
 
 /* Whether we should ask now. */
@@ -336,18 +325,12 @@ begin_asking(struct join *j, uint64_t now)
 static void
 ask_all(struct join *j, uint64_t now)
 {
-	hosts_resolve(j, now);
+	targets_of_pool(j, now);
 	targets_expire(j, now);
 	for (size_t i = 0; i < j->ntargets; i++)
 		if (!str_eqs(str_from(j->targets[i]->address), j->r->address))
 			ask(j, j->targets[i], now);
 	bootstrap_tick(j, now);
-	if (j->answered && j->once) {
-		j->once = false;
-		daemon_ready(j->r->d);
-	}
-	if (!j->answered && now >= j->give_up_ms)
-		give_up(j);
 }
 
 static void
@@ -360,11 +343,6 @@ on_timer(uv_timer_t *t)
 
 	if (j->r->d->draining)
 		return;
-	if (!j->r->server) {
-		hosts_resolve(j, now);
-		targets_expire(j, now);
-		return;
-	}
 	if (engine_leads(j->r))
 		tell_own_change(j->r);
 	ask_now = lost(j, now);
@@ -419,31 +397,15 @@ join_leaving(struct raftd *r)
 	r->join->leaving_ms = clock_ms();
 }
 
-const char *
-join_server(struct raftd *r, size_t i)
+/* Whom to ask has changed. */
+void
+join_pool_changed(struct raftd *r)
 {
-	return r->join != NULL && i < r->join->ntargets ? r->join->targets[i]->address : NULL;
+	if (r->join->asking)
+		(void)uv_timer_start(&r->join->timer, on_timer, 0, 0);
 }
 
 /* ---- start and end */
-
-static void
-read_patience(struct join *j)
-{
-	struct json_object *c = j->r->d->config, *once = cfg_get(c, "start_join");
-	uint64_t interval = (uint64_t)cfg_ms(c, "retry_interval", 30000), max = (uint64_t)cfg_int(c, "retry_max", 0);
-
-	j->give_up_ms = RAFT_NEVER;
-	if (j->inside || j->r->bootstrap)
-		return;
-	if (once != NULL && json_object_array_length(once) > 0) {
-		j->once = true;
-		j->give_up_ms = clock_ms() + JOIN_ONCE_MS;
-		daemon_ready_later(j->r->d);
-	} else if (max > 0 && j->ntargets + j->nhosts > 0) {
-		j->give_up_ms = clock_ms() + interval * max;
-	}
-}
 
 int
 join_init(struct raftd *r)
@@ -456,7 +418,7 @@ join_init(struct raftd *r)
 	r->join = j;
 	(void)uv_timer_init(&r->d->loop.uv, &j->timer);
 	j->timer.data = j;
-	return hosts_read(j);
+	return 0;
 }
 
 void
@@ -464,13 +426,10 @@ join_start(struct raftd *r)
 {
 	struct join *j = r->join;
 
-	if (r->server) {
-		j->inside = servers_find(configs_current(r->engine.configs, NULL), r->id) != NULL;
-		if (join_empty(r) && r->bootstrap)
-			bootstrap_alone(r);
-		read_patience(j);
-	}
-	(void)uv_timer_start(&j->timer, on_timer, 0, JOIN_RESOLVE_MS);
+	j->inside = servers_find(configs_current(r->engine.configs, NULL), r->id) != NULL;
+	if (join_empty(r) && r->bootstrap)
+		bootstrap_alone(r);
+	(void)uv_timer_start(&j->timer, on_timer, 0, 0);
 }
 
 static void
@@ -489,5 +448,4 @@ join_release(struct raftd *r)
 	r->join = NULL;
 	uv_close((uv_handle_t *)&j->timer, free_join);
 	targets_release(j);
-	hosts_release(j);
 }

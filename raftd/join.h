@@ -8,7 +8,6 @@
 #include "raftd/raftd.h"
 
 enum {
-	JOIN_HOSTS_MAX = 64,		/* of the configuration */
 	JOIN_TARGETS_MAX = 128,		/* addresses that are asked */
 	JOIN_TICK_MS = 250,
 	JOIN_ASK_MS = 1000,		/* who answers is asked again after this, */
@@ -16,13 +15,12 @@ enum {
 	JOIN_CALL_MS = 2000,
 	JOIN_FRESH_MS = 4000,		/* what somebody told of itself is believed for */
 	JOIN_LEARNED_MS = 60 * 1000,	/* an address that others told is asked for */
-	JOIN_RESOLVE_MS = 30 * 1000,	/* names are looked up again */
-	JOIN_NAMED_MS = 10 * 60 * 1000,	/* an address that a name had is asked for */
+	JOIN_GONE_MS = 60 * 1000,	/* and one whose node has failed */
 	JOIN_LOST_MS = 2500,		/* a member that heard of no leader for this long asks again */
 	JOIN_REMOVED_MS = 3 * 1000,	/* one that was removed waits before it does */
 	JOIN_LEAVING_MS = 60 * 1000,	/* one whose node leaves does not until it has stopped */
 	JOIN_ALIVE_MS = 2 * 1000,	/* a server heard of this recently cannot be replaced */
-	JOIN_ONCE_MS = 5 * 1000,	/* start_join's one try */
+	JOIN_DEAF = 3,			/* questions without an answer, and a server is not waited for */
 	OFFER_MS = 2000,		/* all must have agreed to a proposal within */
 	AGREED_MS = 10 * 1000,		/* and each keeps to it for */
 };
@@ -31,21 +29,16 @@ enum {
 struct target {
 	struct join *j;
 	char address[80];
-	uint64_t until_ms;		/* forgotten then; UINT64_MAX: never */
+	uint64_t until_ms;		/* forgotten then */
 	struct rpc_client *client;	/* NULL: not asked at present */
 	uint32_t call;
 	uint64_t next_ms, heard_ms;	/* asked again; answered last (0: never) */
 	unsigned failures;
+	uint64_t alive_ms;		/* gossip says that its node is alive since then; 0: it does not */
+	bool refused;			/* the last answer was an error */
 	bool own;			/* it is ourselves */
 	char cluster[17];		/* what it belongs to; "" : nothing */
 	struct raft_server_info *info;	/* it belongs to nothing, and is this (record_dup); else NULL */
-};
-
-/* A name that is being looked up; j is NULL once nobody waits. */
-struct lookup {
-	uv_getaddrinfo_t req;
-	struct join *j;
-	char name[256];
 };
 
 /* A first configuration: what we propose, and what we agreed to. */
@@ -66,15 +59,9 @@ struct bootstrap {
 struct join {
 	struct raftd *r;
 	uv_timer_t timer;
-	char *hosts[JOIN_HOSTS_MAX];	/* names, without a port */
-	size_t nhosts;
-	struct lookup *lookups[JOIN_HOSTS_MAX];
-	uint64_t resolve_ms;
 	struct target *targets[JOIN_TARGETS_MAX];
 	size_t ntargets;
 	struct bootstrap first;
-	bool once, answered;		/* start_join; somebody has answered */
-	uint64_t give_up_ms;		/* RAFT_NEVER: never */
 	uint64_t leaderless_ms;		/* since when no leader is known; 0: one is */
 	uint64_t leaving_ms;		/* our node leaves since then, 0: it does not */
 	uint64_t removed_ms;		/* when we found ourselves taken out, 0: we were not */
@@ -82,11 +69,8 @@ struct join {
 };
 
 /* ---- join_hosts.c */
-/* Read start_join and retry_join. -ENOMEM. */
-int MUST_CHECK hosts_read(struct join *j);
-/* Look up what is a name, when it is time. */
-void hosts_resolve(struct join *j, uint64_t now);
-void hosts_release(struct join *j);
+/* The servers that gossip knows are asked: those whose nodes are alive, and failed ones for a while. */
+void targets_of_pool(struct join *j, uint64_t now);
 /* Ask this address too, until then. NULL: not an address, too many, no memory. */
 struct target *target_add(struct join *j, struct str address, uint64_t until_ms);
 /* Forget those whose time is over. */

@@ -77,8 +77,8 @@ begin(struct raftd *r)
 	l->active = true;
 	l->nseen = 0;
 	log_info(SUB, "cluster leadership acquired");
-	log_info(SUB, "New leader elected: payload=%s", r->node_name);
 	(void)uv_timer_start(&l->reap, on_reap, REAP_MS, REAP_MS);
+	pool_new_leader(r);
 	members_start(r);
 	autopilot_lead(r, true);
 	hold_wake_leader(r);
@@ -402,6 +402,7 @@ void
 leader_restored(struct raftd *r)
 {
 	r->leader.nseen = 0;
+	members_restored(r);
 }
 
 /* Every half minute note how far the state is: what was there 15 minutes ago, in this leader's time, may go. */

@@ -24,15 +24,54 @@ static rpc_handler *const handlers[] = {
 	[OP_RAFT_CONFIGURATION] = operator_handle, [OP_RAFT_REMOVE_PEER] = operator_handle, [OP_RAFT_TRANSFER] = operator_handle,
 	[OP_SNAPSHOT_SAVE] = snapshot_handle, [OP_SNAPSHOT_READ] = snapshot_handle, [OP_SNAPSHOT_WRITE] = snapshot_handle,
 	[OP_SNAPSHOT_RESTORE] = snapshot_handle,
+	[OP_COORDINATE_UPDATE] = coordinates_handle, [OP_COORDINATE_LIST] = reads_handle, [OP_COORDINATE_NODE] = reads_handle,
+	[OP_COORDINATE_DATACENTERS] = wan_handle,
 	[OP_PEER_RAFT] = net_handle, [OP_PEER_JOIN] = join_handle, [OP_PEER_BOOTSTRAP] = join_handle,
 };
 
 static struct raftd raftd;
 static struct rpc_route routes[ARRAY_LEN(handlers)];
 
+/* This node is leaving the pool, or has left it. */
+static bool
+has_left(const struct raftd *r)
+{
+	const struct pool_list *l = pool_members(r);
+	struct str name = str_from(r->node_name);
+	const struct member *m = pool_list_find(l, name);
+
+	for (; m != NULL && m < l->v + l->n && str_eq_nocase(m->name, name); m++)
+		if (str_eq(m->name, name))
+			return m->status == MEMBER_LEAVING || m->status == MEMBER_LEFT;
+	return false;
+}
+
+/*
+ * A node that leaves goes on running for a while. Whatever it told the catalog
+ * of itself then would bring back what the leader takes out, for ever.
+ */
+static bool
+comes_too_late(struct raftd *r, const struct rpc_request *req)
+{
+	struct arena a = ARENA_INIT(REQUEST_ARENA_MAX);
+	struct register_request q;
+	struct query_options o;
+	bool late;
+
+	if (req->token.op != OP_CATALOG_REGISTER || req->peer != NULL || !has_left(r))
+		return false;
+	late = op_request_decode(req->info, req->body, req->len, &o, &q, &a) == 0 && str_eq_nocase(q.node, str_from(r->node_name));
+	arena_release(&a);
+	if (late)
+		rpc_reply_error(r->d->rpc, req->token, 410, "this node is leaving the cluster, or has left it");
+	return late;
+}
+
 void
 raftd_serve(struct raftd *r, const struct rpc_request *req)
 {
+	if (comes_too_late(r, req))
+		return;
 	if (r->server)
 		handlers[req->token.op](r->d, req);
 	else
@@ -116,7 +155,7 @@ static int
 init_server(struct raftd *r)
 {
 	static int (*const parts[])(struct raftd *) = { watch_init, members_init, install_init, autopilot_init, snapshot_init,
-		recover_init, engine_init };
+		coordinates_init, recover_init, engine_init };
 
 	leader_init(r);
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
@@ -145,6 +184,8 @@ init(struct daemon *d)
 	if (rc == 0)
 		rc = net_init(r);
 	if (rc == 0)
+		rc = pool_init(r);
+	if (rc == 0 && r->server)
 		rc = join_init(r);
 	if (rc == 0)
 		rc = forward_init(r);
@@ -153,8 +194,10 @@ init(struct daemon *d)
 	/* The others come in when there is somebody at home. */
 	if (rc == 0 && r->server)
 		rc = net_listen(r);
-	if (rc == 0)
+	if (rc == 0 && r->server)
 		join_start(r);
+	if (rc == 0)
+		pool_start(r);
 	/* What refused has said why; memory alone has not. */
 	if (rc == -ENOMEM)
 		log_err("agent.server", "cannot start: %s", err_text(rc));
@@ -179,12 +222,15 @@ fini(struct daemon *d)
 
 	/* Connections that are closed after this have nothing to cancel any more. */
 	d->ctx = NULL;
+	wan_release();
+	pool_release(r);
 	join_release(r);
 	forward_release(r);
 	net_release(r);
 	if (r->server) {
 		members_release(r);
 		snapshot_release(r);
+		coordinates_release(r);
 		autopilot_release(r);
 		install_release(r);
 		engine_release(r);

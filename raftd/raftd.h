@@ -282,6 +282,8 @@ void forward_leader(struct raftd *r, const struct rpc_request *req);
 /* On a client node: everything goes to some server. */
 void forward_any(struct raftd *r, const struct rpc_request *req);
 void forward_cancelled(struct raftd *r, struct rpc_token t);
+/* On a client node: other servers are known, or something is known of them. */
+void forward_pool_changed(struct raftd *r);
 /* This connection of net_forward() is about to be closed: what is on its way over it comes back. */
 void forward_left(struct raftd *r, const struct rpc_client *client);
 /* Whether something that its server can answer at once is on its way. */
@@ -348,15 +350,73 @@ void join_start(struct raftd *r);
 void join_handle(void *ctx, const struct rpc_request *req);	/* peer.join, peer.bootstrap */
 void join_role_changed(struct raftd *r);
 void join_config_changed(struct raftd *r);
+void join_pool_changed(struct raftd *r);
 void join_leaving(struct raftd *r);		/* our node asked to be taken out: do not ask to be let in again at once */
-/* Addresses of servers to ask (client nodes: forward.c); NULL past the last. */
-const char *join_server(struct raftd *r, size_t i);
+
+/* ---- pool.c: the members of the LAN pool, and which of them are servers that we talk to */
+enum {
+	POOL_SERVERS_MAX = 2 * RAFT_SERVERS_MAX,
+	POOL_SETTLED_MS = 30 * 1000,	/* a gossipd that has been there for this long has joined the others, if it can */
+};
+struct pool;
+/* One list of members; others keep it by a reference. */
+struct pool_list {
+	unsigned refs;
+	uint64_t life;			/* of which gossipd: between lists of one life nothing is missed */
+	uint64_t since_ms;		/* when that life was first heard of */
+	struct arena arena;
+	struct member *v;		/* in the order of pool_name_cmp() */
+	size_t n;
+	char bytes[];
+};
+/* A server of our datacenter that is one of ours, whatever its status. */
+struct pool_server {
+	char address[80];		/* ip:port for other servers and client nodes */
+	char node[160], node_id[64];
+	int64_t status;			/* enum member_status */
+	uint64_t since_ms;		/* in this status, as far as we saw */
+	uint64_t until_ms;		/* not UINT64_MAX: only a gossipd of an earlier life knew it, and it is believed until then */
+	bool changed;			/* its status has, since the list before */
+};
+int MUST_CHECK pool_init(struct raftd *r);
+void pool_start(struct raftd *r);
+void pool_release(struct raftd *r);
+/* The newest list; NULL: gossipd has not told one yet. */
+struct pool_list *pool_members(const struct raftd *r);
+struct pool_list *pool_list_ref(struct pool_list *l);
+void pool_list_free(struct pool_list *l);	/* a reference to it */
+/* A member of this name, whatever the case (the first of several); NULL. */
+const struct member *pool_list_find(const struct pool_list *l, struct str name);
+int pool_name_cmp(struct str a, struct str b);
+/* The pool that gossipd tells of is whole, as far as time can tell: who is missing is not in it. */
+bool pool_settled(const struct raftd *r);
+/* Valid until the next list. */
+const struct pool_server *pool_servers(const struct raftd *r, size_t *ret_n);
+/* Worth being asked; how many are. */
+bool pool_server_usable(const struct pool_server *s);
+size_t pool_usable(const struct raftd *r);
+/* What gossip says of a server of the configuration; MEMBER_NONE: nothing. */
+enum member_status pool_status(const struct raftd *r, const struct raft_server_info *s);
+/* Of one member: a tag ("" when absent), the number in its tag port (0: none), whether it is a server by Consul's rules, and one that speaks our protocol. */
+struct str pool_tag(const struct member *m, const char *name);
+int64_t pool_port(const struct member *m);
+bool pool_is_server(const struct member *m);
+bool pool_is_ours(const struct member *m);
+/* For whoever else has to ask our gossipd. */
+struct rpc_client *pool_gossip(struct raftd *r);
+/* We lead now: an event for everybody, as Consul's. */
+void pool_new_leader(struct raftd *r);
+
+/* ---- wan.c */
+void wan_handle(void *ctx, const struct rpc_request *req);	/* coordinate.datacenters */
+void wan_release(void);				/* before pool_release() */
 
 /* ---- autopilot.c */
 int MUST_CHECK autopilot_init(struct raftd *r);
 void autopilot_release(struct raftd *r);
 void autopilot_lead(struct raftd *r, bool leads);
 void autopilot_config_changed(struct raftd *r);
+void autopilot_pool_changed(struct raftd *r);
 void autopilot_handle(void *ctx, const struct rpc_request *req);	/* autopilot.health, autopilot.state */
 /* What the leader thinks of a server, for members.c. */
 enum server_health { SERVER_UNKNOWN, SERVER_ALIVE, SERVER_FAILED };
@@ -366,6 +426,12 @@ bool autopilot_may_remove(struct raftd *r, uint64_t id);
 
 /* ---- operator.c */
 void operator_handle(void *ctx, const struct rpc_request *req);	/* raft.* */
+
+/* ---- coordinates.c: coordinate.update */
+struct coordinates;
+int MUST_CHECK coordinates_init(struct raftd *r);
+void coordinates_release(struct raftd *r);
+void coordinates_handle(void *ctx, const struct rpc_request *req);
 
 /* ---- snapshot.c */
 int MUST_CHECK snapshot_init(struct raftd *r);
@@ -496,22 +562,22 @@ void leader_renew(void *ctx, const struct rpc_request *req);	/* session.renew */
 
 /* ---- members.c: members, of gossip and of the configuration, into the catalog */
 struct members {
-	struct rpc_client *gossip;
-	uint32_t call;
-	uint64_t index;
 	uv_timer_t timer;
-	struct buf last;		/* the newest list, encoded */
+	struct pool_list *done;		/* the list that the catalog follows */
 	struct defer look;
 	int64_t written;		/* cluster time of the newest entry of ours, 0: none */
 	bool active, again;		/* again: look when that is applied */
+	bool whole;			/* at everything, not only at what has changed */
+	bool failed;			/* something could not be written */
 };
 int MUST_CHECK members_init(struct raftd *r);
 void members_release(struct raftd *r);
 void members_start(struct raftd *r);
 void members_stop(struct raftd *r);
-/* The servers of the configuration, or what is thought of their health, changed. */
+/* The pool, the servers of the configuration, or what is thought of their health, changed. */
 void members_changed(struct raftd *r);
 void members_applied(struct raftd *r);		/* entries were applied */
+void members_restored(struct raftd *r);		/* another state has taken the place of the one before */
 
 /* ---- status.c */
 void status_handle(void *ctx, const struct rpc_request *req);
@@ -547,11 +613,13 @@ struct raftd {
 	struct leader leader;
 	struct members members;
 	struct net *net;
+	struct pool *pool;
 	struct forward *forward;
 	struct join *join;
 	struct autopilot *autopilot;
 	struct install *install;
 	struct snapshot *snapshot;
+	struct coordinates *coordinates;
 };
 
 #endif

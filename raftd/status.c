@@ -80,11 +80,7 @@ info_consul(struct raftd *r, struct info_writer *iw)
 		info_add(iw, "leader", "%s", leads ? "true" : "false");
 		info_add(iw, "leader_addr", "%.*s", STR_ARG(leader_address(r)));
 	} else {
-		size_t n = 0;
-
-		while (join_server(r, n) != NULL)
-			n++;
-		info_add(iw, "known_servers", "%zu", n);
+		info_add(iw, "known_servers", "%zu", pool_usable(r));
 	}
 	info_add(iw, "server", "%s", r->server ? "true" : "false");
 }

@@ -41,7 +41,7 @@ sub until_true
 sub checks { ($raft->ask('health.node', { Node => $_[0] }))[1] }
 sub health { my ($c) = grep { $_->{CheckID} eq 'serfHealth' } @{checks($_[0])}; $c }
 
-# What a node of another tool has registered, and what an earlier life of the pool left.
+# What a node of another tool has registered, and what an earlier life of the pool left: a gossipd that has just started may not have found it yet.
 $raft->ask('catalog.register', { Node => 'external', Address => '10.0.0.1', Service => [{ Service => 'db', Port => 5432 }] });
 $raft->ask('catalog.register', { Node => 'ghost', Address => '10.0.0.2', Check => [{ Node => 'ghost', CheckID => 'serfHealth',
 	Name => 'Serf Health Status', Status => 'passing' }] });
@@ -60,7 +60,7 @@ is(scalar @$services, 1, 'a server has the service consul');
 is($services->[0]{ServicePort}, 8300, 'its port');
 is_deeply($services->[0]{ServiceMeta}, { raft_version => '3', serf_protocol_current => '2', serf_protocol_min => '1',
 	serf_protocol_max => '5', version => '1.10.12', read_replica => 'false', non_voter => 'false' }, 'its meta');
-ok(until_true(sub { !defined(($raft->ask('catalog.node', { Node => 'ghost' }))[1]) }), 'a node that gossip does not know is deregistered');
+ok(defined(($raft->ask('catalog.node', { Node => 'ghost' }))[1]), 'a node that gossip does not know yet stays');
 ok(defined(($raft->ask('catalog.node', { Node => 'external' }))[1]), 'a node without serfHealth is not touched');
 like($raft->log, qr/agent\.server: member joined, marking health alive: member=n1/, 'the log tells of the member');
 

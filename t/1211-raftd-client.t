@@ -19,7 +19,7 @@ my $probe = IO::Socket::IP->new(Listen => 1, LocalHost => "$net.1", LocalPort =>
 my $port = $probe->sockport + 0;
 close $probe;
 my @dir = map { File::Temp->newdir(TMPDIR => 1) } 0 .. 4;
-my (@d, $n);
+my (@d, @g, $n);
 
 sub slice
 {
@@ -28,7 +28,16 @@ sub slice
 	return { node_name => "n$i", datacenter => 'dc1', server => JSON::PP::true, bootstrap_expect => 3,
 		node_id => sprintf('11111111-2222-3333-4444-%012d', $i), data_dir => "$dir[$i]", bind_addr => "$net.$i",
 		advertise_addr => "$net.$i", ports => { server => $port }, log_level => 'INFO', performance => { raft_multiplier => 1,
-		rpc_hold_timeout => 7000 }, retry_join => [ map { "$net.$_" } 1 .. 3 ], %o };
+		rpc_hold_timeout => 7000 }, %o };
+}
+sub member { my ($i) = @_; return Frame::Gossip::server("n$i", "$net.$i", $port, tags => { id => sprintf('11111111-2222-3333-4444-%012d', $i) }) }
+# A daemon beside a gossipd that tells of these servers.
+sub start
+{
+	my ($i, $slice, @servers) = @_;
+
+	$d[$i] = Frame::Daemon->new('raftd', $slice);
+	$g[$i] = Frame::Gossip->new($d[$i]{dir}, Frame::Gossip::client('n4', "$net.4"), map { member($_) } @servers);
 }
 sub client { return slice($_[0], server => JSON::PP::false, bootstrap_expect => 0, @_[1 .. $#_]) }
 my ($origin, $seq) = (pack('N4', map { int rand 2**32 } 1 .. 4), 0);
@@ -51,22 +60,30 @@ sub leader
 }
 
 # ---- nobody to ask
-my $lonely = Frame::Daemon->new('raftd', client(0, retry_join => []));
-my ($m, $r) = put($lonely, 'a', 'x');
+start(4, client(4, performance => { rpc_hold_timeout => 1500 }));
+my ($m, $r) = put($d[4], 'a', 'x');
 is($r->{Text}, 'No known Consul servers', 'no server is known');
-is($lonely->stop, 0, 'it ends');
-$d[4] = Frame::Daemon->new('raftd', client(4, performance => { rpc_hold_timeout => 1500 }));
 my $from = time;
+$g[4]->set(Frame::Gossip::client('n5', "$net.5"), Frame::Gossip::server('alien', "$net.1", $port, tags => { ft_consulctl => undef }),
+	Frame::Gossip::server('far', "$net.1", $port, tags => { dc => 'dc2' }), Frame::Gossip::server('dead', "$net.1", $port, Status => 4),
+	Frame::Gossip::server('left', "$net.1", $port, Status => 3), Frame::Gossip::server('noport', "$net.1", 'x'),
+	Frame::Gossip::server('name', "some.where", $port), Frame::Gossip::server('web', "$net.1", $port, tags => { role => 'web' }));
+($m, $r) = put($d[4], 'a', 'x');
+is($r->{Text}, 'No known Consul servers', 'others, who are no server of ours that is alive, do not count');
+cmp_ok(time - $from, '<', 1.4, 'that is said at once');
+is($d[4]->stop, 0, 'it ends');
+start(4, client(4, performance => { rpc_hold_timeout => 1500 }), 1 .. 3);
+$from = time;
 ($m, $r) = put($d[4], 'a', 'x');
 is($r->{Text}, 'No cluster leader', 'servers are known, and none answers');
 cmp_ok(time - $from, '>', 1.4, 'held for a while');
 cmp_ok(time - $from, '<', 6, 'not for ever');
 $d[4]->stop;
-$d[4] = Frame::Daemon->new('raftd', client(4));
+start(4, client(4), 1 .. 3);
 
 # ---- what is asked before there is a cluster waits for it
 $d[4]->start('kv.apply', { Op => 'set', DirEnt => { Key => 'early', Value => 'bird' } });
-$d[$_] = Frame::Daemon->new('raftd', slice($_)) for 1 .. 3;
+start($_, slice($_), 1 .. 3) for 1 .. 3;
 my ($id, $reply);
 ($id, $m, $r) = $d[4]->reply(30);
 ok(defined $m && $r, 'a write that came before the servers') or diag explain $r;
@@ -119,6 +136,70 @@ for my $round (1 .. 3) {
 ($m, $r) = put($d[4], 'early', 'worm');
 ($id, $m, $r) = $watcher->reply(10);
 is($r->[0]{Value}, 'worm', 'the watch has moved with it');
+
+# ---- a node that leaves is not brought back by what it still says of itself
+sub register { my ($node) = @_; return $d[4]->ask('catalog.register', { Node => $node, Address => "$net.4", Service => [{ Service => 'web' }] }) }
+sub nodes { my (undef, $l) = $d[4]->ask('catalog.nodes', {}); return join ' ', sort grep { /^(?:n4|external)$/i } map { $_->{Node} } @$l }
+($m, $r) = register('n4');
+ok(defined $m && $r, 'a node registers itself');
+for my $status (2, 3) {
+	my $what = $status == 2 ? 'is leaving' : 'has left';
+
+	$g[4]->change('n4', Status => $status);
+	for (1 .. 300) {
+		($m, $r) = register('n4');
+		last if !defined $m;
+		sleep 0.05;
+	}
+	is($r->{Code}, 410, "one that $what is refused") or diag explain $r;
+	(undef, $r) = $d[4]->ask('catalog.deregister', { Node => 'n4' });
+	($m, $r) = register('N4');
+	is($r->{Code}, 410, 'in other letters, too');
+	($m, $r) = register('external');
+	ok(defined $m && $r, 'others may be registered there');
+	is(nodes(), 'external', 'the catalog is without it');
+}
+$g[4]->change('n4', Status => 1);
+for (1 .. 300) {
+	($m, $r) = register('n4');
+	last if defined $m;
+	sleep 0.05;
+}
+ok(defined $m && $r, 'it may come again');
+
+# ---- what gossip says of the server in use
+{
+	my $used = server_in_use();
+	my $before = () = $d[4]->log =~ /using server/g;
+
+	$watcher->start('kv.get', { Key => 'early' }, { MinIndex => $m->{Index} });
+	kill 'STOP', $d[$used]{pid};
+	$g[4]->change("n$used", Status => 4);
+	$from = time;
+	($m, $r) = put($d[4], 'switched', 'x');
+	ok(defined $m, 'a server that hangs, and that gossip calls failed, is left') or diag explain $r;
+	cmp_ok(time - $from, '<', 6, 'long before it would be found silent');
+	isnt(server_in_use(), $used, 'for another one');
+	kill 'CONT', $d[$used]{pid};
+	$g[4]->change("n$used", Status => 1);
+	($m, $r) = put($d[4], 'early', 'bug');
+	($id, $m, $r) = $watcher->reply(10);
+	is($r->[0]{Value}, 'bug', 'the watch has moved with it');
+	($m, $r) = put($d[4], 'early', 'worm');
+
+	# One that has left; and gossipd is gone for a while, and comes back with nobody.
+	$used = server_in_use();
+	$g[4]->change("n$used", Status => 3);
+	ok($d[4]->wait_log(qr/node has failed or left: address=\Q$net.$used\E:\d+.*using server: address=\Q$net\E\.(?!$used)/s), 'one that left is left');
+	$g[4]->stop;
+	($m, $r) = put($d[4], 'away', 'x');
+	ok(defined $m, 'without gossipd the servers of before are used');
+	$g[4]->start(Frame::Gossip::client('n4', "$net.4"));
+	ok($d[4]->wait_log(qr/node has failed or left.*node has failed or left.*the members are known: members=1$/ms), 'gossipd is back');
+	($m, $r) = put($d[4], 'back', 'x');
+	ok(defined $m, 'and while it has not found the servers again, too') or diag explain $r;
+	$g[4]->set(map { member($_) } 1 .. 3);
+}
 
 # ---- without a leader
 my $l = leader();

@@ -31,14 +31,15 @@ my $probe = IO::Socket::IP->new(Listen => 1, LocalHost => "$net.1", LocalPort =>
 my $port = $probe->sockport + 0;
 close $probe;
 my @dir = map { File::Temp->newdir(TMPDIR => 1) } 0 .. 4;
-my @d;
+my (@d, @g);
 
 # 1 to 3 are servers, 4 is a client node.
 for my $i (1 .. 4) {
 	$d[$i] = Frame::Daemon->new('raftd', { node_name => "n$i", datacenter => 'dc1', server => $i < 4 ? JSON::PP::true : JSON::PP::false,
 		bootstrap_expect => $i < 4 ? 3 : 0, node_id => sprintf('11111111-2222-3333-4444-%012d', $i), data_dir => "$dir[$i]",
 		bind_addr => "$net.$i", advertise_addr => "$net.$i", ports => { server => $port }, log_level => 'INFO',
-		performance => { raft_multiplier => 2 }, retry_join => [ map { "$net.$_" } 1 .. 3 ] });
+		performance => { raft_multiplier => 2 } });
+	$g[$i] = Frame::Gossip->new($d[$i]{dir}, map { Frame::Gossip::server("n$_", "$net.$_", $port) } 1 .. 3);
 }
 
 # Each write is read again through the same daemon: one line a failure, then how many went well.

@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use lib "$ENV{SRCDIR}/t/lib";
 use Frame;
+use IO::Select;
 use IO::Socket::INET;
 use Test::More;
 
@@ -35,7 +36,7 @@ is_deeply($members->[0], { Name => 'n1', Addr => $ip, Port => $lan, Status => 1,
 	ProtocolCur => 2, DelegateMin => 2, DelegateMax => 5, DelegateCur => 4 }, 'the member as Consul shows it');
 is_deeply(\%tags, { role => 'consul', dc => 'dc1', id => $slice->{node_id}, build => '1.10.12:', vsn => '2', vsn_min => '2',
 	vsn_max => '3', raft_vsn => '3', port => '8300', segment => '', acls => '0', ft_fs => '1', ft_si => '1', bootstrap => '1',
-	wan_join_port => "$wan" }, 'tags of a server');
+	wan_join_port => "$wan", ft_consulctl => '1' }, 'tags of a server');
 
 my ($wmeta, $wmembers) = $d->ask('gossip.members', { WAN => JSON::PP::true });
 is($wmembers->[0]{Name}, 'n1.dc1', 'WAN names carry the datacenter');
@@ -59,9 +60,24 @@ ok(defined $m, 'force-leave of a live one does nothing');
 ($m, $members) = $d->ask('gossip.members', {});
 is($members->[0]{Status}, 1, 'it is still alive');
 
-my $tcp = IO::Socket::INET->new(PeerAddr => $ip, PeerPort => $lan, Timeout => 10);
-ok($tcp, 'the port is open');
-is(sysread($tcp, my $got, 100), 0, 'and says nothing');
+# One message a stream, by hand.
+sub stream
+{
+	my ($bytes) = @_;
+	my $tcp = IO::Socket::INET->new(PeerAddr => $ip, PeerPort => $lan, Timeout => 10) or die "$ip:$lan: $!";
+	my $got = '';
+
+	syswrite $tcp, $bytes;
+	while (IO::Select->new($tcp)->can_read(30)) {
+		sysread($tcp, $got, 65536, length $got) or return $got;
+	}
+	die 'the stream stays open';
+}
+like(stream("\x00\x82\xa4Node\xa2n1\xa5SeqNo\x07"), qr/^\x09.*\xa3Buf/s, 'a ping over TCP is answered');
+is(stream("\x00\x82\xa4Node\xa2n2\xa5SeqNo\x07"), '', 'one for somebody else is not');
+cmp_ok(length stream("\x06\x83\xa4Join\xc3\xa5Nodes\x00\xacUserStateLen\x00"), '>', 100, 'a push/pull of nobody is answered with the whole state');
+is(stream("\x08\x81\xaaUserMsgLen\x01\x03"), '', 'a user message is not answered');
+like(stream("\x55"), qr/^\x09/, 'what cannot be read is answered with an error');
 my $udp = IO::Socket::INET->new(PeerAddr => $ip, PeerPort => $lan, Proto => 'udp');
 $udp->send('x' x 1000) for 1 .. 3;
 

@@ -190,7 +190,7 @@ is get('agent/members?segment=x'), '500 Network segments are not supported in th
 is get('agent/members?segment=x&wan=1'), '400 Cannot provide a segment with wan=true', 'one of the WAN';
 is scalar @{$n->get_json('/v1/agent/members?segment=_all')}, 1, 'all segments, as consul members asks';
 is_deeply [sort keys %{$n->get_json('/v1/agent/members')->[0]{Tags}}],
-	[sort qw(acls bootstrap build dc ft_fs ft_si id port raft_vsn role segment vsn vsn_max vsn_min wan_join_port)], 'the tags of a server';
+	[sort qw(acls bootstrap build dc ft_consulctl ft_fs ft_si id port raft_vsn role segment vsn vsn_max vsn_min wan_join_port)], 'the tags of a server';
 
 # ---- 13 ACLs are off: the old endpoints too
 is text(@$_), '401 ACL support disabled', "$_->[0] $_->[1]" for ['GET', '/v1/acl/list'], ['GET', '/v1/acl/info/x'], ['PUT', '/v1/acl/create'],

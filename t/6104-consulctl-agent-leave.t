@@ -77,10 +77,35 @@ cmp_ok time - $t0, '<', 2.5, 'is killed';
 ok gone(values %p), 'no daemon is left';
 undef $n;
 
-# ---- a client leaves on SIGTERM
+# ---- a client leaves on both, unless told otherwise
 
-$n = Node->new(wait => 'agent', config => { server => JSON::PP::false, bootstrap_expect => 0 });
-is $n->stop('TERM'), 0, 'SIGTERM to a client: exit 0';
-like $n->log_text, qr/agent: Graceful exit completed/, 'it leaves';
+$n = Node->new(start => 0, wait => 'agent', config => { server => JSON::PP::false, bootstrap_expect => 0 });
+for my $signal (qw(INT TERM)) {
+	$n->start;
+	is $n->stop($signal), 0, "SIG$signal to a client: exit 0";
+	like $n->log_text, qr/agent: Graceful exit completed/, 'it leaves';
+	unlike $n->log_text, qr/Raft configuration|Waiting to drain/, 'only the gossip';
+}
+$n->write_config({ leave_on_terminate => JSON::PP::false, skip_leave_on_interrupt => JSON::PP::true });
+for my $signal (qw(INT TERM)) {
+	$n->start;
+	is $n->stop($signal), 1, "SIG$signal to a client that is told to stay: exit 1";
+	like $n->log_text, qr/agent: Graceful shutdown disabled\. Exiting/, 'it just stops';
+}
+
+# ---- restarting gossipd is no leave
+
+$n->start;
+%p = $n->pids;
+kill 'TERM', $p{gossipd};
+ok $n->wait_for(sub { my %now = $n->pids; $now{gossipd} && $now{gossipd} != $p{gossipd} }), 'gossipd was told to end, and is there again';
+ok $n->wait_for(sub { ($n->ctl('members'))[1] =~ /^\S+ .* alive +client /m }), 'the node is a member';
+$n->stop('TERM');
+
+# ---- a server alone does not wait for others
+
+$n = Node->new(wait => 'agent', config => { leave_on_terminate => JSON::PP::true });
+is $n->stop('TERM'), 0, 'a server alone leaves';
+unlike $n->log_text, qr/Waiting to drain/, 'without waiting';
 
 done_testing;

@@ -83,7 +83,7 @@ EOT
 is_run('no member matches', [qw(members -status=zzz)], 2, '', '');
 ctl($o, qw(members -wan));
 is(last_request, 'GET /v1/agent/members?segment=_all&wan=1', 'members -wan');
-starts_run('a bad expression', [qw(members -status), '('], 1, 'Failed to compile status regexp: Unmatched ( or \\(');
+starts_run('a bad expression', [qw(members -status), '('], 1, 'Failed to compile status regexp: missing closing )');
 
 # join, leave, force-leave, reload, info
 is_run('join', [qw(join 10.0.0.1 10.0.0.2:8301)], 0, "Successfully joined cluster by contacting 2 nodes.\n", '');
@@ -96,6 +96,8 @@ is_run('leave', ['leave'], 0, "Graceful leave complete\n", '');
 starts_run('leave somebody', [qw(leave n2)], 1, 'This command takes no arguments');
 is_run('force-leave', [qw(force-leave -prune n2)], 0, '', '');
 is(last_request, 'PUT /v1/agent/force-leave/n2?prune=1', 'with -prune');
+is_run('force-leave -wan', [qw(force-leave -wan n2)], 0, '', '');
+is(last_request, 'PUT /v1/agent/force-leave/n2?wan=1', 'in the other pool');
 is_run('force-leave of nobody', [qw(force-leave zz)], 1, '',
     "Error force leaving: Unexpected response code: 500 (agent: No node found with name 'zz')\n");
 starts_run('force-leave without a name', ['force-leave'], 1, 'A single node name must be specified to force leave.');

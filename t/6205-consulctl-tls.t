@@ -5,6 +5,7 @@ use warnings;
 use lib "$ENV{SRCDIR}/t/lib";
 use Ctl;
 use Errno qw(EINTR);
+use FakeAgent;
 use File::Temp ();
 use IO::Socket::INET;
 use POSIX ();
@@ -67,6 +68,24 @@ is((ctl({ addr => $addr }, qw(kv get), "-ca-file=$dir/name.pem", 'a'))[0], 1, 's
 is((ctl({ addr => $addr }, qw(kv get -ca-file=/nowhere/ca a)))[0], 1, 'and a file that does not exist');
 @got = ctl({ addr => "http://127.0.0.1:$port" }, qw(kv get a));
 is($got[0], 1, 'plain HTTP to a port of TLS fails');
+
+# A watch's handler behind https
+{
+	my $agent = FakeAgent->new('GET /v1/agent/self' => '{"Config":{"NodeName":"n1"}}',
+		'GET /v1/kv/a' => sub { my ($r) = @_; sleep 60 if $r->{query} =~ /index=/; return $kv; });
+	my @watch = (qw(watch -type=key -key=a -http-method=GET), "-http-handler=$addr/v1/kv/a");
+	my $asked = sub { return scalar grep { $_->{query} =~ /index=/ } $agent->requests; };
+	my $job = ctl_start({ addr => $agent->addr }, @watch, '-http-tls-skip-verify');
+
+	ok(wait_until(sub { $asked->() == 1 }), 'a watch sends to https');
+	$job->signal('INT');
+	is_deeply([$job->finish], [0, '', ''], 'any certificate will do with -http-tls-skip-verify');
+	$job = ctl_start({ addr => $agent->addr }, @watch);
+	ok(wait_until(sub { $asked->() == 2 }), 'without it');
+	like($job->errors, qr{^Error executing handler: \Q$addr\E/v1/kv/a: .*certificate}i, 'the certificate is checked');
+	$job->signal('INT');
+	is(($job->finish)[0], 0, 'and the watch goes on');
+}
 
 ($pid, $port) = serve('name', '-Verify', 1, '-CAfile', "$dir/client.pem", '-verify_return_error');
 push @servers, $pid;

@@ -13,7 +13,7 @@ use Node;
 my $prefix = join '.', 127, 64 + (($$ >> 8) & 63), $$ & 255, '';
 my ($section) = Node::_slurp("$Node::SRCDIR/README.md") =~ /^## Three servers\n(.*?)^## /ms;
 my @blocks = $section =~ /^```sh\n(.*?)^```\n/msg;
-is scalar @blocks, 5, 'the README has five blocks of commands';
+is scalar @blocks, 7, 'the README has seven blocks of commands';
 like $blocks[0], qr/consulctl agent -server -bootstrap-expect=3/, 'the first starts servers';
 s/\b127\.0\.0\./$prefix/g for @blocks;
 
@@ -41,7 +41,7 @@ sub run
 }
 
 sub ok_run { my ($text, $name) = @_; my ($got, $code) = run($text); is $code, 0, $name or diag logs(); return $got }
-sub logs { return join '', map { "$_:\n" . Node::_slurp($_) } glob "$tmp/quick/s*.log" }
+sub logs { return join '', map { "$_:\n" . Node::_slurp($_) } glob "$tmp/quick/*.log" }
 
 ok_run($blocks[0], 'three servers are started');
 my $got = ok_run($blocks[1], 'they become a cluster');
@@ -50,14 +50,25 @@ is scalar @peers, 3, 'of three';
 is scalar(grep { /\bleader\s+true\b/ } @peers), 1, 'one of which leads';
 like $got, qr/^Success! Data written to: app\/colour$/m, 'a write';
 
-$got = ok_run($blocks[2], 'a lock is taken, and the leader killed');
+$got = ok_run($blocks[2], 'a client joins');
+like $got, qr/^Successfully joined cluster by contacting 1 nodes\.$/m, 'through a server';
+like $got, qr/^s$_ .* alive +server /m, "s$_ is a member" for 1 .. 3;
+like $got, qr/^c1 .* alive +client /m, 'and so is the client';
+like $got, qr/^blue$/m, 'which reads what servers keep';
+like $got, qr/^Registered service: web$/m, 'a service is registered there';
+like $got, qr/^c1 +[0-9a-f]{8} +\Q${prefix}4\E +dc1$/m, 'and found at a server';
+$got = ok_run($blocks[3], 'it leaves');
+like $got, qr/^Graceful leave complete$/m, 'gracefully';
+like $got, qr/^c1 .* left +client /m, 'which the others see';
+
+$got = ok_run($blocks[4], 'a lock is taken, and the leader killed');
 my ($session) = $got =~ /^Session\s+([0-9a-f-]{36})$/m;
 ok defined $session, 'by a session' or diag $got;
 my ($leader) = (run('echo $leader'))[0] =~ /^(\Q$prefix\E\S+)/m;
 like $leader, qr/^\Q$prefix\E[123]\z/, 'the leader that was';
 
 my $began = time;
-$got = ok_run($blocks[3], 'the others go on');
+$got = ok_run($blocks[5], 'the others go on');
 note sprintf 'after %.2f s', time - $began;
 my @leaders = $got =~ /^(s\d)\s.*\bleader\s+true\b/mg;
 is scalar @leaders, 1, 'one leads';
@@ -71,7 +82,7 @@ my $end = time + $Node::TIMEOUT;
 while ((() = Node::_slurp("$tmp/quick/job.log") =~ /\n/g) < $lines + 2 && time < $end) { select undef, undef, undef, 0.1 }
 cmp_ok scalar(() = Node::_slurp("$tmp/quick/job.log") =~ /\n/g), '>=', $lines + 2, 'its job goes on';
 
-$got = ok_run($blocks[4], 'the killed one comes back, and all are stopped');
+$got = ok_run($blocks[6], 'the killed one comes back, and all are stopped');
 like $got, qr/^green$/m, 'it has what it missed';
 is +(run('jobs -r'))[0], '', 'nothing is left running';
 unlike logs(), qr/Sanitizer|runtime error|\[ERROR\].*(?:core|refused an event)/, 'nothing went wrong';
@@ -81,8 +92,8 @@ done_testing;
 
 END {
 	# Only what this test started.
-	for my $file ($tmp ? glob("$tmp/quick/s*.pid") : ()) {
+	for my $file ($tmp ? glob("$tmp/quick/*.pid") : ()) {
 		my $p = Node::_slurp($file) + 0;
-		kill 'KILL', $p if $p && Node::_slurp("/proc/$p/cmdline") =~ /\Qquick\/s\E/;
+		kill 'KILL', $p if $p && Node::_slurp("/proc/$p/cmdline") =~ /\Qquick\/\E/;
 	}
 }

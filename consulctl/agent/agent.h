@@ -22,7 +22,9 @@ enum {
 	AGENT_WAITERS_MAX = 64,		/* requests for one reload, or for the leave */
 	AGENT_RELOAD_MS = 5000,		/* for a daemon to answer */
 	AGENT_LEAVE_MS = 15000,
-	AGENT_LEAVE_SERVERS_MS = 8000,	/* of them for the Raft configuration */
+	AGENT_LEAVE_SIZE_MS = 1000,	/* of them for asking who else is there */
+	AGENT_LEAVE_SERVERS_MS = 6000,	/* for the Raft configuration */
+	AGENT_LEAVE_SPARE_MS = 500,	/* that draining leaves over */
 	AGENT_WATCHDOG_USEC = 30000000,	/* unless the service manager asks for another */
 };
 
@@ -63,9 +65,10 @@ struct agent {
 
 	/* agent_end.c */
 	uv_signal_t sigint, sigterm, sighup;
-	uv_timer_t leave_timer, stop_timer;
+	uv_timer_t leave_timer, drain_timer, stop_timer;
 	uv_timer_t watchdog;		/* pings the service manager's, if there is one */
 	bool leaving, stopping;
+	bool leave_others;		/* there were others when the leave began */
 	struct waiters leave_waiters;
 	int exit_code;
 };

@@ -50,6 +50,7 @@ agent_stop(struct agent *a, int exit_code)
 	a->exit_code = exit_code;
 	(void)notify_send("STOPPING=1");
 	uv_timer_stop(&a->leave_timer);
+	uv_timer_stop(&a->drain_timer);
 	uv_timer_start(&a->stop_timer, on_stop, 0, 0);
 }
 
@@ -61,6 +62,41 @@ leave_over(struct agent *a, int exit_code, const char *error)
 }
 
 static void
+leave_complete(struct agent *a)
+{
+	log_info("agent", "Graceful exit completed");
+	leave_over(a, 0, NULL);
+}
+
+static void
+on_drained(uv_timer_t *t)
+{
+	leave_complete(t->data);
+}
+
+/*
+ * A server that has left goes on answering for a while: clients of its RPC
+ * and HTTP learn of the leave by gossip, and what they have on the way ends
+ * well. Whatever is configured, the leave is over in time.
+ */
+static void
+drain(struct agent *a)
+{
+	uint64_t wait = (uint64_t)cfg_ms(config_tree(a->config), "performance.leave_drain_time", 0);
+	uint64_t left = uv_timer_get_due_in(&a->leave_timer);
+
+	if (!a->leave_others || wait == 0) {
+		leave_complete(a);
+		return;
+	}
+	left = left > AGENT_LEAVE_SPARE_MS ? left - AGENT_LEAVE_SPARE_MS : 0;
+	if (wait > left)
+		wait = left;
+	log_info("agent", "Waiting to drain requests: ms=%llu", (unsigned long long)wait);
+	uv_timer_start(&a->drain_timer, on_drained, wait, 0);
+}
+
+static void
 on_left(void *arg, const struct rpc_answer *answer)
 {
 	struct agent *a = arg;
@@ -69,8 +105,7 @@ on_left(void *arg, const struct rpc_answer *answer)
 	if (a->stopping)
 		return;
 	if (answer->rc == 0) {
-		log_info("agent", "Graceful exit completed");
-		leave_over(a, 0, NULL);
+		drain(a);
 		return;
 	}
 	if (answer->rc == -EPROTO)
@@ -121,6 +156,26 @@ leave_servers(struct agent *a)
 		leave_pool(a);
 }
 
+/* Is anybody there who might still ask us? */
+static void
+on_size(void *arg, const struct rpc_answer *answer)
+{
+	struct agent *a = arg;
+	struct query_meta meta;
+	struct str payload;
+	struct mp_r rd;
+	int64_t n = 0;
+
+	if (a->stopping)
+		return;
+	if (answer->rc == 0 && op_reply_decode(answer->body, answer->len, &meta, &payload) == 0) {
+		rd = mp_r_init(payload.p, payload.len);
+		n = mp_r_int(&rd);
+		a->leave_others = rd.err == 0 && n > 1;
+	}
+	leave_servers(a);
+}
+
 void
 agent_leave(struct agent *a, const struct rpc_token *token)
 {
@@ -131,10 +186,10 @@ agent_leave(struct agent *a, const struct rpc_token *token)
 	a->leaving = true;
 	log_info("agent", "Gracefully shutting down agent...");
 	uv_timer_start(&a->leave_timer, on_leave_timeout, AGENT_LEAVE_MS, 0);
-	if (cfg_bool(config_tree(a->config), "server", false) && !cfg_bool(config_tree(a->config), "dev_mode", false))
-		leave_servers(a);
-	else
+	if (!cfg_bool(config_tree(a->config), "server", false) || cfg_bool(config_tree(a->config), "dev_mode", false))
 		leave_pool(a);
+	else if (rpc_call_record(a->clients[AGENT_GOSSIPD], OP_GOSSIP_SIZE, NULL, NULL, RPC_RETRY, AGENT_LEAVE_SIZE_MS, on_size, a) == 0)
+		leave_servers(a);
 }
 
 static void
@@ -177,7 +232,7 @@ int
 agent_end_init(struct agent *a)
 {
 	uv_signal_t *signals[] = { &a->sigint, &a->sigterm, &a->sighup };
-	uv_timer_t *timers[] = { &a->leave_timer, &a->stop_timer, &a->watchdog };
+	uv_timer_t *timers[] = { &a->leave_timer, &a->drain_timer, &a->stop_timer, &a->watchdog };
 	int rc = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(timers); i++) {
@@ -201,7 +256,8 @@ void
 agent_end_close(struct agent *a)
 {
 	uv_handle_t *all[] = { (uv_handle_t *)&a->sigint, (uv_handle_t *)&a->sigterm, (uv_handle_t *)&a->sighup,
-		(uv_handle_t *)&a->leave_timer, (uv_handle_t *)&a->stop_timer, (uv_handle_t *)&a->watchdog };
+		(uv_handle_t *)&a->leave_timer, (uv_handle_t *)&a->drain_timer, (uv_handle_t *)&a->stop_timer,
+		(uv_handle_t *)&a->watchdog };
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		uv_close(all[i], NULL);

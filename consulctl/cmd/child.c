@@ -278,3 +278,14 @@ signal_ends(int signo, bool has_child)
 {
 	return signo == SIGINT || signo == SIGTERM || (!has_child && (signo == SIGHUP || signo == SIGQUIT));
 }
+
+bool
+signals_end(int fd)
+{
+	int signo;
+
+	while ((signo = signals_read(fd)) != 0)
+		if (signal_ends(signo, false))
+			return true;
+	return false;
+}

@@ -54,5 +54,7 @@ int signals_read(int fd);
 
 /* SIGINT and SIGTERM ask us to end; without a child, so do SIGHUP and SIGQUIT. */
 bool signal_ends(int signo, bool has_child);
+/* Reads what has come; true when one of them asks us, who have no child, to end. */
+bool signals_end(int fd);
 
 #endif

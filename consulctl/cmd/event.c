@@ -1,10 +1,9 @@
 /*
  * event.c - consulctl event: firing a user event.
  */
-#include <regex.h>
 #include <stdlib.h>
 
-#include "consulctl/client/client.h"
+#include "consulctl/cmd/filter.h"
 #include "consulctl/commands.h"
 #include "consulctl/value.h"
 
@@ -16,34 +15,6 @@ static const struct option options[] = {
 	{ NULL, OPT_BOOL, NULL, NULL, NULL },
 };
 
-static const char *const filters[] = { "node", "service", "tag" };
-
-static int
-check_filters(const struct options *o)
-{
-	for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
-		const char *text = options_str(o, filters[i]);
-		regex_t re;
-		char why[128];
-		int bad;
-
-		if (*text == '\0')
-			continue;
-		bad = regcomp(&re, text, REG_EXTENDED | REG_NOSUB);
-		if (bad != 0) {
-			(void)regerror(bad, &re, why, sizeof(why));
-			fprintf(stderr, "Failed to compile %s filter regexp: %s\n", filters[i], why);
-			return -EINVAL;
-		}
-		regfree(&re);
-	}
-	if (*options_str(o, "tag") != '\0' && *options_str(o, "service") == '\0') {
-		fputs("Cannot provide tag filter without service filter.\n", stderr);
-		return -EINVAL;
-	}
-	return 0;
-}
-
 static int
 fire(struct client *c, const struct options *o)
 {
@@ -52,9 +23,7 @@ fire(struct client *c, const struct options *o)
 	int rc;
 
 	request_init(&r, "PUT", "/v1/event/fire/", options_str(o, "name"));
-	for (size_t i = 0; i < ARRAY_LEN(filters); i++)
-		if (*options_str(o, filters[i]) != '\0')
-			request_param(&r, filters[i], options_str(o, filters[i]));
+	filter_params(o, &r);
 	if (o->nargs > 0)
 		r.ex.body = str_from(o->args[0]);
 	rc = client_call(c, &r, false);
@@ -81,7 +50,7 @@ run(const struct command *cmd, const struct options *o)
 		command_help(stderr, cmd);
 		return 1;
 	}
-	if (check_filters(o) < 0 || client_open(&c, o) < 0)
+	if (filter_check(o) < 0 || client_open(&c, o) < 0)
 		return 1;
 	node = client_node_name(&c);
 	if (node != NULL)

@@ -1,14 +1,13 @@
 /*
  * members.c - consulctl members: who is in the cluster.
  */
-#include <regex.h>
 #include <stdlib.h>
 
 #include "consulctl/client/client.h"
 #include "consulctl/commands.h"
 #include "consulctl/table.h"
 #include "consulctl/value.h"
-#include "lib/sock.h"
+#include "lib/re.h"
 
 static const struct option options[] = {
 	{ "detailed", OPT_BOOL, NULL, NULL, "Show every member's tags." },
@@ -49,7 +48,7 @@ by_segment_and_name(const void *a, const void *b)
 
 /* Those whose status matches, sorted; the caller frees the array. NULL without memory. */
 static struct member *
-pick(struct json_object *list, const regex_t *status, bool all_segments, size_t *ret_n)
+pick(struct json_object *list, const struct re *status, bool all_segments, size_t *ret_n)
 {
 	size_t max = value_count(list), n = 0;
 	struct member *members = calloc(max + 1, sizeof(*members));
@@ -58,7 +57,7 @@ pick(struct json_object *list, const regex_t *status, bool all_segments, size_t 
 		struct json_object *m = value_at(list, i);
 		struct member e = { m, value_text(m, "Name"), value_text(value_get(m, "Tags"), "segment"), status_name(m) };
 
-		if (regexec(status, e.status, 0, NULL, 0) != 0)
+		if (!re_match(status, str_from(e.status)))
 			continue;
 		if (all_segments && is_server(m))
 			e.segment = "<all>";
@@ -152,7 +151,7 @@ print_members(struct member *members, size_t n, bool detailed)
 }
 
 static int
-show(struct request *r, const struct options *o, const regex_t *status)
+show(struct request *r, const struct options *o, const struct re *status)
 {
 	bool is_null = false;
 	struct json_object *list = request_json(r, &is_null);
@@ -181,14 +180,12 @@ run(const struct command *cmd, const struct options *o)
 {
 	const char *segment = options_str(o, "segment");
 	struct request r;
-	regex_t status;
-	char why[128];
-	int code, bad;
+	struct re *status = NULL;
+	char why[200] = "out of memory";
+	int code;
 
 	(void)cmd;
-	bad = regcomp(&status, options_str(o, "status"), REG_EXTENDED | REG_NOSUB);
-	if (bad != 0) {
-		(void)regerror(bad, &status, why, sizeof(why));
+	if (re_compile(str_from(options_str(o, "status")), &status, why, sizeof(why)) < 0) {
 		fprintf(stderr, "Failed to compile status regexp: %s\n", why);
 		return 1;
 	}
@@ -198,9 +195,9 @@ run(const struct command *cmd, const struct options *o)
 		request_param(&r, "wan", "1");
 	code = client_do(o, &r, "Error retrieving members");
 	if (code == 0)
-		code = show(&r, o, &status);
+		code = show(&r, o, status);
 	request_release(&r);
-	regfree(&status);
+	re_free(status);
 	return code;
 }
 

@@ -97,6 +97,7 @@ const struct command command_leave = {
 
 static const struct option force_leave_options[] = {
 	{ "prune", OPT_BOOL, NULL, NULL, "Take the member out of the list of members at once." },
+	{ "wan", OPT_BOOL, NULL, NULL, "A server of the pool of all datacenters, written NODE.DATACENTER." },
 	{ NULL, OPT_BOOL, NULL, NULL, NULL },
 };
 
@@ -114,6 +115,8 @@ run_force_leave(const struct command *cmd, const struct options *o)
 	request_init(&r, "PUT", "/v1/agent/force-leave/", o->args[0]);
 	if (options_bool(o, "prune"))
 		request_param(&r, "prune", "1");
+	if (options_bool(o, "wan"))
+		request_param(&r, "wan", "1");
 	code = client_do(o, &r, "Error force leaving");
 	request_release(&r);
 	return code;

@@ -12,6 +12,7 @@
 #include "consulctl/commands.h"
 #include "consulctl/client/errtext.h"
 #include "consulctl/value.h"
+#include "consulctl/cmd/watch_http.h"
 #include "consulctl/cmd/watch_plan.h"
 #include "lib/duration.h"
 #include "lib/log.h"
@@ -19,6 +20,12 @@
 enum { RETRY_S = 5, RETRY_S_MAX = 180, GRACE_MS = 5000 };
 
 static const struct option options[] = {
+	{ "http-handler", OPT_STR, "url", NULL, "Send the data there, with the header X-Consul-Index, instead of running a child." },
+	{ "http-header", OPT_LIST, "name:value", NULL, "Add this header to it. May be repeated." },
+	{ "http-method", OPT_STR, "method", "POST", "Send it by this method." },
+	{ "http-timeout", OPT_DURATION, "duration", "10s", "Give up on it after so long." },
+	{ "http-tls-skip-verify", OPT_BOOL, NULL, NULL, "Take any certificate there." },
+	{ "keep-going", OPT_BOOL, NULL, NULL, "Go on when the child fails; else the watch ends." },
 	{ "type", OPT_STR, "type", NULL, "What to watch: key, keyprefix, services, nodes, service, checks or event." },
 	{ "key", OPT_STR, "key", NULL, "The key, for type key." },
 	{ "prefix", OPT_STR, "prefix", NULL, "What the keys begin with, for type keyprefix." },
@@ -33,6 +40,8 @@ static const struct option options[] = {
 
 struct watch {
 	struct watch_plan plan;
+	struct watch_http http;
+	bool keep_going;
 	struct client client;
 	struct client_hook hook;	/* fd: our signals */
 	const struct options *options;
@@ -86,6 +95,14 @@ document_file(const struct buf *document)
 	return fd;
 }
 
+/* GO_ON or an exit code. */
+static int
+handler_failed(const struct watch *w, const char *what, const char *who, const char *why)
+{
+	fprintf(stderr, "%s%s%s%s\n", what, who, *who != '\0' ? ": " : "", why);
+	return w->keep_going ? GO_ON : 1;
+}
+
 /* Until the child ends; GO_ON or an exit code. */
 static int
 wait_handler(struct watch *w, struct child *child)
@@ -111,8 +128,7 @@ wait_handler(struct watch *w, struct child *child)
 	failure = child_failure(status);
 	if (failure == NULL)
 		return GO_ON;
-	fprintf(stderr, "Error executing handler: %s\n", failure);
-	return 1;
+	return handler_failed(w, "Error executing handler: ", "", failure);
 }
 
 static int
@@ -132,22 +148,9 @@ run_handler(struct watch *w, uint64_t index, const struct buf *document)
 		close(spec.stdin_fd);
 	}
 	if (rc < 0) {
-		fprintf(stderr, "Error starting handler: %s: %s\n", spec.words[0], errtext(rc));
-		return 1;
+		return handler_failed(w, "Error starting handler: ", spec.words[0], errtext(rc));
 	}
 	return wait_handler(w, &child);
-}
-
-/* Did somebody ask us to end? Other signals that came are of no use without a child. */
-static bool
-asked_to_end(struct watch *w)
-{
-	int signo;
-
-	while ((signo = signals_read(w->hook.fd)) != 0)
-		if (signal_ends(signo, false))
-			return true;
-	return false;
 }
 
 /* Wait longer after each failure in a row; GO_ON, or 0 when we are to end. */
@@ -166,8 +169,21 @@ pause_after_failure(struct watch *w, const char *error)
 	log_err("watch", "Watch errored: type=%s error=\"%s\" retry=%s", w->plan.type_name, error, text);
 	until = now_ms() + (int64_t)s * 1000;
 	for (int64_t left; (left = until - now_ms()) > 0;)
-		if (client_wait(&w->client, (int)left) > 0 && asked_to_end(w))
+		if (client_wait(&w->client, (int)left) > 0 && signals_end(w->hook.fd))
 			return 0;
+	return GO_ON;
+}
+
+/* The next change goes there all the same. GO_ON, or 0 when we are to end. */
+static int
+send_document(struct watch *w, uint64_t index, const struct buf *document)
+{
+	int rc = watch_http_send(&w->http, index, document, w->hook.fd);
+
+	if (rc == -ECANCELED && signals_end(w->hook.fd))
+		return 0;
+	if (rc < 0)
+		fprintf(stderr, "Error executing handler: %s\n", w->http.error);
 	return GO_ON;
 }
 
@@ -189,9 +205,17 @@ show(struct watch *w, uint64_t index, struct buf *document)
 	w->last = *document;
 	*document = (struct buf)BUF_INIT(EXCHANGE_BODY_MAX);
 	w->shown = true;
+	if (w->http.transport != NULL)
+		return send_document(w, index, &w->last);
 	if (w->options->nargs == 0)
 		return print_document(&w->last);
 	return run_handler(w, index, &w->last);
+}
+
+static bool
+has_handler(const struct watch *w)
+{
+	return w->options->nargs > 0 || w->http.transport != NULL;
 }
 
 /* A question that the agent does not understand: it will not do so later. */
@@ -216,14 +240,14 @@ step(struct watch *w)
 			(void)snprintf(r.error, sizeof(r.error), "%s", errtext(rc));
 	}
 	if (rc == -ECANCELED) {
-		next = asked_to_end(w) ? 0 : GO_ON;
+		next = signals_end(w->hook.fd) ? 0 : GO_ON;
 	} else if (rc < 0 && is_final(&r)) {
 		fprintf(stderr, "Error querying Consul agent: %s\n", r.error);
 		next = 1;
 	} else if (rc < 0) {
 		w->index = 0;
 		next = pause_after_failure(w, r.error);
-	} else if (r.ex.index == 0 && w->options->nargs > 0) {
+	} else if (r.ex.index == 0 && has_handler(w)) {
 		/* Not from an agent: there is nothing to wait for, and asking again would never stop. */
 		next = pause_after_failure(w, "the answer has no X-Consul-Index");
 	} else {
@@ -261,7 +285,8 @@ watch(struct watch *w)
 static int
 run(const struct command *cmd, const struct options *o)
 {
-	struct watch w = { .options = o, .hook = { .fd = -1, .due_ms = INT64_MAX }, .last = BUF_INIT(EXCHANGE_BODY_MAX) };
+	struct watch w = { .options = o, .keep_going = options_bool(o, "keep-going"), .hook = { .fd = -1, .due_ms = INT64_MAX },
+		.last = BUF_INIT(EXCHANGE_BODY_MAX) };
 	struct buf err = BUF_INIT(4 * KiB);
 	int code = 1;
 
@@ -274,10 +299,15 @@ run(const struct command *cmd, const struct options *o)
 		const char *text = buf_cstr(&err);
 
 		fprintf(stderr, "%s\n", text != NULL ? text : "out of memory");
+	} else if (watch_http_open(&w.http, o) < 0) {
+		fprintf(stderr, "%s\n", w.http.error);
+	} else if (w.http.transport != NULL && o->nargs > 0) {
+		fputs("Only one watch handler allowed\n", stderr);
 	} else if (client_open(&w.client, o) == 0) {
 		code = watch(&w);
 		client_close(&w.client);
 	}
+	watch_http_close(&w.http);
 	buf_release(&w.last);
 	buf_release(&err);
 	return code;
@@ -289,7 +319,7 @@ const struct command command_watch = {
 	.args = "[options] [CHILD...]",
 	.about = "Runs the child program with the latest data as JSON on its standard input, now and whenever the data change; "
 	    "CONSUL_INDEX in its environment is the index of the data. The watch ends, with exit code 1, when the child fails.\n\n"
-	    "Without a child, prints the data once and exits.",
+	    "With -http-handler, sends the data there instead. With neither, prints the data once and exits.",
 	.options = options,
 	.common = COMMON_CLIENT | COMMON_SERVER,
 	.run = run,

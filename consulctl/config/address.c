@@ -27,6 +27,18 @@ family_of(const char *s)
 	return inet_pton(AF_INET6, s, &a6) == 1 ? AF_INET6 : 0;
 }
 
+/* As everybody else writes it, for addresses are compared as text: "FD00:0::1" is "fd00::1". Its family, or 0. */
+static int
+spell(const char *s, char out[INET6_ADDRSTRLEN])
+{
+	int family = family_of(s);
+	struct in6_addr a;
+
+	if (family == 0 || inet_pton(family, s, &a) != 1 || inet_ntop(family, &a, out, INET6_ADDRSTRLEN) == NULL)
+		return 0;
+	return family;
+}
+
 static bool
 is_any(const char *s)
 {
@@ -81,8 +93,8 @@ resolve_one(struct config *c, const char *path, int family, struct buf *err)
 {
 	struct json_object *v = config_get(c->tree, path);
 	struct buf out = BUF_INIT(ADDR_TEXT_MAX);
-	char *s, *next = NULL;
-	int rc;
+	char *s, *next = NULL, ip[INET6_ADDRSTRLEN];
+	int rc, is;
 
 	if (v == NULL || *json_object_get_string(v) == 0)
 		return 0;
@@ -99,12 +111,13 @@ resolve_one(struct config *c, const char *path, int family, struct buf *err)
 	if (rc < 0)
 		goto out;
 	strip_brackets(s);
-	if (family_of(s) == 0)
+	is = spell(s, ip);
+	if (is == 0)
 		rc = config_fail_at(c, v, err, "%s: invalid ip address: %.100s", path, s);
-	else if (family != 0 && family_of(s) != family)
+	else if (family != 0 && is != family)
 		rc = config_fail_at(c, v, err, "%s: %s is no IPv%c address", path, s, family == AF_INET ? '4' : '6');
 	else
-		rc = set_text(c, path, s, err);
+		rc = set_text(c, path, ip, err);
 out:
 	buf_release(&out);
 	return rc;
@@ -114,6 +127,7 @@ static int
 add_listener(struct config *c, const char *path, char *s, bool sockets, struct json_object *list, struct buf *err)
 {
 	struct json_object *v = config_get(c->tree, path), *item;
+	char ip[INET6_ADDRSTRLEN];
 
 	if (strncmp(s, "unix://", 7) == 0) {
 		if (!sockets)
@@ -122,8 +136,9 @@ add_listener(struct config *c, const char *path, char *s, bool sockets, struct j
 			return config_fail_at(c, v, err, "%s: a unix:// address needs an absolute path", path);
 	} else {
 		strip_brackets(s);
-		if (family_of(s) == 0)
+		if (spell(s, ip) == 0)
 			return config_fail_at(c, v, err, "%s: invalid ip address: %.100s", path, s);
+		s = ip;
 	}
 	item = json_object_new_string(s);
 	if (item == NULL || json_object_array_add(list, item) < 0) {

@@ -78,7 +78,7 @@ int MUST_CHECK config_add_raw(struct config *c, const char *name, struct json_ob
 /* config_json.c: JSON by json-c, its values given the positions that they have in the text. -EINVAL with ret_err, -ENOMEM. */
 int MUST_CHECK config_json_parse(struct str text, unsigned source, struct json_object **ret, struct hcl_error *ret_err);
 
-/* ---- config_check.c, config_value.c, config_def.c: types */
+/* ---- check.c, value.c, def.c, watch.c: types */
 
 int MUST_CHECK config_check(struct config *c, unsigned source, struct json_object *raw, struct json_object **ret, struct buf *err);
 
@@ -88,6 +88,8 @@ struct json_object *config_value(struct problems *p, enum key_type type, const c
 /* The same for a service's or a check's definition, in Consul's CamelCase. */
 struct json_object *config_service_def(struct problems *p, const char *path, struct json_object *raw);
 struct json_object *config_check_def(struct problems *p, const char *path, struct json_object *raw, bool top);
+/* A watch's, by the files' names; "tag" and headers become lists, "handler_type" is always there. */
+struct json_object *config_watch_def(struct problems *p, const char *path, struct json_object *raw);
 
 /* An object, or the only one in a list (a block of HCL); NULL. Borrowed. */
 struct json_object *config_single(struct json_object *raw);
@@ -108,10 +110,11 @@ void config_remove(struct json_object *tree, const char *path);
 /* Lists append, objects overlay, the rest is replaced. src's values are shared. */
 int MUST_CHECK config_merge(struct json_object *dst, struct json_object *src);
 
-/* ---- config_resolve.c, config_address.c, config_template.c: the whole */
+/* ---- resolve.c, address.c, gossip.c, template.c: the whole */
 
 int MUST_CHECK config_resolve(struct config *c, struct buf *err);
 int MUST_CHECK config_resolve_addresses(struct config *c, struct buf *err);
+int MUST_CHECK config_resolve_gossip(struct config *c, struct buf *err);
 
 enum { CONFIG_ADDRS_MAX = 32, CONFIG_ADDR_MAX = 46 };
 

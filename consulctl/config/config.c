@@ -12,7 +12,10 @@ static const char dev_defaults[] =
 	"bind_addr = \"127.0.0.1\"\n"
 	"log_level = \"DEBUG\"\n"
 	"server = true\n"
-	"performance { raft_multiplier = 1 }\n";
+	"disable_keyring_file = true\n"
+	"performance { raft_multiplier = 1 }\n"
+	"gossip_lan { gossip_interval = \"100ms\" probe_interval = \"100ms\" probe_timeout = \"100ms\" suspicion_mult = 3 }\n"
+	"gossip_wan { gossip_interval = \"100ms\" probe_interval = \"100ms\" probe_timeout = \"100ms\" suspicion_mult = 3 }\n";
 
 enum { MESSAGE_MAX = 4096 };
 

@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+#include "consulctl/config/schema.h"
+
 enum def_type {
 	DT_STR,
 	DT_BOOL,
@@ -36,5 +38,14 @@ struct def_table {
 };
 
 extern const struct def_table def_service, def_check;
+
+/* Watches are kept by the names that they have in files. */
+struct watch_key {
+	const char *name;
+	enum key_type type;
+};
+
+extern const struct watch_key watch_keys[], watch_http_keys[];
+extern const size_t watch_nkeys, watch_nhttp_keys;
 
 #endif

@@ -26,18 +26,18 @@ const struct config_flag config_flags[] = {
 	{ "default-query-time", "default_query_time", "DURATION", "how long a blocking query waits" },
 	{ "dev", NULL, NULL, "one server in memory, for trying things out" },
 	{ "disable-host-node-id", "disable_host_node_id", NULL, "accepted: node ids are random" },
-	{ "disable-keyring-file", "disable_keyring_file", NULL, "accepted, without effect" },
+	{ "disable-keyring-file", "disable_keyring_file", NULL, "keep the keys of the gossip in memory alone" },
 	{ "dns-port", "ports.dns", "PORT", "port for DNS" },
 	{ "domain", "domain", "NAME", "DNS domain" },
 	{ "enable-local-script-checks", "enable_local_script_checks", NULL, "allow script checks from files" },
 	{ "enable-script-checks", "enable_script_checks", NULL, "allow script checks from files and over HTTP" },
-	{ "encrypt", "encrypt", "KEY", "key of the gossip: not supported yet" },
+	{ "encrypt", "encrypt", "KEY", "key that encrypts the gossip, in base64" },
 	{ "grpc-port", "ports.grpc", "PORT", "accepted, without effect" },
 	{ "hcl", NULL, "HCL", "a piece of configuration (repeatable)" },
 	{ "http-port", "ports.http", "PORT", "port for HTTP" },
 	{ "https-port", "ports.https", "PORT", "port for HTTPS: not supported yet" },
-	{ "join", "start_join", "ADDR", "join this node at start (repeatable)" },
-	{ "join-wan", "start_join_wan", "ADDR", "join this server's datacenter at start (repeatable)" },
+	{ "join", "start_join", "ADDR", "join the cluster of this node at start (repeatable)" },
+	{ "join-wan", "start_join_wan", "ADDR", "join the datacenter of this server at start (repeatable)" },
 	{ "log-file", "log_file", "FILE", "write the log to a file too" },
 	{ "log-json", "log_json", NULL, "log lines as JSON" },
 	{ "log-level", "log_level", "LEVEL", "trace, debug, info, warn or err" },
@@ -58,12 +58,12 @@ const struct config_flag config_flags[] = {
 	{ "rejoin", "rejoin_after_leave", NULL, "join again after a leave" },
 	{ "retry-interval", "retry_interval", "DURATION", "wait between tries to join" },
 	{ "retry-interval-wan", "retry_interval_wan", "DURATION", "the same for other datacenters" },
-	{ "retry-join", "retry_join", "ADDR", "join this node, until it works (repeatable)" },
+	{ "retry-join", "retry_join", "ADDR", "the same, tried until it works (repeatable)" },
 	{ "retry-join-wan", "retry_join_wan", "ADDR", "the same for other datacenters (repeatable)" },
 	{ "retry-max", "retry_max", "N", "tries to join; 0: for ever" },
 	{ "retry-max-wan", "retry_max_wan", "N", "the same for other datacenters" },
 	{ "segment", "segment", "NAME", "accepted, without effect" },
-	{ "serf-lan-allowed-cidrs", "serf_lan_allowed_cidrs", "CIDR", "networks of members: not supported yet (repeatable)" },
+	{ "serf-lan-allowed-cidrs", "serf_lan_allowed_cidrs", "CIDR", "take members of these networks alone (repeatable)" },
 	{ "serf-lan-bind", "serf_lan", "ADDR", "address for gossip in the datacenter" },
 	{ "serf-lan-port", "ports.serf_lan", "PORT", "port for gossip in the datacenter" },
 	{ "serf-wan-allowed-cidrs", "serf_wan_allowed_cidrs", "CIDR", "the same for other datacenters (repeatable)" },
@@ -119,6 +119,7 @@ config_raw_from_text(enum key_type type, const char *text)
 	case KT_SERVICES:
 	case KT_CHECK:
 	case KT_CHECKS:
+	case KT_WATCHES:
 	case KT_OBJECTS:
 	case KT_ANY:
 		break;

@@ -10,8 +10,9 @@
 
 #include "consulctl/config/build.h"
 #include "consulctl/config/judge.h"
+#include "lib/duration.h"
 
-enum { NODE_NAME_DNS_MAX = 63, RAFT_MULTIPLIER_MAX = 10, UUID_LEN = 36 };
+enum { NODE_NAME_DNS_MAX = 63, RAFT_MULTIPLIER_MAX = 10, UUID_LEN = 36, HOUR_MS = 3600 * 1000 };
 
 static struct json_object *
 get(const struct config *c, const char *path)
@@ -308,6 +309,14 @@ check_sockets(struct config *c, struct buf *err)
 
 /* ---- numbers */
 
+#define GOSSIP_RANGES(pool) \
+	{ pool ".gossip_interval", 1, HOUR_MS }, \
+	{ pool ".gossip_nodes", 1, 64 }, \
+	{ pool ".probe_interval", 1, HOUR_MS }, \
+	{ pool ".probe_timeout", 1, HOUR_MS }, \
+	{ pool ".retransmit_mult", 1, 100 }, \
+	{ pool ".suspicion_mult", 1, 100 }
+
 static const struct {
 	const char *path;
 	int64_t min, max;
@@ -318,6 +327,14 @@ static const struct {
 	{ "bootstrap_expect", 0, 32 },
 	{ "retry_interval", 0, INT64_MAX },
 	{ "retry_max", 0, INT32_MAX },
+	{ "retry_interval_wan", 0, INT64_MAX },
+	{ "retry_max_wan", 0, INT32_MAX },
+	{ "reconnect_timeout", 0, INT64_MAX },
+	{ "reconnect_timeout_wan", 0, INT64_MAX },
+	{ "advertise_reconnect_timeout", 0, INT64_MAX },
+	{ "performance.leave_drain_time", 0, INT64_MAX },
+	GOSSIP_RANGES("gossip_lan"),
+	GOSSIP_RANGES("gossip_wan"),
 	{ "autopilot.last_contact_threshold", 0, INT64_MAX },
 	{ "autopilot.max_trailing_logs", 0, INT64_MAX },
 	{ "autopilot.min_quorum", 0, 32 },
@@ -337,23 +354,40 @@ static const struct {
 	{ "max_query_time", 0, INT64_MAX },
 };
 
+enum { NUMBER_TEXT_MAX = 40 };
+
+/* As somebody would write it: durations are not told in milliseconds. */
+static const char *
+number_text(const char *path, int64_t v, char out[NUMBER_TEXT_MAX])
+{
+	char duration[DURATION_TEXT_MAX];
+
+	if (config_key_find(str_from(path))->type == KT_DURATION && v > INT64_MIN / NS_PER_MS && v < INT64_MAX / NS_PER_MS) {
+		duration_format(v * NS_PER_MS, duration);
+		(void)snprintf(out, NUMBER_TEXT_MAX, "%s", duration);
+	} else {
+		(void)snprintf(out, NUMBER_TEXT_MAX, "%lld", (long long)v);
+	}
+	return out;
+}
+
 static int
 check_ranges(struct config *c, struct buf *err)
 {
 	for (size_t i = 0; i < ARRAY_LEN(ranges); i++) {
 		const char *path = ranges[i].path;
 		int64_t v = number(c, path), min = ranges[i].min, max = ranges[i].max;
+		char is[NUMBER_TEXT_MAX], low[NUMBER_TEXT_MAX], high[NUMBER_TEXT_MAX];
 
 		if (v >= min && v <= max)
 			continue;
+		(void)number_text(path, v, is);
 		if (v < min && min == 0)
-			return config_fail_at(c, get(c, path), err, "%s cannot be %lld. Must be greater than or equal to zero",
-			    path, (long long)v);
+			return config_fail_at(c, get(c, path), err, "%s cannot be %s. Must be greater than or equal to zero", path, is);
 		if (min == max)
-			return config_fail_at(c, get(c, path), err, "%s cannot be %lld. Must be %lld", path, (long long)v,
-			    (long long)min);
-		return config_fail_at(c, get(c, path), err, "%s cannot be %lld. Must be between %lld and %lld", path,
-		    (long long)v, (long long)min, (long long)max);
+			return config_fail_at(c, get(c, path), err, "%s cannot be %s. Must be %s", path, is, number_text(path, min, low));
+		return config_fail_at(c, get(c, path), err, "%s cannot be %s. Must be between %s and %s", path, is,
+		    number_text(path, min, low), number_text(path, max, high));
 	}
 	return 0;
 }
@@ -437,7 +471,7 @@ config_resolve(struct config *c, struct buf *err)
 	static int (*const steps[])(struct config *, struct buf *) = {
 		refuse_security, check_data_dir, resolve_datacenter, resolve_node_name, check_node_id, check_node_meta,
 		resolve_domains, resolve_mode, resolve_leaving, check_log, check_sockets, config_resolve_addresses, check_ranges,
-		check_waits, check_scripts,
+		config_resolve_gossip, check_waits, check_scripts,
 	};
 	int rc = 0;
 

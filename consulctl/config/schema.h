@@ -28,6 +28,7 @@ enum key_type {
 	KT_SERVICES,
 	KT_CHECK,	/* a definition, added to "checks" */
 	KT_CHECKS,
+	KT_WATCHES,	/* definitions of watches */
 	KT_OBJECTS,	/* a list of objects whose members are not looked at */
 	KT_ANY,		/* not looked at */
 };

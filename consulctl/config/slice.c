@@ -14,7 +14,7 @@ static const struct {
 /* Every slice holds these besides the keys of the schema. */
 static const char *const facts[] = { "version", "revision", "dev_mode" };
 
-/* agent/self shows the keys in force: all but the definitions, whose tokens are nobody's business. */
+/* agent/self shows the keys in force: all but the definitions, whose tokens are nobody's business; nor is the gossip's key. */
 static int
 add_debug_config(struct json_object *slice, const struct config *c)
 {
@@ -23,9 +23,13 @@ add_debug_config(struct json_object *slice, const struct config *c)
 	if (all == NULL)
 		return -ENOMEM;
 	json_object_object_foreach(c->tree, key, v) {
-		if (strcmp(key, "services") == 0 || strcmp(key, "checks") == 0)
+		bool definitions = strcmp(key, "services") == 0 || strcmp(key, "checks") == 0 || strcmp(key, "watches") == 0;
+		bool hide = strcmp(key, "encrypt") == 0 && json_object_get_string_len(v) > 0;
+
+		if (definitions)
 			continue;
-		if (json_object_object_add(all, key, json_object_get(v)) < 0) {
+		v = hide ? json_object_new_string("hidden") : json_object_get(v);
+		if ((hide && v == NULL) || json_object_object_add(all, key, v) < 0) {
 			json_object_put(v);
 			json_object_put(all);
 			return -ENOMEM;

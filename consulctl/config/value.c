@@ -176,8 +176,11 @@ definitions_value(struct problems *p, enum key_type type, const char *path, stru
 			(void)snprintf(sub, sizeof(sub), "%s[%zu]", path, i);
 		else
 			(void)snprintf(sub, sizeof(sub), "%s", path);
-		def = type == KT_SERVICE || type == KT_SERVICES ? config_service_def(p, sub, from) :
-		    config_check_def(p, sub, from, true);
+		if (type == KT_WATCHES)
+			def = config_watch_def(p, sub, from);
+		else
+			def = type == KT_SERVICE || type == KT_SERVICES ? config_service_def(p, sub, from) :
+			    config_check_def(p, sub, from, true);
 		if (def != NULL && json_object_array_add(list, def) < 0)
 			json_object_put(def);
 	}
@@ -213,6 +216,7 @@ make(struct problems *p, enum key_type type, const char *path, struct json_objec
 	case KT_SERVICES:
 	case KT_CHECK:
 	case KT_CHECKS:
+	case KT_WATCHES:
 		return definitions_value(p, type, path, raw);
 	case KT_ANY:
 		break;

@@ -206,6 +206,21 @@ static const struct field f_snap_autopilot[] = {
 };
 RECORD(rec_snap_autopilot, autopilot_config, "Autopilot", f_snap_autopilot);
 
+static const struct field f_snap_coord[] = {
+	FIELD(coordinate, adjustment, "Adjustment", F_DOUBLE, 0),
+	FIELD(coordinate, error, "Error", F_DOUBLE, 0),
+	FIELD(coordinate, height, "Height", F_DOUBLE, 0),
+	FIELD_SUB(coordinate, vec, "Vec", F_RECORDS, 0, rec_coordinate_axis),
+};
+static RECORD(rec_snap_coord, coordinate, "Coord", f_snap_coord);
+
+static const struct field f_snap_coordinate[] = {
+	FIELD_SUB(coordinate_entry, coord, "Coord", F_RECORD, 0, rec_snap_coord),
+	FIELD(coordinate_entry, node, "Node", F_STR, 0),
+	FIELD(coordinate_entry, segment, "Segment", F_STR, 0),
+};
+RECORD(rec_snap_coordinate, coordinate_entry, "Coordinate", f_snap_coordinate);
+
 static const struct field f_snap_index[] = {
 	FIELD(snap_index, key, "Key", F_STR, 0),
 	FIELD(snap_index, value, "Value", F_UINT, 0),

@@ -21,6 +21,8 @@ struct loader {
 	struct buf last_node;		/* each of a node's records repeats it */
 	char *why;			/* of the record at hand */
 	uint64_t kvs, tombstones, sessions, nodes, services, checks;	/* the highest index of each, for tables without a record of it */
+	uint64_t last_index;		/* of the header */
+	bool coordinates;		/* there are some, which have no index of their own */
 };
 
 /* ---- what every record needs */
@@ -446,7 +448,37 @@ load_kept(struct loader *l, unsigned kind, struct str value)
 	return rc == 0 ? put(l, FSM_OPAQUE, key, value) : rc;
 }
 
-/* Each coordinate by itself, as Consul writes them. */
+/* one: as it stands. What cannot be a coordinate of the state is kept in a list of its own, as Consul writes them. */
+static int
+load_coordinate(struct loader *l, struct str one)
+{
+	struct mp_r r = mp_r_init(one.p, one.len);
+	struct mp_w w = mp_w_init(&l->image);
+	struct coordinate_entry c;
+	char *list;
+	int rc = record_decode(&rec_coordinate_entry, &r, &c, &l->arena);
+
+	if (rc == 0) {
+		struct str key = join_lower(l, c.node, c.segment);
+
+		buf_clear(&l->image);
+		record_encode(&rec_coordinate_entry, &c, RECORD_WHOLE, &w);
+		rc = key.p == NULL ? -ENOMEM : w.err;
+		if (rc == 0)
+			rc = fsm_load(l->f, FSM_COORDINATE, key, (struct str){ (const char *)l->image.data, l->image.len });
+	}
+	if (rc != -EDECODE) {
+		l->coordinates = true;
+		return rc;
+	}
+	list = arena_alloc(&l->arena, 1 + one.len);
+	if (list == NULL)
+		return -ENOMEM;
+	list[0] = (char)0x91;
+	memcpy(list + 1, one.p, one.len);
+	return load_kept(l, SNAP_COORDINATE, (struct str){ list, 1 + one.len });
+}
+
 static int
 load_coordinates(struct loader *l, struct str value)
 {
@@ -459,13 +491,8 @@ load_coordinates(struct loader *l, struct str value)
 	n = mp_r_array(&r);
 	for (uint32_t i = 0; i < n && rc == 0; i++) {
 		struct str one = mp_r_raw(&r);
-		char *p = arena_alloc(&l->arena, 1 + one.len);
 
-		if (r.err < 0 || p == NULL)
-			return r.err < 0 ? r.err : -ENOMEM;
-		p[0] = (char)0x91;
-		memcpy(p + 1, one.p, one.len);
-		rc = load_kept(l, SNAP_COORDINATE, (struct str){ p, 1 + one.len });
+		rc = r.err < 0 ? r.err : load_coordinate(l, one);
 	}
 	return rc == 0 && !mp_r_done(&r) ? -EDECODE : rc;
 }
@@ -544,6 +571,15 @@ on_record(void *ctx, unsigned kind, struct str value, uint64_t offset, char ret_
 	return rc == -ELIMIT ? refuse(l, "it is too large") : rc;
 }
 
+static int
+on_header(void *ctx, uint64_t last_index)
+{
+	struct loader *l = ctx;
+
+	l->last_index = last_index < INDEX_END ? last_index : 0;
+	return 0;
+}
+
 /* ---- the whole */
 
 static int
@@ -579,7 +615,7 @@ finish(struct loader *l)
 	static const char prefix = SNAP_INDEX;
 	const struct { const char *name; uint64_t index; } seen[] = {
 		{ "kvs", l->kvs }, { "tombstones", l->tombstones }, { "sessions", l->sessions }, { "nodes", l->nodes },
-		{ "services", l->services }, { "checks", l->checks },
+		{ "services", l->services }, { "checks", l->checks }, { "coordinates", l->coordinates ? l->last_index : 0 },
 	};
 	int rc;
 
@@ -650,7 +686,7 @@ tell_all(struct loader *l, const struct archive_sink *sink, char ret_err[SNAP_ER
 static int
 load(struct loader *l, int fd, const struct archive_sink *sink, struct snap_meta *ret, char ret_err[SNAP_ERROR_MAX])
 {
-	const struct snap_sink snap = { .ctx = l, .record = on_record };
+	const struct snap_sink snap = { .ctx = l, .header = on_header, .record = on_record };
 	struct snap_meta meta;
 	int rc = snap_read(fd, &snap, &meta, ret_err);
 

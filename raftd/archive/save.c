@@ -341,6 +341,28 @@ on_tombstone(void *ctx, struct str key, struct str value)
 	return write_entry(ctx, SNAP_TOMBSTONE, key, value);
 }
 
+/* Each by itself, in a list of one. */
+static int
+on_coordinate(void *ctx, struct str key, struct str value)
+{
+	struct saver *s = ctx;
+	struct mp_w w = mp_w_init(&s->rec);
+	struct coordinate_entry c;
+	int rc;
+
+	(void)key;
+	arena_reset(&s->item);
+	rc = decode(&rec_coordinate_entry, value, &c, &s->item);
+	if (rc < 0)
+		return rc;
+	buf_clear(&s->rec);
+	mp_w_array(&w, 1);
+	dialect_encode(&rec_snap_coordinate, &c, &w);
+	if (w.err == 0)
+		snap_out_record(s->o, SNAP_COORDINATE, (struct str){ (const char *)s->rec.data, s->rec.len });
+	return w.err;
+}
+
 static int
 on_autopilot(void *ctx, struct str key, struct str value)
 {
@@ -402,6 +424,7 @@ static const struct step {
 	int (*each)(void *ctx, struct str key, struct str value);
 } steps[] = {
 	{ SNAP_REGISTER, FSM_NODE, on_node },
+	{ SNAP_COORDINATE, FSM_COORDINATE, on_coordinate },
 	{ SNAP_COORDINATE, 0, NULL },
 	{ SNAP_SESSION, FSM_SESSION, on_session },
 	{ SNAP_ACL, 0, NULL },

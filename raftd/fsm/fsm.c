@@ -28,6 +28,7 @@ init_trees(struct fsm *f)
 	tree_init(&f->checks_by_name, &check_name_tree);
 	tree_init(&f->opaque, &opaque_tree);
 	tree_init(&f->autopilot, &autopilot_tree);
+	tree_init(&f->coordinates, &coordinate_tree);
 	tree_init(&f->origins, &origin_tree);
 }
 
@@ -191,11 +192,13 @@ dispatch(struct apply *ap, const struct fsm_entry *e)
 {
 	switch (e->kind) {
 	case FSM_ENTRY_NOOP:
-		return 0;
+		return coordinate_adopt(ap);
 	case FSM_ENTRY_OP:
 		return apply_op(ap, e);
 	case FSM_ENTRY_TICK:
 		return apply_tick(ap, e->request);
+	case FSM_ENTRY_COORDINATES:
+		return coordinate_apply(ap, e->request);
 	default:
 		return -EDECODE;
 	}
@@ -425,6 +428,8 @@ fsm_query(const struct fsm *f, uint16_t op, const void *request, struct mp_w *ou
 		rc = health_query(f, op, request, out, &idx, ret_watch, ret_err);
 	else if (op == OP_AUTOPILOT_CONFIG)
 		autopilot_query(f, out, &idx);
+	else if (op == OP_COORDINATE_LIST || op == OP_COORDINATE_NODE)
+		rc = coordinate_query(f, op, request, out, &idx, ret_watch);
 	else
 		return -EINVAL;
 	*ret_index = max_u64(idx, 1);	/* 0 would mean: do not block */

@@ -28,6 +28,7 @@ enum fsm_table {
 	FSM_LOCK_DELAY = 8,
 	FSM_OPAQUE = 9,		/* records of a Consul snapshot of kinds that we do not implement: kind byte, key; kept word for word */
 	FSM_AUTOPILOT = 10,	/* its configuration, 0 or 1 */
+	FSM_COORDINATE = 11,	/* key: node, NUL, segment in lower case */
 	FSM_TABLES
 };
 
@@ -37,6 +38,7 @@ enum fsm_entry_kind {
 	FSM_ENTRY_OP = 1,	/* a WRITE operation of ops.def */
 	FSM_ENTRY_TICK = 2,	/* the leader's housekeeping: struct fsm_tick */
 	FSM_ENTRY_RESTORE = 3,	/* a part of a state that replaces the whole: struct fsm_restore */
+	FSM_ENTRY_COORDINATES = 4,	/* where nodes lie now: struct fsm_coordinates */
 };
 
 /*
@@ -80,6 +82,12 @@ struct fsm_tick {
 };
 extern const struct record rec_fsm_tick;
 
+/* Those of nodes that are not in the catalog are passed over, and so is what is no coordinate (lib/rtt.h). */
+struct fsm_coordinates {
+	struct records entries;		/* coordinate_entry */
+};
+extern const struct record rec_fsm_coordinates;
+
 /*
  * An entry as it stands in the log, msgpack: [kind, time, op, options,
  * request]; later releases may append elements. time: ns of cluster time.
@@ -89,7 +97,7 @@ struct fsm_entry {
 	int64_t time;
 	uint64_t op;		/* enum op, 0 unless FSM_ENTRY_OP */
 	struct str options;	/* QueryOptions, raw (only Origin, Seq, Floor, Token are looked at) */
-	struct str request;	/* raw: the operation's record, or fsm_tick */
+	struct str request;	/* raw: the operation's record, or that of the kind */
 };
 
 int MUST_CHECK fsm_entry_encode(const struct fsm_entry *e, struct buf *out);
@@ -108,6 +116,8 @@ enum watch_kind {
 	WATCH_CHECKS,		/* any check */
 	WATCH_SESSION,		/* key: session id */
 	WATCH_SESSIONS,		/* any session */
+	WATCH_COORDINATE,	/* key: node name, lower case */
+	WATCH_COORDINATES,	/* any coordinate */
 	WATCH_ALL,		/* the whole state was replaced; every watcher */
 	WATCH_KINDS
 };

@@ -1,6 +1,13 @@
 /* health.c - reads of checks, and of instances with their checks. */
 #include "raftd/fsm/query.h"
 
+static int
+emit_check(void *ctx, const void *item)
+{
+	list_add(ctx, &((const struct check_item *)item)->c);
+	return 0;
+}
+
 /* The checks whose key in this tree starts with prefix. */
 static int
 query_checks(const struct fsm *f, const struct tree *t, struct str prefix, const struct catalog_query *q, struct str state,
@@ -8,20 +15,24 @@ query_checks(const struct fsm *f, const struct tree *t, struct str prefix, const
 {
 	const struct check_item *c;
 	struct tree_iter it;
+	struct near near;
 	struct list l;
 	int rc = list_begin(&l, f, &rec_health_check, q->filter, out, err);
 
 	if (rc < 0 || err->code != 0)
 		return rc;
+	near_begin(&near, f, q->near, emit_check, &l);
 	tree_seek(t, prefix, &it);
-	while (out->err == 0 && (c = tree_next_prefixed(&it, prefix)) != NULL) {
+	while (rc == 0 && out->err == 0 && (c = tree_next_prefixed(&it, prefix)) != NULL) {
 		if (state.len > 0 && !str_eq(c->c.status, state))
 			continue;
 		if (q->node_meta.n == 0 || host_of(f, c->node, q) != NULL)
-			list_add(&l, &c->c);
+			rc = near_put(&near, c, c->node);
 	}
+	if (rc == 0)
+		rc = near_end(&near);
 	list_end(&l);
-	return 0;
+	return rc;
 }
 
 /* ---- instances with their checks */
@@ -69,30 +80,39 @@ gather_checks(const struct fsm *f, const struct service_item *s, struct checks *
 	return rc;
 }
 
+struct entries {
+	const struct fsm *f;
+	const struct catalog_query *q;
+	struct list *list;
+	struct checks checks;		/* of the entry at hand */
+};
+
+static int
+emit_entry(void *ctx, const void *item)
+{
+	struct entries *all = ctx;
+	const struct service_item *s = item;
+	const struct node_item *n = host_of(all->f, s->node, all->q);
+	struct health_entry e;
+	int rc = n != NULL ? gather_checks(all->f, s, &all->checks) : 0;
+
+	if (n == NULL || rc < 0)
+		return rc;
+	e = (struct health_entry){ n->n, service_show(s), { all->checks.v, all->checks.n } };
+	list_add(all->list, &e);
+	return 0;
+}
+
 static int
 query_service(const struct fsm *f, const struct catalog_query *q, struct str name, struct mp_w *out, struct fsm_error *err)
 {
-	struct str prefix = join(f, name, STR_NONE, STR_NONE);
-	const struct service_item *s;
-	struct checks all = { NULL, 0, 0 };
-	struct tree_iter it;
 	struct list l;
-	int rc = prefix.p != NULL ? list_begin(&l, f, &rec_health_entry, q->filter, out, err) : -ENOMEM;
+	struct entries all = { .f = f, .q = q, .list = &l };
+	int rc = list_begin(&l, f, &rec_health_entry, q->filter, out, err);
 
 	if (rc < 0 || err->code != 0)
 		return rc;
-	tree_seek(&f->services_by_name, prefix, &it);
-	while (rc == 0 && out->err == 0 && (s = tree_next_prefixed(&it, prefix)) != NULL) {
-		const struct node_item *n = host_of(f, s->node, q);
-		struct health_entry e;
-
-		if (n == NULL || !tags_match(&s->s.tags, &q->tags))
-			continue;
-		rc = gather_checks(f, s, &all);
-		e = (struct health_entry){ n->n, service_show(s), { all.v, all.n } };
-		if (rc == 0)
-			list_add(&l, &e);
-	}
+	rc = walk_instances(f, q, name, emit_entry, &all, out);
 	list_end(&l);
 	return rc;
 }

@@ -17,6 +17,7 @@ static const struct field f_meta[] = {
 	FIELD(fsm, idx.services, "Services", F_UINT, 0),
 	FIELD(fsm, idx.checks, "Checks", F_UINT, 0),
 	FIELD(fsm, idx.extinction, "ServiceExtinction", F_UINT, 0),
+	FIELD(fsm, idx.coordinates, "Coordinates", F_UINT, FF_OMITEMPTY),
 };
 static RECORD(rec_meta, fsm, "Meta", f_meta);
 
@@ -157,6 +158,8 @@ fsm_load(struct fsm *f, enum fsm_table table, struct str key, struct str value)
 		return opaque_load(f, key, value);
 	case FSM_AUTOPILOT:
 		return autopilot_load(f, key, value);
+	case FSM_COORDINATE:
+		return coordinate_load(f, key, value);
 	case FSM_TABLES:
 		break;
 	}
@@ -170,6 +173,7 @@ static const struct {
 	size_t offset;
 } table_indexes[] = {
 	{ "checks", offsetof(struct indexes, checks) },
+	{ "coordinates", offsetof(struct indexes, coordinates) },
 	{ "kvs", offsetof(struct indexes, kvs) },
 	{ "nodes", offsetof(struct indexes, nodes) },
 	{ "service_last_extinction", offsetof(struct indexes, extinction) },

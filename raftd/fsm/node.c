@@ -245,6 +245,8 @@ node_delete(struct apply *ap, struct str name)
 	rc = delete_services(ap, n->key);
 	if (rc == 0)
 		rc = delete_checks(ap, n->key);
+	if (rc == 0)
+		rc = coordinate_delete(ap, n->key);
 	if (rc == 0) {
 		ap->f->idx.nodes = ap->index;
 		rc = change_put(ap, T_NODE, n, NULL);

@@ -130,21 +130,32 @@ service_with_node(const struct service_item *item, const struct node *n)
 /* ---- nodes */
 
 static int
+emit_node(void *ctx, const void *item)
+{
+	list_add(ctx, &((const struct node_item *)item)->n);
+	return 0;
+}
+
+static int
 query_nodes(const struct fsm *f, const struct catalog_query *q, struct mp_w *out, struct fsm_error *err)
 {
 	const struct node_item *n;
 	struct tree_iter it;
+	struct near near;
 	struct list l;
 	int rc = list_begin(&l, f, &rec_node, q->filter, out, err);
 
 	if (rc < 0 || err->code != 0)
 		return rc;
+	near_begin(&near, f, q->near, emit_node, &l);
 	tree_seek(&f->nodes, STR_NONE, &it);
-	while (out->err == 0 && (n = tree_next(&it)) != NULL)
+	while (rc == 0 && out->err == 0 && (n = tree_next(&it)) != NULL)
 		if (meta_matches(&n->n.meta, &q->node_meta))
-			list_add(&l, &n->n);
+			rc = near_put(&near, n, n->key);
+	if (rc == 0)
+		rc = near_end(&near);
 	list_end(&l);
-	return 0;
+	return rc;
 }
 
 /* ---- names with their tags */
@@ -243,29 +254,57 @@ query_services(const struct fsm *f, const struct catalog_query *q, struct mp_w *
 
 /* ---- the instances of a service */
 
-static int
-query_service(const struct fsm *f, const struct catalog_query *q, struct str name, struct mp_w *out, struct fsm_error *err)
+int
+walk_instances(const struct fsm *f, const struct catalog_query *q, struct str name, near_emit *emit, void *ctx,
+    const struct mp_w *out)
 {
 	struct str prefix = join(f, name, STR_NONE, STR_NONE);
 	const struct service_item *s;
 	struct tree_iter it;
+	struct near near;
+	int rc = prefix.p != NULL ? 0 : -ENOMEM;
+
+	near_begin(&near, f, q->near, emit, ctx);
+	tree_seek(&f->services_by_name, prefix, &it);
+	while (rc == 0 && out->err == 0 && (s = tree_next_prefixed(&it, prefix)) != NULL)
+		if (tags_match(&s->s.tags, &q->tags))
+			rc = near_put(&near, s, s->node);
+	return rc == 0 ? near_end(&near) : rc;
+}
+
+struct instances {
+	const struct fsm *f;
+	const struct catalog_query *q;
+	struct list *list;
+};
+
+static int
+emit_instance(void *ctx, const void *item)
+{
+	const struct instances *all = ctx;
+	const struct service_item *s = item;
+	const struct node_item *n = host_of(all->f, s->node, all->q);
+	struct service_node both;
+
+	if (n == NULL)
+		return 0;
+	both = service_with_node(s, &n->n);
+	list_add(all->list, &both);
+	return 0;
+}
+
+static int
+query_service(const struct fsm *f, const struct catalog_query *q, struct str name, struct mp_w *out, struct fsm_error *err)
+{
 	struct list l;
-	int rc = prefix.p != NULL ? list_begin(&l, f, &rec_service_node, q->filter, out, err) : -ENOMEM;
+	struct instances all = { f, q, &l };
+	int rc = list_begin(&l, f, &rec_service_node, q->filter, out, err);
 
 	if (rc < 0 || err->code != 0)
 		return rc;
-	tree_seek(&f->services_by_name, prefix, &it);
-	while (out->err == 0 && (s = tree_next_prefixed(&it, prefix)) != NULL) {
-		const struct node_item *n = host_of(f, s->node, q);
-		struct service_node both;
-
-		if (n == NULL || !tags_match(&s->s.tags, &q->tags))
-			continue;
-		both = service_with_node(s, &n->n);
-		list_add(&l, &both);
-	}
+	rc = walk_instances(f, q, name, emit_instance, &all, out);
 	list_end(&l);
-	return 0;
+	return rc;
 }
 
 /* ---- one node with its services */

@@ -29,4 +29,30 @@ bool tags_match(const struct strs *have, const struct strs *want);
 const struct node_item *host_of(const struct fsm *f, struct str node_key, const struct catalog_query *q);
 uint64_t name_index(const struct fsm *f, struct str name_key, bool with_checks);
 
+/* ---- near.c: items in the order of their distance from a node */
+
+typedef int near_emit(void *ctx, const void *item);
+struct near_item;
+struct near {
+	const struct fsm *f;
+	near_emit *emit;
+	void *ctx;
+	bool sorts;
+	struct str node, prefix;	/* measured from: its key, and that with a NUL behind */
+	struct near_item *v;		/* arena */
+	size_t n, cap;
+	struct str last;		/* node of the last item */
+	double last_seconds;
+};
+
+/* node: "" for the order in which items come. */
+void near_begin(struct near *s, const struct fsm *f, struct str node, near_emit *emit, void *ctx);
+/* An item of this node (its key); both must last until near_end(). Emitted at once when nothing is sorted. -ENOMEM, or what emit returned. */
+int MUST_CHECK near_put(struct near *s, const void *item, struct str node_key);
+/* Emit what has not been yet. */
+int MUST_CHECK near_end(struct near *s);
+/* The instances (service_item) of a service with these tags, in the order asked for; their nodes are not looked at. Until out has an error. */
+int MUST_CHECK walk_instances(const struct fsm *f, const struct catalog_query *q, struct str name, near_emit *emit, void *ctx,
+    const struct mp_w *out);
+
 #endif

@@ -27,7 +27,7 @@ enum {
 
 /* ---- items */
 
-enum item_table { T_KV, T_TOMB, T_SESSION, T_NODE, T_SERVICE, T_CHECK, T_NAME, T_DELAY, T_OPAQUE, T_AUTOPILOT, T_COUNT };
+enum item_table { T_KV, T_TOMB, T_SESSION, T_NODE, T_SERVICE, T_CHECK, T_NAME, T_DELAY, T_OPAQUE, T_AUTOPILOT, T_COORDINATE, T_COUNT };
 
 /*
  * A KV entry: the key, the value, and only when one of them is set, flags,
@@ -111,10 +111,15 @@ struct autopilot_item {
 	struct autopilot_config c;
 };
 
+struct coordinate_item {
+	struct coordinate_entry c;
+	struct str key;		/* node, NUL, segment in lower case */
+};
+
 /* ---- the state */
 
 struct indexes {
-	uint64_t kvs, tombstones, sessions, nodes, services, checks, extinction;
+	uint64_t kvs, tombstones, sessions, nodes, services, checks, extinction, coordinates;
 };
 
 struct change {
@@ -159,7 +164,7 @@ struct fsm {
 	struct tree services, services_by_name, names;
 	struct tree checks, checks_by_name;
 	struct tree delays, delays_due;
-	struct tree opaque, autopilot;
+	struct tree opaque, autopilot, coordinates;
 	struct tree origins;
 	struct origin *origins_dirty;	/* changed since the last fsm_flush() */
 	bool meta_dirty;
@@ -225,7 +230,7 @@ struct table_ops {
 	void (*release)(struct fsm *f);
 };
 extern const struct table_ops kv_ops, tomb_ops, session_ops, node_ops, service_ops, check_ops, name_ops, delay_ops,
-    opaque_ops, autopilot_ops;
+    opaque_ops, autopilot_ops, coordinate_ops;
 
 /* ---- helpers (text.c) */
 
@@ -305,7 +310,8 @@ int MUST_CHECK delay_load(struct fsm *f, struct str key, struct str value);
 extern const struct tree_type kv_tree, held_tree, tomb_tree, delay_tree, delay_due_tree;
 extern const struct tree_type session_tree, session_node_tree, session_due_tree;
 extern const struct tree_type node_tree, node_id_tree, service_tree, service_name_tree, name_tree;
-extern const struct tree_type check_tree, check_name_tree, origin_tree, opaque_tree, autopilot_tree;
+extern const struct tree_type check_tree, check_name_tree, origin_tree, opaque_tree, autopilot_tree,
+    coordinate_tree;
 
 /* ---- session.c */
 int MUST_CHECK session_create(struct apply *ap, const struct session_create *req);
@@ -392,6 +398,17 @@ int MUST_CHECK autopilot_set(struct apply *ap, const struct autopilot_set *req);
 bool autopilot_vet(const struct autopilot_set *req, struct fsm_error *err);
 void autopilot_query(const struct fsm *f, struct mp_w *out, uint64_t *idx);
 int MUST_CHECK autopilot_load(struct fsm *f, struct str key, struct str value);
+
+/* ---- coordinate.c */
+/* A batch: each that is one takes the place of the one before, those of unknown nodes are passed over. */
+int MUST_CHECK coordinate_apply(struct apply *ap, struct str raw);
+/* The node (key) goes. */
+int MUST_CHECK coordinate_delete(struct apply *ap, struct str node_key);
+/* Take over what an earlier release kept as opaque records. */
+int MUST_CHECK coordinate_adopt(struct apply *ap);
+int MUST_CHECK coordinate_load(struct fsm *f, struct str key, struct str value);
+int MUST_CHECK coordinate_query(const struct fsm *f, uint16_t op, const struct catalog_query *q, struct mp_w *out, uint64_t *idx,
+    struct watch_set *watch);
 
 /* ---- restore.c */
 /* A part of a restore. */

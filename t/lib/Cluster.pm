@@ -1,11 +1,11 @@
-# Cluster.pm - several servers on one machine for a test script.
+# Cluster.pm - several servers and client nodes on one machine for a test script.
 #
 #	use lib "$ENV{SRCDIR}/t/lib";
 #	use Cluster;
-#	my $c = Cluster->new(servers => 3, config => { ... });
+#	my $c = Cluster->new(servers => 3, clients => 2, config => { ... });
 #	my $leader = $c->leader;
 #
-# Each server is a Node with the same ports at an address of its own: in 127/8,
+# Each is a Node with the same ports at an address of its own: in 127/8,
 # or, with net => 'ns', in a network namespace of its own behind a bridge, so
 # that its link can be cut. Then the script itself runs in a namespace, too
 # (call Cluster::namespace() first thing); nothing is left when it ends.
@@ -18,6 +18,9 @@ use Node;
 use Time::HiRes qw(sleep time);
 
 my $count = 0;
+
+# Gossip that is quick, and yet patient with a machine that is busy.
+our %GOSSIP = (gossip_interval => '50ms', probe_interval => '250ms', probe_timeout => '150ms', suspicion_mult => 3);
 
 # Whether namespaces can be made here.
 sub can_namespace
@@ -34,7 +37,9 @@ sub namespace
 }
 
 # new(%options)
-#   servers => N	how many (3)
+#   servers => N	how many (3), named s1 ...
+#   clients => N	behind them (0), named c4 ...
+#   join => 0		nobody knows anybody: see join()
 #   net => 'loopback'	or 'ns'
 #   config => {}	merged over every server's
 #   start => 0		only prepare
@@ -48,31 +53,44 @@ sub new
 	$self->{n} = $count++;
 	# One /24 a cluster, unique to this process.
 	my $id = ((($$ << 2) + $self->{n} % 4) ^ 0x4000) & 0xffff;
-	$self->{prefix} = $self->{net} eq 'ns' ? "10.99.$self->{n}" : join '.', 127, 128 + (($id >> 8) & 63), $id & 255;
+	$self->{prefix} = $self->{net} eq 'ns' ? "10.99.$self->{n}" : CORE::join '.', 127, 128 + (($id >> 8) & 63), $id & 255;
 	$self->{ports} = { map { $_ => Node::_free_port("$self->{prefix}.1") } qw(dns http server serf_lan serf_wan) }
 		if $self->{net} ne 'ns';
 	$self->{ports} //= { dns => 8600, http => 8500, server => 8300, serf_lan => 8301, serf_wan => 8302 };
 	$self->_bridge if $self->{net} eq 'ns';
 	$self->add(start => 0) for 1 .. $self->{servers};
-	$_->{config}{retry_join} = [ map { $_->{ip} } @{$self->{nodes}} ] for @{$self->{nodes}};
-	$_->write_config for @{$self->{nodes}};
+	$self->_know(@{$self->{nodes}});
+	$self->add(start => 0, server => 0) for 1 .. ($self->{clients} // 0);
 	return $self if !($o{start} // 1);
 	$_->start for @{$self->{nodes}};
 	$self->wait_all if $o{wait} // 1;
 	return $self;
 }
 
-# One more server (or, with server => 0, client); it joins those that are there.
+# They are to join each other.
+sub _know
+{
+	my ($self, @nodes) = @_;
+
+	return if !($self->{join} // 1);
+	for my $n (@nodes) {
+		$n->{config}{retry_join} = [ grep { $_ ne $n->{ip} } map { $_->{ip} } @nodes ];
+		$n->write_config;
+	}
+}
+
+# One more server (or, with server => 0, client); it joins the servers that are there.
 sub add
 {
 	my ($self, %o) = @_;
 	my $i = @{$self->{nodes}} + 1;
 	my $ip = "$self->{prefix}.$i";
-	my %config = (%{$self->{config}}, %{$o{config} // {}});
-	my %node = (wait => 'none', name => "s$i", ip => $ip, ports => $self->{ports}, start => 0);
+	my $client = exists $o{server} && !$o{server};
+	my %config = (gossip_lan => { %GOSSIP }, retry_interval => '500ms', %{$self->{config}}, %{$o{config} // {}});
+	my %node = (wait => 'none', name => ($client ? 'c' : 's') . $i, ip => $ip, ports => $self->{ports}, start => 0, client => $client);
 
-	$config{bootstrap_expect} = $self->{servers} unless exists $config{bootstrap_expect};
-	$config{retry_join} = [ map { $_->{ip} } @{$self->{nodes}} ];
+	$config{bootstrap_expect} = $self->{servers} unless $client || exists $config{bootstrap_expect};
+	$config{retry_join} = [ map { $_->{ip} } $self->servers ] if $self->{join} // 1;
 	$node{wrap} = $self->_link($i, $ip) if $self->{net} eq 'ns';
 	for my $k (keys %$self) {
 		$node{$k} = $self->{$k} if $k =~ /^(?:args|env|config_dir)$/;
@@ -85,7 +103,81 @@ sub add
 
 sub nodes { my ($self) = @_; return @{$self->{nodes}} }
 sub node { my ($self, $i) = @_; return $self->{nodes}[$i - 1] }
+sub servers { my ($self) = @_; return grep { !$_->{client} } $self->nodes }
+sub clients { my ($self) = @_; return grep { $_->{client} } $self->nodes }
 sub running { my ($self) = @_; return grep { $_->running } $self->nodes }
+sub running_servers { my ($self) = @_; return grep { $_->running } $self->servers }
+
+# ---- members
+
+# `consulctl join` at this node, to these others; dies in vain.
+sub join
+{
+	my ($self, $n, @to) = @_;
+	my ($rc, $out, $err);
+
+	$n->wait_for(sub { ($rc, $out, $err) = $n->ctl('join', map { $_->{ip} } @to); $rc == 0 }) or die "join: $out$err\n" . $self->logs;
+	return $out;
+}
+
+# name => status as this node sees the pool, in words.
+my @STATUS = qw(none alive leaving left failed);
+sub members
+{
+	my ($self, $n) = @_;
+
+	return { map { $_->{Name} => $STATUS[$_->{Status}] // $_->{Status} } @{$n->get_json('/v1/agent/members')} };
+}
+
+# All of these nodes see exactly these members: wait_members({ s1 => 'alive' }, @nodes). The last differing view, or ''.
+sub wait_members
+{
+	my ($self, $want, @nodes) = @_;
+	my $show = sub { my ($h) = @_; return CORE::join ' ', map { "$_:$h->{$_}" } sort keys %$h };
+	my $all = $show->($want);
+	my $differs;
+
+	@nodes = $self->running if !@nodes;
+	$nodes[0]->wait_for(sub {
+		for my $n (@nodes) {
+			my $seen = $show->(eval { $self->members($n) } // { });
+			next if $seen eq $all;
+			$differs = "$n->{name} sees: $seen";
+			return 0;
+		}
+		$differs = '';
+		return 1;
+	}, $Node::TIMEOUT * 2);
+	return $differs;
+}
+
+# Every node that is there, with this status: as wait_members() wants it.
+sub all_alive { my ($self, @nodes) = @_; return { map { $_->{name} => 'alive' } @nodes ? @nodes : $self->running } }
+
+# node => status of its serfHealth, in the catalog as this node tells it.
+sub catalog
+{
+	my ($self, $n) = @_;
+
+	return { map { $_->{Node} => $_->{Status} } grep { $_->{CheckID} eq 'serfHealth' } @{$n->get_json('/v1/health/state/any')} };
+}
+
+# The catalog has these nodes: name => 'passing', 'critical' or undef (it is not there at all). What differs, or ''.
+sub wait_catalog
+{
+	my ($self, $n, %want) = @_;
+	my @wrong;
+
+	$n->wait_for(sub {
+		my $c = eval { $self->catalog($n) } or return 0;
+		my $nodes = eval { $n->get_json('/v1/catalog/nodes') } or return 0;
+		my %node = map { $_->{Node} => 1 } @$nodes;
+		@wrong = map { "$_ is " . ($c->{$_} // ($node{$_} ? 'without serfHealth' : 'not there')) }
+			grep { defined $want{$_} ? ($c->{$_} // '') ne $want{$_} : $node{$_} } sort keys %want;
+		return !@wrong;
+	}, $Node::TIMEOUT * 2);
+	return CORE::join ', ', @wrong;
+}
 
 # ---- who leads
 
@@ -106,7 +198,7 @@ sub leader
 	my ($self, @asked) = @_;
 	my $found;
 
-	@asked = $self->running if !@asked;
+	@asked = $self->running_servers if !@asked;
 	$asked[0]->wait_for(sub {
 		my %votes;
 
@@ -127,12 +219,12 @@ sub next_leader
 {
 	my ($self, $old, @asked) = @_;
 
-	@asked = grep { $_ != $old } $self->running if !@asked;
+	@asked = grep { $_ != $old } $self->running_servers if !@asked;
 	$asked[0]->wait_for(sub { !grep { my $l = $self->leader_of($_); !$l || $l == $old } @asked }) or die "no new leader:\n" . $self->logs;
 	return $self->leader(@asked);
 }
 
-sub followers { my ($self) = @_; my $l = $self->leader; return grep { $_ != $l } $self->running }
+sub followers { my ($self) = @_; my $l = $self->leader; return grep { $_ != $l } $self->running_servers }
 
 # Every running server knows one and the same leader, and a write goes through it.
 sub wait_all
@@ -166,13 +258,13 @@ sub voters
 	return grep { $ip{$_->{ip}} } $self->nodes;
 }
 
-# Everybody has applied what the leader has: an entry written now is read everywhere by stale reads.
+# Every server has applied what the leader has: an entry written now is read everywhere by stale reads.
 sub wait_equal
 {
 	my ($self, @who) = @_;
 	my $key = '_equal' . int(time * 1000);
 
-	@who = $self->running if !@who;
+	@who = $self->running_servers if !@who;
 	$who[0]->wait_for(sub { ($who[0]->http('PUT', "/v1/kv/$key", 'x'))[0] == 200 }) or die "no write goes through:\n" . $self->logs;
 	for my $n (@who) {
 		$n->wait_for(sub { ($n->http('GET', "/v1/kv/$key?stale"))[0] == 200 }, $Node::TIMEOUT * 2)
@@ -203,7 +295,7 @@ sub logs
 {
 	my ($self) = @_;
 
-	return join '', map { my $n = $_; my @l = grep { !/Request finished/ } split /\n/, $n->log_text . $n->err_text;
+	return CORE::join '', map { my $n = $_; my @l = grep { !/Request finished/ } split /\n/, $n->log_text . $n->err_text;
 		@l = @l[-60 .. -1] if @l > 60;
 		map { "$n->{name} $_\n" } @l } $self->nodes;
 }

@@ -46,6 +46,7 @@ sub pack_value
 	}
 	return pack('CQ>', 0xcf, $v) if !ref $v && $v =~ /^\d{1,20}$/ && !is_text($v);
 	return pack('Cq>', 0xd3, $v) if !ref $v && $v =~ /^-\d{1,18}$/ && !is_text($v);
+	return pack('Cd>', 0xcb, $v) if !ref $v && !is_text($v);
 	return pack_str($v);
 }
 
@@ -245,6 +246,169 @@ sub drain
 		return $got if !$n;
 	}
 	return undef;
+}
+
+package Frame::Gossip;
+
+use strict;
+use warnings;
+use POSIX ();
+
+# A gossipd that is made up, for a raftd in the directory $dir: it says what it is told.
+#
+#	my $g = Frame::Gossip->new($dir, Frame::Gossip::server(...), Frame::Gossip::client(...));
+#	$g->set(@members);
+#	$g->events;		# what was to be sent to all, as "name payload"
+sub new
+{
+	my ($class, $dir, @members) = @_;
+	my $self = bless { dir => "$dir", owner => $$, index => 1 }, $class;
+
+	$self->start(@members);
+	return $self;
+}
+
+sub start
+{
+	my ($self, @members) = @_;
+	my $path = "$self->{dir}/gossipd.sock";
+
+	unlink $path;
+	my $listen = IO::Socket::UNIX->new(Type => Socket::SOCK_STREAM(), Local => $path, Listen => 64) or die "$path: $!";
+	pipe my $in, $self->{to} or die "pipe: $!";
+	$self->{pid} = fork // die "fork: $!";
+	if ($self->{pid} == 0) {
+		close $self->{to};
+		eval { serve($self, $listen, $in) };
+		print STDERR $@ if $@;
+		POSIX::_exit(0);
+	}
+	$self->{to}->autoflush(1);
+	$self->set(@members);
+}
+
+# These are the members from now on.
+sub set
+{
+	my ($self, @members) = @_;
+
+	$self->{members} = [@members];
+	print { $self->{to} } JSON::PP->new->canonical->encode({ index => ++$self->{index}, members => \@members }), "\n";
+}
+
+# The member of this name with these fields changed (Status => 4).
+sub change
+{
+	my ($self, $name, %change) = @_;
+
+	$self->set(map { $_->{Name} eq $name ? { %$_, %change } : $_ } @{$self->{members}});
+}
+
+sub member
+{
+	my ($name, $ip, %o) = @_;
+	my %tags = (dc => 'dc1', vsn => '2', vsn_min => '2', vsn_max => '3', build => '1.10.12:', id => '', segment => '', %{$o{tags} // {}});
+
+	delete $o{tags};
+	return { Name => $name, Addr => $ip, Port => 8301, Status => 1, Tags => { map { $_ => "$tags{$_}" } grep { defined $tags{$_} } keys %tags },
+		ProtocolMin => 1, ProtocolMax => 5, ProtocolCur => 2, DelegateMin => 2, DelegateMax => 5, DelegateCur => 4, %o };
+}
+sub client { my ($name, $ip, %o) = @_; return member($name, $ip, %o, tags => { role => 'node', %{$o{tags} // {}} }) }
+sub server
+{
+	my ($name, $ip, $port, %o) = @_;
+
+	return member($name, $ip, %o, tags => { role => 'consul', port => $port, raft_vsn => 3, ft_fs => 1, ft_si => 1, ft_consulctl => 1,
+		%{$o{tags} // {}} });
+}
+
+sub answer
+{
+	my ($state, $c, $id) = @_;
+	my $body = Frame::pack_value({ Index => $state->{index} }) . Frame::pack_value($state->{members});
+
+	return eval { Frame::send_frame($c, 2, 0, $Frame::OP{'gossip.members'}, $id, $body); 1 };
+}
+
+sub request
+{
+	my ($self, $state, $waiting, $c) = @_;
+	my ($kind, undef, $op, $id, $body) = Frame::read_frame($c, 5) or return 0;
+	my $name = $Frame::NAME{$op} // '';
+
+	@$waiting = grep { $_->[0] != $c || $_->[1] != $id } @$waiting if $kind == 4;
+	return 1 if $kind != 1;
+	my $options = Frame::unpack_value(\$body);
+	if ($name eq 'gossip.members') {
+		return answer($state, $c, $id) if !defined $state->{index} ? 0 : ($options->{MinIndex} // 0) != $state->{index};
+		push @$waiting, [$c, $id];
+		return 1;
+	}
+	my $what = length $body ? Frame::unpack_value(\$body) : {};
+	if ($name eq 'gossip.serf_event') {
+		open my $f, '>>', "$self->{dir}/events" or die "events: $!";
+		print $f "$what->{Name} $what->{Payload}\n";
+		close $f;
+		return eval { Frame::send_frame($c, 2, 0, $op, $id, Frame::pack_value({}) . Frame::pack_value(undef)); 1 };
+	}
+	return eval { Frame::send_frame($c, 2, 1, $op, $id, Frame::pack_value({ Code => 500, Text => "no $name here" })); 1 };
+}
+
+sub serve
+{
+	my ($self, $listen, $in) = @_;
+	my $select = IO::Select->new($listen, $in);
+	my ($state, @waiting, $text) = ({});
+
+	$SIG{PIPE} = 'IGNORE';
+	while (1) {
+		for my $s ($select->can_read) {
+			if ($s == $listen) {
+				my $c = $listen->accept or next;
+				$select->add($c);
+			} elsif ($s == $in) {
+				sysread($in, $text, 1 << 20, length($text // '')) or return;
+				while ($text =~ s/^(.*)\n//) {
+					$state = JSON::PP::decode_json($1);
+				}
+				answer($state, @$_) for splice @waiting;
+			} elsif (!request($self, $state, \@waiting, $s)) {
+				@waiting = grep { $_->[0] != $s } @waiting;
+				$select->remove($s);
+				close $s;
+			}
+		}
+	}
+}
+
+sub events
+{
+	my ($self) = @_;
+
+	open my $f, '<', "$self->{dir}/events" or return ();
+	chomp(my @lines = <$f>);
+	return @lines;
+}
+
+# It is killed, and may be started again.
+sub stop
+{
+	my ($self) = @_;
+
+	return if !$self->{pid};
+	local $?;
+	kill 'KILL', $self->{pid};
+	waitpid $self->{pid}, 0;
+	delete $self->{pid};
+	close $self->{to};
+	unlink "$self->{dir}/gossipd.sock";
+}
+
+sub DESTROY
+{
+	my ($self) = @_;
+
+	$self->stop if $self->{owner} == $$;
 }
 
 package Frame::Daemon;

@@ -30,6 +30,7 @@ our $TIMEOUT = $ENV{TEST_TIMEOUT} // 30;
 
 # new(%options)
 #   dev => 1		-dev, nothing on disk; else a single durable server in its data_dir
+#   client => 1		or a client node
 #   config => {}	merged over the defaults, written as a config file
 #   config_dir => {}	more files for a config directory: name => text or structure
 #   args => []		more flags
@@ -120,7 +121,8 @@ sub write_config
 	);
 
 	$self->{config} = _merge($self->{config} // {}, $change) if $change;
-	%c = (%c, data_dir => $self->{data_dir}, server => JSON::PP::true, bootstrap_expect => 1) unless $self->{dev};
+	$c{data_dir} = $self->{data_dir} unless $self->{dev};
+	%c = (%c, server => JSON::PP::true, bootstrap_expect => 1) unless $self->{dev} || $self->{client};
 	_merge(\%c, $self->{config} // {});
 	mkdir $self->{dir};
 	write_file("$self->{dir}/config.json", JSON::PP->new->canonical->pretty->encode(\%c));

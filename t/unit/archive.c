@@ -164,6 +164,8 @@ view(struct world *w, const char *file)
 	view_one(w, OP_HEALTH_STATE, "{'State':'any'}", "health_any", "health", want);
 	view_one(w, OP_SESSION_LIST, NULL, "sessions", "sessions", want);
 	view_one(w, OP_AUTOPILOT_CONFIG, NULL, "autopilot", NULL, want);
+	if (json_object_is_type(member(want, "coordinates"), json_type_array))
+		view_one(w, OP_COORDINATE_LIST, "{}", "coordinates", "coordinates", want);
 	view_each(w, OP_CATALOG_SERVICE, "{'Service':'%s'}", "service", want);
 	view_each(w, OP_CATALOG_NODE, "{'Node':'%s'}", "node_services", want);
 	json_object_put(want);
@@ -281,6 +283,7 @@ our_world(void)
 	kv_op(w, "delete", "gone", "");
 	kv_op(w, "lock", "held", "'Session':'" SID(1) "','Flags':18446744073709551615");
 	apply(w, OP_AUTOPILOT_SET, "{'Config':{'MinQuorum':3,'LastContactThreshold':'250ms'}}");
+	coordinates(w, "[" AT("n2", "0.5") "," AT("n1", "-0.25") "]");
 	return w;
 }
 
@@ -306,7 +309,7 @@ same_reads(struct world *a, struct world *b)
 		const char *request;
 	} reads[] = {
 		{ OP_KV_LIST, "{'Key':''}" }, { OP_CATALOG_NODE, "{'Node':'n2'}" }, { OP_CATALOG_NODE, "{'Node':'n1'}" },
-		{ OP_HEALTH_STATE, "{'State':'any'}" },
+		{ OP_HEALTH_STATE, "{'State':'any'}" }, { OP_COORDINATE_LIST, "{}" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(reads); i++) {
@@ -363,6 +366,57 @@ test_round_trip(void **state)
 	image_free(&b);
 	world_free(one);
 	world_free(two);
+	world_free(w);
+}
+
+/* A node's coordinate as Consul saves it. */
+#define SAVED(vec, node) "\x91\x83\xa5" "Coord\x84\xaa" "Adjustment\xcb\0\0\0\0\0\0\0\0\xa5" "Error\xcb\x3f\xf8\0\0\0\0\0\0" \
+    "\xa6Height\xcb\0\0\0\0\0\0\0\0\xa3Vec" vec "\xa4Node\xa2" node "\xa7Segment\xa0"
+#define DOUBLE(hi) "\xcb" hi "\0\0\0\0\0\0"
+#define VEC8(hi) "\x98" DOUBLE(hi) DOUBLE(hi) DOUBLE(hi) DOUBLE(hi) DOUBLE(hi) DOUBLE(hi) DOUBLE(hi) DOUBLE(hi)
+
+/* Coordinates that cannot be of our pools are saved again word for word; the others have become the state's. */
+static void
+test_coordinates(void **state)
+{
+	static const char one[] = SAVED(VEC8("\x3f\xf0"), "n1"), two[] = SAVED("\x91" DOUBLE("\x3f\xf0"), "n2"),
+	    none[] = SAVED(VEC8("\x7f\xf8"), "n3");
+	const struct { const char *key, *value; size_t len; } kept[] = {
+		{ "n1", one, sizeof(one) - 1 }, { "n2", two, sizeof(two) - 1 }, { "n3", none, sizeof(none) - 1 },
+	};
+	struct world *w = world_new(), *again;
+	struct snap_meta meta = { .index = 12, .term = 3 }, got;
+	struct listing before, after;
+	struct image m;
+
+	(void)state;
+	/* As a server of an older release has them. */
+	for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+		char key[8];
+
+		(void)snprintf(key, sizeof(key), "\6%s", kept[i].key);
+		assert_int_equal(fsm_load(w->f, FSM_OPAQUE, (struct str){ key, 4 }, (struct str){ kept[i].value, kept[i].len }), 0);
+	}
+	put(w, "k", "eA==");
+	list_records(save(w, &meta), &before);
+	again = load(save(w, &meta), &got);
+	assert_string_equal(query(again, OP_COORDINATE_LIST, "{}"),
+	    "[{'Node':'n1','Segment':'','Coord':{'Vec':[1,1,1,1,1,1,1,1],'Error':1.5,'Adjustment':0,'Height':0}}]");
+	/* Without an index of their own they have the newest that the header tells. */
+	assert_int_equal(again->result_index, 1);
+	image_dump(again->f, &m);
+	for (size_t i = 0; i < m.n; i++)
+		assert_true(m.v[i].table != FSM_OPAQUE || str_eq(m.v[i].key, (struct str){ "\6n2\0", 4 }) || str_eq(m.v[i].key, (struct str){ "\6n3\0", 4 }));
+	image_free(&m);
+	list_records(save(again, &meta), &after);
+	assert_non_null(memmem(after.bytes.data, after.bytes.len, two, sizeof(two) - 1));
+	assert_non_null(memmem(after.bytes.data, after.bytes.len, none, sizeof(none) - 1));
+	assert_non_null(memmem(after.bytes.data, after.bytes.len, one, sizeof(one) - 1));
+	/* One index more: that of the coordinates. */
+	assert_int_equal(json_object_array_length(after.records), json_object_array_length(before.records) + 1);
+	listing_free(&before);
+	listing_free(&after);
+	world_free(again);
 	world_free(w);
 }
 
@@ -448,7 +502,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_consuls), cmocka_unit_test(test_tombstones), cmocka_unit_test(test_stable),
 		cmocka_unit_test(test_ours), cmocka_unit_test(test_round_trip), cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_failures), cmocka_unit_test(test_names),
+		cmocka_unit_test(test_failures), cmocka_unit_test(test_names), cmocka_unit_test(test_coordinates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

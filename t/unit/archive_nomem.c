@@ -1,12 +1,7 @@
 /* archive_nomem.c - the Nth allocation fails, for every N: saving and loading say so, and nothing is told of what is not whole. */
 #include "t/unit/archive.h"
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
+#include "t/unit/nomem.h"
 
 /* Allocations that still succeed; below 0: all. */
 static long left = -1;
@@ -21,24 +16,6 @@ refuse(void)
 	}
 	refusing = true;
 	return true;
-}
-
-void *
-__wrap_malloc(size_t n)
-{
-	return refuse() ? NULL : __real_malloc(n);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return refuse() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t n)
-{
-	return refuse() ? NULL : __real_realloc(p, n);
 }
 
 static int

@@ -228,6 +228,80 @@ test_random(void **state)
 	}
 }
 
+/* What gossip says, beside what the connection tells: failed is dead soon, alive never is, left goes whatever the cleanup. */
+static void
+test_gossip(void **state)
+{
+	static const struct {
+		enum ap_gossip gossip;
+		uint64_t silent_ms;
+		bool voter, cleanup, healthy, failed;
+		enum ap_action action;
+	} rows[] = {
+		{ AP_UNKNOWN, 50, true, true, true, false, AP_NOTHING },
+		{ AP_UNKNOWN, AP_DEAD_MS - 1, true, true, false, true, AP_NOTHING },
+		{ AP_UNKNOWN, AP_DEAD_MS, true, true, false, true, AP_REMOVE },
+		{ AP_ALIVE, 50, true, true, true, false, AP_NOTHING },
+		{ AP_ALIVE, 100 * AP_DEAD_MS, true, true, false, true, AP_NOTHING },
+		{ AP_FAILED, 50, true, true, false, false, AP_NOTHING },
+		{ AP_FAILED, AP_SILENT_MS, true, true, false, true, AP_NOTHING },
+		{ AP_FAILED, AP_FAILED_MS - 1, true, true, false, true, AP_NOTHING },
+		{ AP_FAILED, AP_FAILED_MS, true, true, false, true, AP_REMOVE },
+		{ AP_FAILED, AP_FAILED_MS, true, false, false, true, AP_NOTHING },
+		{ AP_FAILED, AP_FAILED_MS, false, true, false, true, AP_REMOVE },
+		{ AP_LEAVING, 50, false, true, true, false, AP_NOTHING },
+		{ AP_LEFT, 50, true, false, false, false, AP_REMOVE },
+		{ AP_LEFT, 50, false, false, false, false, AP_REMOVE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct ap_config c = normal;
+		struct ap_sight v[AP_SERVERS_MAX];
+		struct ap_view view = { .n = 0 };
+		struct ap_decision d;
+		size_t n = sights("LVV", 50, v);
+
+		c.cleanup = rows[i].cleanup;
+		v[2].gossip = rows[i].gossip;
+		v[2].contact_ms = rows[i].silent_ms;
+		v[2].voter = rows[i].voter;
+		ap_look(&view, &c, v, n, TERM, LAST, 0);
+		ap_look(&view, &c, v, n, TERM, LAST, 20000);
+		d = ap_decide(&view, &c, 20000);
+		if (view.v[2].healthy != rows[i].healthy || view.v[2].failed != rows[i].failed || d.action != rows[i].action)
+			fail_msg("row %zu: healthy %d failed %d action %d", i, view.v[2].healthy, view.v[2].failed, (int)d.action);
+	}
+}
+
+/* One that left stays while it is needed for a quorum, and the leader does not take itself out. */
+static void
+test_left(void **state)
+{
+	struct ap_sight v[AP_SERVERS_MAX];
+	struct ap_view view = { .n = 0 };
+	size_t n = sights("LVv", DEAD, v);
+
+	(void)state;
+	v[0].gossip = AP_LEFT;
+	v[1].gossip = AP_LEFT;
+	v[2].gossip = AP_FAILED;
+	ap_look(&view, &normal, v, n, TERM, LAST, 0);
+	/* One is dead and one that has left may stop answering at any time: neither can go before the other. */
+	assert_int_equal(ap_decide(&view, &normal, 0).action, AP_NOTHING);
+	v[1].gossip = AP_ALIVE;
+	ap_look(&view, &normal, v, n, TERM, LAST, 0);
+	assert_int_equal(ap_decide(&view, &normal, 0).id, 3);
+	v[1].gossip = AP_LEFT;
+	v[2].gossip = AP_ALIVE;
+	ap_look(&view, &normal, v, n, TERM, LAST, 0);
+	assert_int_equal(ap_decide(&view, &normal, 0).action, AP_NOTHING);
+	n = sights("LV", 50, v);
+	v[1].gossip = AP_LEFT;
+	ap_look(&view, &normal, v, n, TERM, LAST, 0);
+	assert_int_equal(ap_decide(&view, &normal, 0).id, 2);
+}
+
 int
 main(void)
 {
@@ -238,6 +312,8 @@ main(void)
 		cmocka_unit_test(test_promotion),
 		cmocka_unit_test(test_cleanup),
 		cmocka_unit_test(test_removal_by_hand),
+		cmocka_unit_test(test_gossip),
+		cmocka_unit_test(test_left),
 		cmocka_unit_test(test_random),
 	};
 

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "checkd/kinds.h"
+#include "checkd/process.h"
 #include "lib/duration.h"
 #include "lib/sock.h"
 
@@ -31,7 +32,7 @@ setup(void **state)
 	w->cd.changed.cb = checkd_on_changed;
 	w->cd.output_max = CHECK_OUTPUT_MAX;
 	assert_int_equal(persist_open(&w->cd.persist, NULL), 0);
-	assert_int_equal(scripts_init(&w->cd), 0);
+	assert_int_equal(processes_new(&w->d.loop, &w->cd.processes), 0);
 	assert_int_equal(uv_timer_init(&w->d.loop.uv, &w->over), 0);
 	*state = w;
 	return 0;
@@ -44,7 +45,7 @@ teardown(void **state)
 
 	local_release(&w->cd.local);
 	loop_undefer(&w->d.loop, DEFER_WORK, &w->cd.changed);
-	scripts_release(&w->cd);
+	processes_free(w->cd.processes);
 	uv_close((uv_handle_t *)&w->over, NULL);
 	loop_release(&w->d.loop);
 	free(w);
@@ -149,15 +150,42 @@ test_abandoned(void **state)
 	struct str args[] = { STR("sh"), STR("-c"), STR("sleep 60 & wait") };
 	struct check *c = attach(w, "script", &(struct check_def){ .args = { args, ARRAY_LEN(args) }, .interval = NS_PER_S });
 
-	for (int i = 0; i < 300 && scripts_running(&w->cd) == 0; i++)
+	for (int i = 0; i < 300 && processes_running(w->cd.processes) == 0; i++)
 		run_ms(w, 10);
-	assert_int_equal(scripts_running(&w->cd), 1);
+	assert_int_equal(processes_running(w->cd.processes), 1);
 	run_ms(w, 50);
 	local_remove_check(&w->cd.local, c);
-	for (int i = 0; i < 300 && scripts_running(&w->cd) > 0; i++)
+	for (int i = 0; i < 300 && processes_running(w->cd.processes) > 0; i++)
 		run_ms(w, 10);
-	assert_int_equal(scripts_running(&w->cd), 0);
+	assert_int_equal(processes_running(w->cd.processes), 0);
 	local_forget_check(&w->cd.local, c);
+	run_ms(w, 10);
+}
+
+/* A service that was critical for too long goes with all of its checks, and anti-entropy is left to take them out of the catalog. */
+static void
+test_reap(void **state)
+{
+	struct world *w = *state;
+	struct check_def def = { .service_id = STR("web"), .ttl = 3600 * NS_PER_S, .deregister_critical_service_after = 90 * NS_PER_S };
+	struct node_service rec = { .id = STR("web"), .service = STR("web"), .weights = { 1, 1 } };
+	struct health_check h = { .check_id = STR("b"), .name = STR("b"), .service_id = STR("web"), .definition = STR("\x80") };
+	struct service *s;
+	struct check *a, *b;
+
+	assert_int_equal(local_put_service(&w->cd.local, &rec, STR(""), SOURCE_API, &s), 0);
+	h.check_id = h.name = STR("a");
+	assert_int_equal(local_put_check(&w->cd.local, &h, &def, SOURCE_API, CHECK_CRITICAL, STR(""), &a), 0);
+	h.check_id = h.name = STR("b");
+	def.deregister_critical_service_after = 0;
+	assert_int_equal(local_put_check(&w->cd.local, &h, &def, SOURCE_API, CHECK_PASSING, STR(""), &b), 0);
+	a->critical_since_ms = 1000;
+	reap_now(&w->cd, 1000 + 90 * 1000);
+	assert_false(s->sync.deleted);
+	reap_now(&w->cd, 1000 + 90 * 1000 + 1);
+	assert_true(s->sync.deleted && s->sync.dirty);
+	assert_true(a->sync.deleted && b->sync.deleted);
+	reap_now(&w->cd, UINT64_MAX / 2);
 	run_ms(w, 10);
 }
 
@@ -197,6 +225,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_interval, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ttl, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reap, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_abandoned, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hold, setup, teardown),
 	};

@@ -12,6 +12,8 @@ static const struct {
 	{ "client_addr = \"0.0.0.0\" addresses { http = \"127.0.0.1\" }", "addresses.dns", "[\"0.0.0.0\"]" },
 	{ "bind_addr = \"10.1.2.3\"", "advertise_addr", "\"10.1.2.3\"" },
 	{ "bind_addr = \"[::1]\"", "bind_addr", "\"::1\"" },
+	{ "bind_addr = \"[FD00:0:0::00A]\"", "advertise_addr", "\"fd00::a\"" },
+	{ "client_addr = \"127.0.0.1 0:0::1\"", "client_addr", "[\"127.0.0.1\",\"::1\"]" },
 	{ "bind_addr = \"10.1.2.3\"", "serf_wan", "\"10.1.2.3\"" },
 	{ "bind_addr = \"10.1.2.3\" serf_lan = \"10.1.2.4\"", "serf_lan", "\"10.1.2.4\"" },
 	{ "bind_addr = \"0.0.0.0\" advertise_addr = \"192.0.2.1\"", "advertise_addr_wan", "\"192.0.2.1\"" },

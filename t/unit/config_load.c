@@ -180,12 +180,12 @@ test_ignored(void **state)
 {
 	static const char *const keys[] = {
 		"segments", "connect.enabled", "connect.ca_config", "disable_update_check", "ports.grpc", "telemetry.statsd_address",
-		"acl.tokens.master", "acl.default_policy", "ui_config.enabled", "watches", "cache.entry_fetch_rate", "peering.enabled",
+		"acl.tokens.master", "acl.default_policy", "ui_config.enabled", "cache.entry_fetch_rate", "peering.enabled",
 	};
 	struct config *c = helper_load_file("a.json", "{\"segments\": null, \"connect\": {\"enabled\": true, \"ca_config\": "
 	    "{\"cluster_id\": \"x\"}}, \"disable_update_check\": true, \"ports\": {\"grpc\": 8502}, \"telemetry\": "
 	    "{\"statsd_address\": \"x:1\", \"disable_compat_1.9\": true}, \"acl\": {\"enabled\": false, \"default_policy\": "
-	    "\"deny\", \"tokens\": {\"master\": \"s3cret\"}}, \"ui\": true, \"watches\": [{\"type\": \"nodes\"}], "
+	    "\"deny\", \"tokens\": {\"master\": \"s3cret\"}}, \"ui\": true, "
 	    "\"performance\": {\"raft_multiplier\": 1}, \"cache\": {\"entry_fetch_rate\": 0.5}, \"peering\": {\"enabled\": true}, "
 	    "\"verify_incoming\": false, \"encrypt\": \"\", \"ports\": {\"https\": -1, \"grpc\": 1}}");
 
@@ -210,7 +210,6 @@ test_refused(void **state)
 	static const char *const cases[][2] = {
 		{ "acl.enabled", "acl { enabled = true }" },
 		{ "acl_datacenter", "acl_datacenter = \"dc1\"" },
-		{ "encrypt", "encrypt = \"pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s=\"" },
 		{ "verify_incoming", "verify_incoming = true" },
 		{ "verify_outgoing", "verify_outgoing = true" },
 		{ "verify_server_hostname", "verify_server_hostname = true" },
@@ -225,7 +224,6 @@ test_refused(void **state)
 		{ "auto_encrypt.tls", "auto_encrypt { tls = true }" },
 		{ "auto_encrypt.allow_tls", "auto_encrypt { allow_tls = true }" },
 		{ "auto_config.enabled", "auto_config { enabled = true }" },
-		{ "serf_lan_allowed_cidrs", "serf_lan_allowed_cidrs = [\"10.0.0.0/8\"]" },
 		{ "enable_agent_tls_for_checks", "enable_agent_tls_for_checks = true" },
 	};
 

@@ -65,15 +65,20 @@ test_keys(void **state)
 static void
 test_definitions(void **state)
 {
-	const char *services = strstr(page, ".Sh SERVICES"), *checks = strstr(page, ".Sh CHECKS");
+	const char *services = strstr(page, ".Sh SERVICES"), *checks = strstr(page, ".Sh CHECKS"), *watches = strstr(page, ".Sh WATCHES");
 
 	(void)state;
 	assert_non_null(services);
 	assert_non_null(checks);
+	assert_non_null(watches);
 	for (size_t i = 0; i < def_service.n; i++)
 		expect(services, def_service.keys[i].name);
 	for (size_t i = 0; i < def_check.n; i++)
 		expect(checks, def_check.keys[i].name);
+	for (size_t i = 0; i < watch_nkeys; i++)
+		expect(watches, watch_keys[i].name);
+	for (size_t i = 0; i < watch_nhttp_keys; i++)
+		expect(watches, watch_http_keys[i].name);
 }
 
 /* What the page says of a key's default and reload is what the table says. */

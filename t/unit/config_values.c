@@ -24,7 +24,7 @@ static const struct {
 	{ "autopilot { min_quorum = -1 }", "autopilot.min_quorum cannot be -1. Must be greater than or equal to zero" },
 	{ "autopilot { max_trailing_logs = -1 }", "autopilot.max_trailing_logs cannot be -1. Must be greater than or equal to zero" },
 	{ "autopilot { server_stabilization_time = \"-1s\" }",
-	    "autopilot.server_stabilization_time cannot be -1000. Must be greater than or equal to zero" },
+	    "autopilot.server_stabilization_time cannot be -1s. Must be greater than or equal to zero" },
 	{ "autopilot { min_quorum = 33 }", "autopilot.min_quorum cannot be 33. Must be between 0 and 32" },
 	{ "server = false bootstrap = true", "'bootstrap = true' requires 'server = true'" },
 	{ "log_level = \"loud\"", "Invalid log level: loud. Valid log levels are: [TRACE DEBUG INFO WARN ERR]" },

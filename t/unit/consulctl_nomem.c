@@ -9,18 +9,15 @@
 #include <cmocka.h>
 
 #include "consulctl/cmd/child.h"
+#include "consulctl/cmd/exec_job.h"
+#include "consulctl/cmd/watch_http.h"
 #include "consulctl/client/client.h"
 #include "consulctl/table.h"
 #include "consulctl/value.h"
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
+#include "t/unit/nomem.h"
 char *__real_strdup(const char *s);
 char *__real_strndup(const char *s, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
 char *__wrap_strdup(const char *s);
 char *__wrap_strndup(const char *s, size_t n);
 
@@ -34,24 +31,6 @@ refuse(void)
 	if (left == 0)
 		refused = true;
 	return left == 0 || (left > 0 && left-- == 0);
-}
-
-void *
-__wrap_malloc(size_t n)
-{
-	return refuse() ? NULL : __real_malloc(n);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return refuse() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t n)
-{
-	return refuse() ? NULL : __real_realloc(p, n);
 }
 
 char *
@@ -190,6 +169,81 @@ try_child(void)
 	return rc;
 }
 
+/* A watch's document to a port where nobody listens. */
+static int
+try_watch_http(void)
+{
+	static const struct option table[] = {
+		{ "http-handler", OPT_STR, "u", NULL, "" }, { "http-header", OPT_LIST, "h", NULL, "" }, { "http-method", OPT_STR, "m", "POST", "" },
+		{ "http-timeout", OPT_DURATION, "d", "10s", "" }, { "http-tls-skip-verify", OPT_BOOL, NULL, NULL, "" },
+		{ NULL, OPT_BOOL, NULL, NULL, NULL },
+	};
+	char *argv[] = { (char *)"x", (char *)"-http-handler=http://127.0.0.1:1/a?b", (char *)"-http-header=X-A:b", NULL };
+	uint8_t text[] = "{}";
+	struct buf document = { .data = text, .len = 2, .cap = 2, .max = 2 }, err = BUF_INIT(1024);
+	struct watch_http h;
+	struct options o;
+	int rc;
+
+	options_init(&o);
+	options_use(&o, table);
+	rc = options_parse(&o, 3, argv, &err);
+	if (rc == 0)
+		rc = watch_http_open(&h, &o);
+	if (rc == 0) {
+		rc = watch_http_send(&h, 7, &document, -1);
+		assert_true(rc < 0);
+		assert_int_not_equal(h.error[0], '\0');
+		rc = rc == -ECONNREFUSED ? 0 : rc;
+		watch_http_close(&h);
+	}
+	options_release(&o);
+	buf_release(&err);
+	return rc;
+}
+
+/* A job of remote execution, up to where the agent would have to answer. */
+static int
+try_exec_job(void)
+{
+	static const struct option table[] = {
+		{ "node", OPT_STR, "n", NULL, "" }, { "service", OPT_STR, "s", NULL, "" }, { "tag", OPT_STR, "t", NULL, "" },
+		{ "prefix", OPT_STR, "p", "_rexec", "" }, { "shell", OPT_BOOL, NULL, "true", "" }, { "wait", OPT_DURATION, "d", "2s", "" },
+		{ NULL, OPT_BOOL, NULL, NULL, NULL },
+	};
+	char *argv[] = { (char *)"x", (char *)"-http-addr=127.0.0.1:1", (char *)"-node=^a", (char *)"echo", (char *)"a b", NULL };
+	struct buf err = BUF_INIT(1024);
+	char session[] = "s", dir[] = "_rexec/s/", id[64];
+	struct exec_job j;
+	struct options o;
+	struct client c;
+	int rc;
+
+	options_init(&o);
+	options_use(&o, table);
+	options_use(&o, options_client);
+	rc = options_parse(&o, 5, argv, &err);
+	if (rc == 0)
+		rc = client_open(&c, &o);
+	if (rc == 0) {
+		exec_job_init(&j, &c, &o, -1);
+		rc = exec_job_open(&j, "name", "node");
+		j.session = session;
+		j.dir = dir;
+		if (rc == -ECONNREFUSED)
+			rc = exec_job_upload(&j, NULL);
+		if (rc == -ECONNREFUSED)
+			rc = exec_job_fire(&j, id);
+		assert_true(rc < 0);
+		assert_int_not_equal(j.error[0], '\0');
+		rc = rc == -ECONNREFUSED ? 0 : rc;
+		client_close(&c);
+	}
+	options_release(&o);
+	buf_release(&err);
+	return rc;
+}
+
 /* Once with every allocation, then with the Nth refused, until none is left to refuse. */
 static void
 try_all(int (*what)(void))
@@ -225,6 +279,8 @@ TEST(values)
 TEST(tcp)
 TEST(unix)
 TEST(child)
+TEST(watch_http)
+TEST(exec_job)
 
 int
 main(void)
@@ -236,6 +292,8 @@ main(void)
 		cmocka_unit_test(test_tcp),
 		cmocka_unit_test(test_unix),
 		cmocka_unit_test(test_child),
+		cmocka_unit_test(test_watch_http),
+		cmocka_unit_test(test_exec_job),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

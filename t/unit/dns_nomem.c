@@ -8,45 +8,22 @@
 #include "t/unit/dns_world.h"
 
 /* Set by the linker in front of the C library's (--wrap). */
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
+#include "t/unit/nomem.h"
 char *__real_strdup(const char *s);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
 char *__wrap_strdup(const char *s);
 
 static long fail_at = -1, count;
 
 static bool
-fails(void)
+refuse(void)
 {
 	return fail_at >= 0 && count++ == fail_at;
-}
-
-void *
-__wrap_malloc(size_t n)
-{
-	return fails() ? NULL : __real_malloc(n);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t n)
-{
-	return fails() ? NULL : __real_realloc(p, n);
 }
 
 char *
 __wrap_strdup(const char *s)
 {
-	return fails() ? NULL : __real_strdup(s);
+	return refuse() ? NULL : __real_strdup(s);
 }
 
 /* Try with the first, second ... allocation failing until it succeeds. */

@@ -51,7 +51,7 @@ static UNUSED const char *
 watch_name(enum watch_kind k)
 {
 	static const char *const names[WATCH_KINDS] = { "key", "prefix", "service", "services", "node", "nodes", "checks",
-		"session", "sessions", "all" };
+		"session", "sessions", "coordinate", "coordinates", "all" };
 
 	return names[k];
 }
@@ -87,31 +87,36 @@ world_free(struct world *w)
 	free(w);
 }
 
-/* The operation's record from JSON, with a stamp before it, or bare. */
+/* A record from JSON. */
 static UNUSED void
-encode_request(uint16_t op, const char *json, struct buf *out)
+encode_record(const struct record *rec, const char *json, struct buf *out)
 {
-	const struct op_info *info = op_info(op);
 	struct arena a = ARENA_INIT(1 << 24);
 	struct mp_w w = mp_w_init(out);
 	struct json_object *j;
 	char *text = strdup(json), err[256] = "";
 	bool null;
-	void *obj = calloc(1, info->request->size);
+	void *obj = calloc(1, rec->size);
 
 	assert_non_null(text);
 	for (char *p = text; *p != 0; p++)
 		if (*p == '\'')
 			*p = '"';
 	j = json_parse(text, strlen(text), &null, err, sizeof(err));
-	if (j == NULL || record_from_json(info->request, j, obj, &a, true, err, sizeof(err)) < 0)
+	if (j == NULL || record_from_json(rec, j, obj, &a, true, err, sizeof(err)) < 0)
 		fail_msg("%s: %s", json, err);
-	record_encode(info->request, obj, RECORD_WHOLE, &w);
+	record_encode(rec, obj, RECORD_WHOLE, &w);
 	assert_int_equal(w.err, 0);
 	json_object_put(j);
 	arena_release(&a);
 	free(obj);
 	free(text);
+}
+
+static UNUSED void
+encode_request(uint16_t op, const char *json, struct buf *out)
+{
+	encode_record(op_info(op)->request, json, out);
 }
 
 /* The payload as JSON in w->text, or "E500 text". */
@@ -166,6 +171,31 @@ apply(struct world *w, uint16_t op, const char *json)
 	struct fsm_entry e = { .kind = FSM_ENTRY_OP, .op = op };
 
 	encode_request(op, json, &request);
+	e.request = (struct str){ (char *)request.data, request.len };
+	apply_entry(w, &e);
+	buf_release(&request);
+	return w->text;
+}
+
+/* An entry without a request. */
+static UNUSED const char *
+noop(struct world *w)
+{
+	struct fsm_entry e = { .kind = FSM_ENTRY_NOOP };
+
+	return apply_entry(w, &e);
+}
+
+/* Coordinates, as a list. */
+static UNUSED const char *
+coordinates(struct world *w, const char *json)
+{
+	char whole[8192];
+	struct buf request = BUF_INIT(WORLD_TEXT_MAX);
+	struct fsm_entry e = { .kind = FSM_ENTRY_COORDINATES };
+
+	assert_true(snprintf(whole, sizeof(whole), "{'Entries':%s}", json) < (int)sizeof(whole));
+	encode_record(&rec_fsm_coordinates, whole, &request);
 	e.request = (struct str){ (char *)request.data, request.len };
 	apply_entry(w, &e);
 	buf_release(&request);
@@ -282,6 +312,9 @@ reg(struct world *w, const char *json)
 {
 	return apply(w, OP_CATALOG_REGISTER, json);
 }
+
+/* A coordinate on one line, at x seconds. */
+#define AT(node, x) "{'Node':'" node "','Segment':'','Coord':{'Vec':[" x ",0,0,0,0,0,0,0],'Error':1.5,'Adjustment':0,'Height':0.00001}}"
 
 /* Session 1 to 9: an ID that ends in that digit. */
 #define SID(n) "00000000-0000-4000-8000-00000000000" #n

@@ -14,6 +14,7 @@ full(void)
 	    "'Checks':[{'CheckID':'c1','Status':'passing','ServiceID':'w1'},{'Name':'c2','Status':'warning'}]}");
 	reg(w, "{'Node':'n2','SkipNodeUpdate':true,'Service':{'Service':'gone'}}");
 	apply(w, OP_CATALOG_DEREGISTER, "{'Node':'n2','ServiceID':'gone'}");
+	coordinates(w, "[" AT("n1", "0.5") "," AT("n2", "0.25") "]");
 	session(w, SID(1), "'TTL':'10s','Name':'s'");
 	session(w, SID(2), "'Behavior':'delete','LockDelay':'20s'");
 	for (int i = 0; i < 300; i++) {

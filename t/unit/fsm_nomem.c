@@ -1,12 +1,7 @@
 /* fsm_nomem.c - the Nth allocation fails, for every N: -ENOMEM is told, and what is there can be freed. */
 #include "t/unit/fsm_image.h"
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
+#include "t/unit/nomem.h"
 
 /* Allocations that still succeed; below 0: all. */
 static long left = -1;
@@ -25,24 +20,6 @@ refuse(void)
 	return true;
 }
 
-void *
-__wrap_malloc(size_t n)
-{
-	return refuse() ? NULL : __real_malloc(n);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return refuse() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t n)
-{
-	return refuse() ? NULL : __real_realloc(p, n);
-}
-
 /* Something of everything, in leaves that are full. */
 static struct world *
 prepared(void)
@@ -52,6 +29,7 @@ prepared(void)
 
 	node(w, "n1");
 	reg(w, "{'Node':'n2','Address':'x','Service':{'Service':'web'},'Checks':[{'CheckID':'a','Status':'passing','ServiceID':'web'}]}");
+	coordinates(w, "[" AT("n1", "1") "," AT("n2", "2") "]");
 	session(w, SID(1), "'TTL':'10s','LockDelay':'15s'");
 	session(w, SID(2), "'Behavior':'delete'");
 	for (int i = 0; i < 125; i++) {
@@ -108,6 +86,81 @@ encode_case(size_t i, struct buf *out)
 	*p = 0;
 	encode_request(cases[i].op, json, out);
 	free(json);
+}
+
+/* As an image of an older release has it. */
+#define KEPT "\x91\x82\xa4Node\xa2n2\xa5" "Coord\x81\xa3Vec\x98\0\0\0\0\0\0\0\0"
+
+/* A batch of coordinates (the first of them for a node of which one is kept), or a new leader's entry, with the Nth allocation refused. */
+static bool
+locate_without(bool batch, long n)
+{
+	static const char json[] = "{'Entries':[" AT("n2", "3") "," AT("n1", "4") "," AT("none", "4") "]}";
+	struct world *w = prepared();
+	struct buf request = BUF_INIT(1 << 20), result = BUF_INIT(1 << 20);
+	struct fsm_entry e = { .kind = batch ? FSM_ENTRY_COORDINATES : FSM_ENTRY_NOOP };
+	struct fsm_error err;
+	int rc;
+
+	assert_int_equal(fsm_load(w->f, FSM_OPAQUE, STR("\6n2\0"), STR(KEPT)), 0);
+	assert_int_equal(fsm_load(w->f, FSM_OPAQUE, STR("\6n9\0"), STR(KEPT)), 0);
+	encode_record(&rec_fsm_coordinates, json, &request);
+	e.request = (struct str){ (char *)request.data, request.len };
+	refused = false;
+	left = n;
+	rc = fsm_apply(w->f, w->index + 1, &e, &result, &err, NULL);
+	left = -1;
+	assert_int_equal(rc, refused ? -ENOMEM : 0);
+	buf_release(&request);
+	buf_release(&result);
+	world_free(w);
+	return !refused;
+}
+
+static void
+test_coordinates(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		long n = 0;
+
+		once = i % 2 == 1;
+		while (!locate_without(i < 2, n))
+			n++;
+		assert_true(n > 1);
+	}
+}
+
+/* A list in the order of distance with the Nth allocation refused. */
+static void
+test_near(void **state)
+{
+	const struct catalog_query q = { .near = STR("n2"), .service = STR("web"), .state = STR("any") };
+	static const uint16_t ops[] = { OP_CATALOG_NODES, OP_CATALOG_SERVICE, OP_HEALTH_STATE, OP_HEALTH_SERVICE, OP_COORDINATE_NODE };
+	struct world *w = prepared();
+
+	(void)state;
+	for (size_t i = 0; i < 2 * ARRAY_LEN(ops); i++) {
+		once = i % 2 == 1;
+		for (long n = 0;; n++) {
+			struct buf out = BUF_INIT(1 << 20);
+			struct mp_w m = mp_w_init(&out);
+			struct fsm_error err;
+			uint64_t index;
+			int rc;
+
+			refused = false;
+			left = n;
+			rc = fsm_query(w->f, ops[i / 2], &q, &m, &index, NULL, &err);
+			left = -1;
+			assert_int_equal(rc, refused ? -ENOMEM : 0);
+			assert_int_equal(err.code, 0);
+			buf_release(&out);
+			if (!refused)
+				break;
+		}
+	}
+	world_free(w);
 }
 
 /* One entry with the Nth allocation refused. True: it was not reached. */
@@ -274,7 +327,8 @@ test_new(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_apply), cmocka_unit_test(test_restore), cmocka_unit_test(test_load), cmocka_unit_test(test_new) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_apply), cmocka_unit_test(test_restore), cmocka_unit_test(test_load), cmocka_unit_test(test_new),
+		cmocka_unit_test(test_coordinates), cmocka_unit_test(test_near) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,6 +133,7 @@ source(void)
 	kv_op(w, "delete", "new/gone", "");
 	kv_op(w, "lock", "held", "'Session':'" SID(1) "'");
 	apply(w, OP_AUTOPILOT_SET, "{'Config':{'MinQuorum':3,'LastContactThreshold':'1s'}}");
+	coordinates(w, "[" AT("n1", "0.25") "]");
 	assert_int_equal(fsm_load(w->f, FSM_OPAQUE, STR("\x07q1"), STR("\x81\xa1k\x01")), 0);
 	assert_int_equal(fsm_load(w->f, FSM_OPAQUE, STR("\x07q2"), STR("\xc0")), 0);
 	return w;
@@ -189,6 +190,7 @@ test_replaces(void **state)
 	assert_non_null(strstr(query(w, OP_CATALOG_SERVICE, "{'Service':'web'}"), "'ServiceTags':['a']"));
 	assert_string_equal(query(w, OP_CATALOG_SERVICE, "{'Service':'old'}"), "[]");
 	assert_non_null(strstr(query(w, OP_AUTOPILOT_CONFIG, NULL), "'MinQuorum':3"));
+	assert_string_equal(query(w, OP_COORDINATE_LIST, "{}"), "[" AT("n1", "0.25") "]");
 	assert_string_equal(fsm_servers(w->f, &index).p != NULL ? "kept" : "", "kept");
 	put(w, "new/c", "eA==");
 	assert_non_null(strstr(get(w, "new/c"), "'CreateIndex':102,'ModifyIndex':102"));
@@ -202,7 +204,7 @@ test_indexes(void **state)
 	static const struct {
 		uint64_t old, snapshot, want;	/* 0: the log's */
 	} cases[] = {
-		{ 20, 1, 0 }, { 1, 5, 11 }, { 20, 1000000, 1000001 },
+		{ 20, 1, 0 }, { 1, 5, 12 }, { 20, 1000000, 1000001 },
 	};
 	struct image m;
 

@@ -4,31 +4,14 @@
 #include <stdlib.h>
 #include <time.h>
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
+#include "t/unit/nomem.h"
 
 static bool exhausted;
 
-void *
-__wrap_malloc(size_t n)
+static bool
+refuse(void)
 {
-	return exhausted ? NULL : __real_malloc(n);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return exhausted ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *p, size_t n)
-{
-	return exhausted ? NULL : __real_realloc(p, n);
+	return exhausted;
 }
 
 static uint64_t seed;

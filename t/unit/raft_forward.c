@@ -31,7 +31,10 @@ static struct world {
 	size_t ncalls;
 	struct { uint64_t token; int code; char text[160]; } answers[ANSWERS_MAX];
 	size_t nanswers, refused;
-	const char *known[4];
+	struct pool_server known[4];
+	size_t nknown;
+	struct pool_list list;
+	bool heard;
 	size_t nreads, bad;
 	uint64_t reads[CALLS_MAX];
 	bool leads;
@@ -153,11 +156,36 @@ net_client(struct raftd *r, const char *address, const char *purpose)
 	return c;
 }
 
-const char *
-join_server(struct raftd *r, size_t i)
+const struct pool_server *
+pool_servers(const struct raftd *r, size_t *ret_n)
 {
 	(void)r;
-	return i < ARRAY_LEN(w.known) ? w.known[i] : NULL;
+	*ret_n = w.nknown;
+	return w.known;
+}
+
+bool
+pool_server_usable(const struct pool_server *s)
+{
+	return s->status == MEMBER_ALIVE;
+}
+
+size_t
+pool_usable(const struct raftd *r)
+{
+	size_t n = 0;
+
+	(void)r;
+	for (size_t i = 0; i < w.nknown; i++)
+		n += pool_server_usable(&w.known[i]);
+	return n;
+}
+
+struct pool_list *
+pool_members(const struct raftd *r)
+{
+	(void)r;
+	return w.heard ? &w.list : NULL;
 }
 
 bool
@@ -194,14 +222,15 @@ raftd_serve(struct raftd *r, const struct rpc_request *req)
 
 /* ---- asking */
 
-enum { STAMPED = 1, FROM_SERVER = 2 };
+enum { STAMPED = 1, FROM_SERVER = 2, WAITS = 4 };
 
 /* The token's id is in the body, so that the far end can tell whose it is. */
 static void
 ask(uint16_t op, uint8_t id, int how)
 {
 	static struct net_peer server = { .id = 9 };
-	const struct query_options o = { .origin = STR("0123456789abcdef"), .seq = (how & STAMPED) != 0 ? id : 0 };
+	const struct query_options o = { .origin = STR("0123456789abcdef"), .seq = (how & STAMPED) != 0 ? id : 0,
+		.min_index = (how & WAITS) != 0 ? 7 : 0 };
 	struct buf b = BUF_INIT(4096);
 	struct mp_w mw = mp_w_init(&b);
 	struct rpc_request req = { .token = { 5, id, op }, .info = op_info(op), .peer = (how & FROM_SERVER) != 0 ? &server : NULL };
@@ -225,12 +254,24 @@ answer(size_t call, int rc, const char *text)
 	w.calls[call].cb(w.calls[call].arg, &a);
 }
 
+/* Time goes by at once, but for the loop's timers. */
+static uint64_t ahead_ms;
+
+uint64_t __real_clock_ms(void);
+uint64_t __wrap_clock_ms(void);
+
+uint64_t
+__wrap_clock_ms(void)
+{
+	return __real_clock_ms() + ahead_ms;
+}
+
 static void
 run_for(uint64_t ms)
 {
-	uint64_t until = clock_ms() + ms;
+	uint64_t until = __real_clock_ms() + ms;
 
-	while (clock_ms() < until) {
+	while (__real_clock_ms() < until) {
 		(void)uv_run(&w.d.loop.uv, UV_RUN_NOWAIT);
 		uv_sleep(5);
 	}
@@ -257,6 +298,7 @@ static int
 setup_as(bool server)
 {
 	memset(&w, 0, sizeof(w));
+	ahead_ms = 0;
 	w.r.d = &w.d;
 	w.r.id = OWN;
 	w.r.server = server;
@@ -537,8 +579,28 @@ static void
 no_servers_are_known(void **state)
 {
 	(void)state;
+	w.r.hold_ms = 5000;
+	/* Nobody has told yet: that is worth waiting for. */
 	ask(OP_KV_GET, 1, 0);
+	assert_int_equal(w.nanswers, 0);
+	w.heard = true;
+	forward_pool_changed(&w.r);
 	expect_answer(0, 1, 500, "No known Consul servers");
+	ask(OP_KV_GET, 2, 0);
+	expect_answer(1, 2, 500, "No known Consul servers");
+	assert_int_equal(w.nclients, 0);
+}
+
+static void
+pool(const char *what)
+{
+	w.heard = true;
+	w.nknown = strlen(what);
+	for (size_t i = 0; i < w.nknown; i++) {
+		w.known[i] = (struct pool_server){ .status = what[i] == 'a' ? MEMBER_ALIVE : what[i] == 'f' ? MEMBER_FAILED : MEMBER_LEFT };
+		(void)snprintf(w.known[i].address, sizeof(w.known[i].address), "10.0.0.%zu:8300", i + 1);
+	}
+	forward_pool_changed(&w.r);
 }
 
 static struct rpc_client *
@@ -554,8 +616,7 @@ another_server_is_tried(void **state)
 	char first[32];
 
 	(void)state;
-	w.known[0] = "10.0.0.1:8300";
-	w.known[1] = "10.0.0.2:8300";
+	pool("aa");
 	w.r.hold_ms = 5000;
 	ask(OP_KV_GET, 1, 0);
 	while (w.nclients < 2)
@@ -591,6 +652,138 @@ another_server_is_tried(void **state)
 	expect_answer(3, 3, 200, "again");
 }
 
+static void
+come_up(struct rpc_client *c)
+{
+	c->up = true;
+	c->on_state(c->arg, true);
+}
+
+/* Its connection does not tell: reads and stamped writes go elsewhere, what may be done once only is waited for. */
+static void
+gossip_says_that_it_failed(void **state)
+{
+	struct rpc_client *old, *next;
+
+	(void)state;
+	pool("a");
+	come_up(newest());
+	old = newest();
+	ask(OP_KV_GET, 1, 0);
+	ask(OP_KV_APPLY, 2, STAMPED);
+	ask(OP_KV_APPLY, 3, 0);
+	pool("aa");
+	assert_ptr_equal(newest(), old);
+	assert_int_equal(w.nclients, 1);
+	pool("fa");
+	assert_int_equal(w.nclients, 2);
+	next = newest();
+	assert_string_equal(next->address, "10.0.0.2:8300");
+	assert_false(old->freed);
+	come_up(next);
+	assert_int_equal(w.ncalls, 5);
+	assert_ptr_equal(w.calls[3].to, next);
+	assert_false(w.calls[0].open);
+	assert_false(w.calls[1].open);
+	answer(2, 0, "once");
+	expect_answer(0, 3, 200, "once");
+	answer(3, 0, "again");
+	expect_answer(1, 1, 200, "again");
+	/* What it was asked is not known when it is not there; nor who could be asked when nobody is left. */
+	pool("fl");
+	assert_int_equal(w.nclients, 2);
+	expect_answer(2, 2, 500, "No known Consul servers; whether this write took place is unknown");
+	pool("al");
+	assert_string_equal(newest()->address, "10.0.0.1:8300");
+}
+
+/* What a server was asked before its turn was over is not forgotten there. */
+static void
+one_that_was_left_fails(void **state)
+{
+	struct rpc_client *old;
+	uint8_t id = 10;
+
+	(void)state;
+	pool("aa");
+	old = newest();
+	come_up(old);
+	ask(OP_KV_GET, 1, WAITS);
+	for (;;) {
+		size_t call = w.ncalls;
+
+		ask(OP_KV_GET, id++, 0);
+		ahead_ms += 5000;
+		run_for(250);
+		if (w.nclients > 1)
+			break;
+		assert_in_range(ahead_ms, 0, 600 * 1000);
+		answer(call, 0, "quick");
+	}
+	assert_string_not_equal(newest()->address, old->address);
+	come_up(newest());
+	assert_true(w.calls[0].open && w.calls[w.ncalls - 1].open);
+	/* Its node fails: the read that waits goes over, and so does the quick one. */
+	assert_int_equal(w.calls[w.ncalls - 1].to == old, true);
+	pool(old->address[7] == '1' ? "fa" : "af");
+	hold_wake_leader(&w.r);
+	assert_false(w.calls[0].open);
+	assert_true(w.calls[w.ncalls - 1].open && w.calls[w.ncalls - 1].to == newest());
+	assert_true(w.calls[w.ncalls - 2].open && w.calls[w.ncalls - 2].to == newest());
+	assert_int_equal(w.nclients, 2);
+}
+
+static void
+one_that_was_left_hangs(void **state)
+{
+	struct rpc_client *old;
+	size_t call;
+
+	(void)state;
+	pool("aa");
+	old = newest();
+	come_up(old);
+	do {
+		call = w.ncalls;
+		ask(OP_KV_GET, (uint8_t)(1 + call), 0);
+		ahead_ms += 5000;
+		run_for(250);
+		assert_in_range(ahead_ms, 0, 600 * 1000);
+		if (w.nclients == 1)
+			answer(call, 0, "quick");
+	} while (w.nclients == 1);
+	come_up(newest());
+	assert_true(w.calls[call].open && w.calls[call].to == old);
+	ahead_ms += 20 * 1000;
+	for (int i = 0; i < 3000 && w.ncalls < call + 2; i++)
+		run_for(10);
+	assert_false(w.calls[call].open);
+	assert_int_equal(w.ncalls, call + 2);
+	answer(call + 1, 0, "late");
+	expect_answer(w.nanswers - 1, 1 + call, 200, "late");
+}
+
+/* Over many changes everybody has a turn, and each once in a round. */
+static void
+everybody_has_a_turn(void **state)
+{
+	unsigned seen = 0;
+
+	(void)state;
+	pool("aaa");
+	for (int i = 0; i < 3; i++) {
+		struct rpc_client *c = newest();
+
+		seen |= 1u << (c->address[7] - '1');
+		come_up(c);
+		c->up = false;
+		c->on_state(c->arg, false);
+		for (size_t n = w.nclients; w.nclients == n;)
+			run_for(10);
+	}
+	assert_int_equal(seen, 7);
+}
+
 int
 main(void)
 {
@@ -608,6 +801,10 @@ main(void)
 		cmocka_unit_test_setup_teardown(so_many_and_no_more, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_servers_are_known, setup_client, teardown),
 		cmocka_unit_test_setup_teardown(another_server_is_tried, setup_client, teardown),
+		cmocka_unit_test_setup_teardown(gossip_says_that_it_failed, setup_client, teardown),
+		cmocka_unit_test_setup_teardown(one_that_was_left_fails, setup_client, teardown),
+		cmocka_unit_test_setup_teardown(one_that_was_left_hangs, setup_client, teardown),
+		cmocka_unit_test_setup_teardown(everybody_has_a_turn, setup_client, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
