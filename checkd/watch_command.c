@@ -190,7 +190,7 @@ make_args(struct words *w, struct words *env, struct json_object *watch, const c
 		*ret_why = "Watch type must be specified";
 		return -EINVAL;
 	}
-	add(w, program);
+	add(w, arena_strdup(w->a, str_from(program)));
 	add(w, "watch");
 	/* A handler that fails is told of, and run again with the next change. */
 	add(w, "-keep-going");
