@@ -13,6 +13,8 @@ use Time::HiRes qw(time);
 my $dir = File::Temp->newdir("watches-$$-XXXXXX", TMPDIR => 1);
 my $url = FakeAgent->new('POST /hook' => '', 'PUT /bad' => [500, 'no']);
 my ($slow, $marker) = ("$dir/slow", "watched$$");
+# Long, and of this run alone: others may run beside it.
+my ($long, $stray) = ("3017$$", "3019$$");
 
 sub slurp { my ($path) = @_; open my $f, '<', $path or return ''; local $/; return <$f> // ''; }
 sub lines { my ($path) = @_; return slurp($path) =~ tr/\n//; }
@@ -27,8 +29,8 @@ my @watches = (
 	$key,
 	{ type => 'keyprefix', prefix => "$marker/p/", handler => "echo \$CONSUL_INDEX >>$dir/prefix; exit 3" },
 	{ type => 'services', http_handler_config => { path => 'http://' . $url->addr . '/hook', header => { 'X-Mine' => ['a', 'secret in a header'] } }, handler_type => 'http' },
-	{ type => 'key', key => "$marker/slow", handler => "sleep 3017 & trap 'echo ended >>$slow; kill \$!; exit' TERM; echo began >>$slow; wait" },
-	{ type => 'key', key => "$marker/stray", handler => "sleep 3019 & echo began >>$dir/stray" },
+	{ type => 'key', key => "$marker/slow", handler => "sleep $long & trap 'echo ended >>$slow; kill \$!; exit' TERM; echo began >>$slow; wait" },
+	{ type => 'key', key => "$marker/stray", handler => "sleep $stray & echo began >>$dir/stray" },
 	{ type => 'key', key => "$marker/gone", args => ['/nonexistent/handler'] },
 );
 my $n = Node->new(dev => 1, name => 'n1', config => { watches => \@watches });
@@ -79,16 +81,16 @@ ok($n->wait_for(sub { !Node::alive(@old) }), 'watches die with checkd');
 ok($n->wait_for(sub { scalar(with(qr/watch .*\Q$marker\E/)) == 5 }), 'and begin anew with it') or diag scalar(with(qr/watch .*\Q$marker\E/));
 
 # Reload: what runs is ended, with its handler; the watches of now are run.
-ok($n->wait_for(sub { my ($p) = with(qr/^sleep 3017/); defined $p }), 'a handler that takes long');
+ok($n->wait_for(sub { my ($p) = with(qr/^sleep $long/); defined $p }), 'a handler that takes long');
 my ($slow_pid) = with(qr{watch .*-key=\Q$marker\E/slow});
 my $calls = lines("$dir/calls");
 $n->reload({ watches => [$key, { type => 'nodes', handler => "cat >>$dir/nodes" }] });
 ok($n->wait_for(sub { lines("$dir/nodes") >= 1 }), 'after a reload there are new ones');
 ok($n->wait_for(sub { lines("$dir/calls") > $calls }), 'and those that stay are run once more');
-ok($n->wait_for(sub { !Node::alive($slow_pid) && !with(qr/^sleep 3017/) }), 'those that went are gone, with their handlers');
+ok($n->wait_for(sub { !Node::alive($slow_pid) && !with(qr/^sleep $long/) }), 'those that went are gone, with their handlers');
 like(slurp($slow), qr/ended/, 'which were asked to end');
 ok($n->wait_for(sub { scalar(with(qr/watch .*\Q$marker\E/)) == 1 }), 'one is left on the key');
-kill 'KILL', with(qr/^sleep 3019/);
+kill 'KILL', with(qr/^sleep $stray/);
 
 # A bad watch refuses the reload and changes nothing.
 $n->reload({ watches => [{ type => 'key', args => ['x'] }] });
