@@ -132,7 +132,7 @@ no_request(struct daemon *d, const struct rpc_request *req)
 static void
 op_info_handler(void *ctx, const struct rpc_request *req)
 {
-	struct query_meta m = { 1, 0, true };
+	struct query_meta m = { 1, 0, true, false };
 	struct info_writer iw = { 0 };
 	struct daemon *d = ctx;
 	struct buf *b;
@@ -160,7 +160,7 @@ op_info_handler(void *ctx, const struct rpc_request *req)
 static void
 op_metrics_handler(void *ctx, const struct rpc_request *req)
 {
-	struct query_meta m = { 1, 0, true };
+	struct query_meta m = { 1, 0, true, false };
 	struct daemon *d = ctx;
 	struct buf *b;
 	struct mp_w w;

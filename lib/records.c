@@ -21,6 +21,7 @@ static const struct field f_query_meta[] = {
 	FIELD(query_meta, index, "Index", F_UINT, 0),
 	FIELD(query_meta, last_contact_ms, "LastContact", F_INT, E),
 	FIELD(query_meta, known_leader, "KnownLeader", F_BOOL, 0),
+	FIELD(query_meta, filtered, "ResultsFilteredByACLs", F_BOOL, E),
 };
 RECORD(rec_query_meta, query_meta, "QueryMeta", f_query_meta);
 

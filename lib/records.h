@@ -30,6 +30,7 @@ struct query_meta {
 	uint64_t index;		/* X-Consul-Index */
 	int64_t last_contact_ms;
 	bool known_leader;
+	bool filtered;		/* something was left out for lack of rights */
 };
 
 /* The body of an error reply. */

@@ -39,7 +39,7 @@ stored_config(struct raftd *r, struct autopilot_config *ret)
 	struct mp_w w = mp_w_init(&b);
 	struct mp_r in;
 	uint64_t index;
-	int rc = fsm_query(r->engine.fsm, OP_AUTOPILOT_CONFIG, NULL, &w, &index, NULL, &err);
+	int rc = fsm_query(r->engine.fsm, OP_AUTOPILOT_CONFIG, NULL, 0, NULL, &w, &index, NULL, &err);
 
 	if (rc == 0)
 		rc = w.err;
@@ -250,7 +250,7 @@ node_id(const struct raft_server_info *s)
 static void
 reply(struct raftd *r, const struct rpc_request *req, const struct record *rec, const void *obj)
 {
-	const struct query_meta m = { 1, 0, true };
+	const struct query_meta m = { 1, 0, true, false };
 	struct buf *b = rpc_reply_begin(r->d->rpc, req->token);
 	struct mp_w w;
 

@@ -157,7 +157,7 @@ leader_role_changed(struct raftd *r)
 static void
 answer_renewal(struct raftd *r, const struct renewal *x)
 {
-	const struct query_meta m = { fsm_index(r->engine.fsm), 0, true };
+	const struct query_meta m = { fsm_index(r->engine.fsm), 0, true, false };
 	const struct id_request q = { x->id };
 	struct fsm_error err = { .code = 0 };
 	struct buf *b = rpc_reply_begin(r->d->rpc, x->token);
@@ -169,7 +169,7 @@ answer_renewal(struct raftd *r, const struct renewal *x)
 		return;
 	w = mp_w_init(b);
 	record_encode(&rec_query_meta, &m, RECORD_WHOLE, &w);
-	rc = fsm_query(r->engine.fsm, OP_SESSION_INFO, &q, &w, &index, NULL, &err);
+	rc = fsm_query(r->engine.fsm, OP_SESSION_INFO, &q, 0, NULL, &w, &index, NULL, &err);
 	if (rc == 0 && err.code != 0) {
 		rpc_reply_drop(r->d->rpc, x->token);
 		rpc_reply_error(r->d->rpc, x->token, err.code, "%s", err.text);
@@ -358,7 +358,7 @@ known(struct raftd *r, const struct rpc_request *req, struct str id)
 	struct mp_r list;
 	uint64_t index;
 	bool found;
-	int rc = fsm_query(r->engine.fsm, OP_SESSION_INFO, &q, &w, &index, NULL, &err);
+	int rc = fsm_query(r->engine.fsm, OP_SESSION_INFO, &q, 0, NULL, &w, &index, NULL, &err);
 
 	list = mp_r_init(b.data, b.len);
 	found = rc == 0 && err.code == 0 && w.err == 0 && mp_r_array(&list) > 0;

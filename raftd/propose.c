@@ -59,15 +59,15 @@ propose(struct raftd *r, const struct rpc_request *req, const struct query_optio
 	struct waiter w = { .token = req->token, .at_ns = clock_ns(), .seq = o->seq, .op = req->info->number,
 		.forwarded = from != NULL && from->id != 0, .sent = r->hold.serving_sent };
 	struct fsm_error err = { .code = 0 };
-	uint8_t random[16] = { 0 };
+	struct fsm_fresh fresh = { .wall_ns = 0 };
 	int rc;
 
 	/* A system call each: only for what needs a new name. */
 	if (req->info->number == OP_SESSION_CREATE)
-		randombytes_buf(random, sizeof(random));
+		randombytes_buf(fresh.random, sizeof(fresh.random));
 	e->time = engine_now(r);
 	buf_shrink(&completed, 64 * KiB);
-	rc = fsm_check(r->engine.fsm, req->info->number, e->request, e->time, random, &completed, &e->request, &err);
+	rc = fsm_check(r->engine.fsm, req->info->number, e->request, e->time, &fresh, NULL, &completed, &e->request, &err);
 	if (rc == -EDECODE) {
 		rpc_bad_request(r->d->rpc, req, err_text(rc));
 		return;
@@ -118,7 +118,7 @@ propose_handle(void *ctx, const struct rpc_request *req)
 void
 propose_answer(struct raftd *r, const struct waiter *w, uint64_t index, struct str payload, const struct fsm_error *err)
 {
-	const struct query_meta m = { index, 0, true };
+	const struct query_meta m = { index, 0, true, false };
 	struct rpc_server *rpc = r->d->rpc;
 	struct buf *b;
 	struct mp_w out;

@@ -91,7 +91,7 @@ answer(struct raftd *r, struct rpc_token t, const struct query_options *o, const
 	at = b->len;
 	w = mp_w_init(b);
 	meta_begin(r, o->consistency == CONSISTENCY_STALE, &w);
-	rc = fsm_query(r->engine.fsm, t.op, q, &w, &index, min_index > 0 ? ret_watch : NULL, &err);
+	rc = fsm_query(r->engine.fsm, t.op, q, 0, NULL, &w, &index, min_index > 0 ? ret_watch : NULL, &err);
 	if (rc == 0 && err.code != 0) {
 		rpc_reply_drop(rpc, t);
 		rpc_reply_error(rpc, t, err.code, "%s", err.text);
@@ -240,7 +240,7 @@ answer_txn(struct raftd *r, const struct rpc_request *req, bool stale, const str
 	at = b->len;
 	w = mp_w_init(b);
 	meta_begin(r, stale, &w);
-	rc = fsm_query_txn(r->engine.fsm, txn, &w, &index, &err);
+	rc = fsm_query_txn(r->engine.fsm, txn, NULL, &w, &index, &err);
 	if (rc == 0 && err.code != 0) {
 		rpc_reply_drop(rpc, req->token);
 		rpc_reply_error(rpc, req->token, err.code, "%s", err.text);

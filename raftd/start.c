@@ -157,7 +157,8 @@ start_core(struct raftd *r)
 struct fsm_config
 start_fsm_config(struct raftd *r)
 {
-	return (struct fsm_config){ r->datacenter, TXN_OPS_MAX, cfg_ms(r->d->config, "session_ttl_min", 10000) * NS_PER_MS };
+	return (struct fsm_config){ r->datacenter, TXN_OPS_MAX, cfg_ms(r->d->config, "session_ttl_min", 10000) * NS_PER_MS,
+		cfg_str(r->d->config, "acl.default_policy", "allow") };
 }
 
 int

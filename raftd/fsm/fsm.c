@@ -351,12 +351,13 @@ vet_lock(const struct fsm *f, const struct kv_op *op, struct fsm_error *err)
 }
 
 int
-fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const uint8_t random[16], struct buf *out,
-    struct str *ret_request, struct fsm_error *ret_err)
+fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const struct fsm_fresh *fresh, struct asker *who,
+    struct buf *out, struct str *ret_request, struct fsm_error *ret_err)
 {
 	union request q;
 	int rc;
 
+	(void)who;
 	(void)now;	/* lock delays are no errors: the entry answers false */
 	ret_err->code = 0;
 	*ret_request = request;
@@ -375,7 +376,7 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 		break;
 	case OP_SESSION_CREATE:
 		if (session_vet(f, &q.session, f->config.session_ttl_min, ret_err) && session_vet_links(f, &q.session, ret_err))
-			rc = name_session(&q.session, random, out, ret_request);
+			rc = name_session(&q.session, fresh->random, out, ret_request);
 		break;
 	case OP_SESSION_DESTROY:
 		(void)session_vet_id(f, q.id.id, ret_err);
@@ -404,12 +405,14 @@ is_session_read(uint16_t op)
 }
 
 int
-fsm_query(const struct fsm *f, uint16_t op, const void *request, struct mp_w *out, uint64_t *ret_index,
-    struct watch_set *ret_watch, struct fsm_error *ret_err)
+fsm_query(const struct fsm *f, uint16_t op, const void *request, uint64_t since, struct asker *who, struct mp_w *out,
+    uint64_t *ret_index, struct watch_set *ret_watch, struct fsm_error *ret_err)
 {
 	uint64_t idx = 0;
 	int rc = 0;
 
+	(void)since;
+	(void)who;
 	ret_err->code = 0;
 	if (ret_watch != NULL)
 		ret_watch->n = 0;

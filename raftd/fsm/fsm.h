@@ -12,6 +12,7 @@
 #define RAFTD_FSM_FSM_H
 
 #include "lib/ops.h"
+#include "raftd/acl/authz.h"
 
 struct fsm;
 
@@ -29,6 +30,13 @@ enum fsm_table {
 	FSM_OPAQUE = 9,		/* records of a Consul snapshot of kinds that we do not implement: kind byte, key; kept word for word */
 	FSM_AUTOPILOT = 10,	/* its configuration, 0 or 1 */
 	FSM_COORDINATE = 11,	/* key: node, NUL, segment in lower case */
+	FSM_ACL_TOKEN = 12,	/* key: accessor */
+	FSM_ACL_POLICY = 13,	/* key: ID */
+	FSM_ACL_ROLE = 14,	/* key: ID */
+	FSM_ACL_METHOD = 15,	/* key: name */
+	FSM_ACL_BINDING = 16,	/* key: ID */
+	FSM_QUERY = 17,		/* prepared queries; key: ID */
+	FSM_KV_TTL = 18,	/* deadlines of keys with a TTL; key: the KV key */
 	FSM_TABLES
 };
 
@@ -118,6 +126,14 @@ enum watch_kind {
 	WATCH_SESSIONS,		/* any session */
 	WATCH_COORDINATE,	/* key: node name, lower case */
 	WATCH_COORDINATES,	/* any coordinate */
+	WATCH_QUERY,		/* key: ID of a prepared query */
+	WATCH_QUERIES,		/* any prepared query */
+	WATCH_ACL_TOKEN,	/* key: accessor */
+	WATCH_ACL_POLICY,	/* key: ID */
+	WATCH_ACL_ROLE,		/* key: ID */
+	WATCH_ACL_METHOD,	/* key: name */
+	WATCH_ACL_BINDING,	/* key: ID */
+	WATCH_ACL,		/* anything that may change what a token may do */
 	WATCH_ALL,		/* the whole state was replaced; every watcher */
 	WATCH_KINDS
 };
@@ -163,6 +179,7 @@ struct fsm_config {
 	const char *datacenter;		/* copied */
 	uint64_t txn_ops_max;		/* 64 */
 	int64_t session_ttl_min;	/* ns; checked before proposing, and only then */
+	const char *acl_default_policy;	/* of reads and checks: "allow" or "deny" */
 };
 
 struct fsm *fsm_new(const struct fsm_config *c);
@@ -192,13 +209,18 @@ int MUST_CHECK fsm_flush(struct fsm *f, const struct fsm_sink *sink);
 /*
  * Check a write before it is proposed: what can be refused at once (bad
  * arguments, unknown session, missing node ...) is told in ret_err and never
- * reaches the log. May also complete the request (a session's new id, for
- * which `random` gives 16 bytes): then *ret_request is the new encoding in
- * out, else the given one.
+ * reaches the log. So can what the asker may not do (403). May also complete
+ * the request (new ids and secrets, times): then *ret_request is the new
+ * encoding in out, else the given one.
  * now: cluster time. Returns 0 also when ret_err->code is set.
  */
-int MUST_CHECK fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const uint8_t random[16],
-    struct buf *out, struct str *ret_request, struct fsm_error *ret_err);
+struct fsm_fresh {
+	uint8_t random[32];	/* two new ids */
+	int64_t wall_ns;	/* Unix time: for what people read, and tokens that expire */
+	struct str jwks;	/* acl.login: the content of the auth method's JWKSFile, if it has one */
+};
+int MUST_CHECK fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const struct fsm_fresh *fresh,
+    struct asker *who, struct buf *out, struct str *ret_request, struct fsm_error *ret_err);
 
 /* Whether the write of this stamp was applied: its retry gets the first result, whatever fsm_check() now says of it. */
 bool fsm_seen(const struct fsm *f, struct str origin, uint64_t seq);
@@ -210,14 +232,30 @@ bool fsm_txn_is_read(struct str request);
  * Answer a READ operation: append the payload to out. request is the decoded
  * record of the row (NULL when it has none). ret_index is the result's index
  * by the rules of the API (never 0). ret_watch (may be NULL) gets the keys
- * whose touch may change it. Errors are told in ret_err.
+ * whose touch may change it. Errors are told in ret_err. What who may not see
+ * is left out (who->filtered) or refused (403), as Consul does for each.
+ * since: MinIndex of the question, 0 when it does not wait (kv.changes tells what came behind it).
  */
-int MUST_CHECK fsm_query(const struct fsm *f, uint16_t op, const void *request, struct mp_w *out, uint64_t *ret_index,
-    struct watch_set *ret_watch, struct fsm_error *ret_err);
+int MUST_CHECK fsm_query(const struct fsm *f, uint16_t op, const void *request, uint64_t since, struct asker *who, struct mp_w *out,
+    uint64_t *ret_index, struct watch_set *ret_watch, struct fsm_error *ret_err);
 
 /* A read-only transaction. */
-int MUST_CHECK fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct mp_w *out, uint64_t *ret_index,
-    struct fsm_error *ret_err);
+int MUST_CHECK fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct asker *who, struct mp_w *out,
+    uint64_t *ret_index, struct fsm_error *ret_err);
+
+/*
+ * What a secret stands for now ("" and "anonymous": the anonymous token). Points into the state and the arena. -ENOENT: no
+ * such token, or it has expired; -ENOMEM.
+ */
+int MUST_CHECK fsm_acl_identity(const struct fsm *f, struct str secret, int64_t wall_ns, struct arena *a, struct acl_identity *ret);
+/* Changes with everything that may change what any token may do. */
+uint64_t fsm_acl_index(const struct fsm *f);
+/* Up to max accessors (arena) of tokens that have expired, and when the next one will (Unix ns, INT64_MAX: none). */
+size_t fsm_acl_expired(const struct fsm *f, int64_t wall_ns, struct str *ids, size_t max, int64_t *ret_next);
+/* The JWKSFile of the auth method that an acl.login names; NULL without one. */
+const char *fsm_acl_jwks_file(const struct fsm *f, struct str request);
+/* Whether there is an initial management token to be made with this secret: the policy, the anonymous token and it are not all there. */
+bool fsm_acl_needs_init(const struct fsm *f, struct str initial_management);
 
 /* A configuration of Raft was applied (log index as for fsm_apply()); its bytes are kept in META, opaque. -ENOMEM. */
 int MUST_CHECK fsm_apply_servers(struct fsm *f, uint64_t index, struct str bytes, const struct fsm_sink *sink);

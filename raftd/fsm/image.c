@@ -160,6 +160,13 @@ fsm_load(struct fsm *f, enum fsm_table table, struct str key, struct str value)
 		return autopilot_load(f, key, value);
 	case FSM_COORDINATE:
 		return coordinate_load(f, key, value);
+	case FSM_ACL_TOKEN:
+	case FSM_ACL_POLICY:
+	case FSM_ACL_ROLE:
+	case FSM_ACL_METHOD:
+	case FSM_ACL_BINDING:
+	case FSM_QUERY:
+	case FSM_KV_TTL:
 	case FSM_TABLES:
 		break;
 	}

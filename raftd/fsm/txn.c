@@ -470,13 +470,14 @@ fsm_txn_is_read(struct str request)
 }
 
 int
-fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct mp_w *out, uint64_t *ret_index,
+fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct asker *who, struct mp_w *out, uint64_t *ret_index,
     struct fsm_error *ret_err)
 {
 	struct apply ap = { (struct fsm *)f, 0, f->time, out, ret_err };
 	uint32_t errors;
 	int rc;
 
+	(void)who;
 	ret_err->code = 0;
 	*ret_index = max_u64(f->applied, 1);
 	arena_reset(f->arena);

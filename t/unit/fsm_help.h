@@ -70,7 +70,7 @@ note_touched(void *ctx, const struct watch_key *k)
 static UNUSED struct world *
 world_new(void)
 {
-	static const struct fsm_config c = { "dc1", 64, 10 * NS_PER_S };
+	static const struct fsm_config c = { "dc1", 64, 10 * NS_PER_S, "allow" };
 	struct world *w = calloc(1, sizeof(*w));
 
 	assert_non_null(w);
@@ -207,13 +207,13 @@ static UNUSED const char *
 check_first(struct world *w, uint16_t op, const char *json)
 {
 	struct buf request = BUF_INIT(WORLD_TEXT_MAX), out = BUF_INIT(WORLD_TEXT_MAX), none = BUF_INIT(1);
-	uint8_t random[16] = { 0xff, 1, 2, 3 };
+	const struct fsm_fresh fresh = { .random = { 0xff, 1, 2, 3 } };
 	struct fsm_error err;
 	struct str in, made;
 
 	encode_request(op, json, &request);
 	in = (struct str){ (char *)request.data, request.len };
-	assert_int_equal(fsm_check(w->f, op, in, w->time, random, &out, &made, &err), 0);
+	assert_int_equal(fsm_check(w->f, op, in, w->time, &fresh, NULL, &out, &made, &err), 0);
 	show(w, &none, &err);
 	buf_release(&request);
 	buf_release(&out);
@@ -255,7 +255,7 @@ query(struct world *w, uint16_t op, const char *json)
 		r = mp_r_init(request.data, request.len);
 		assert_int_equal(record_decode(info->request, &r, obj, &a), 0);
 	}
-	assert_int_equal(fsm_query(w->f, op, obj, &m, &w->result_index, &watch, &err), 0);
+	assert_int_equal(fsm_query(w->f, op, obj, 0, NULL, &m, &w->result_index, &watch, &err), 0);
 	if (err.code != 0)
 		out.len = 0;
 	w->watch[0] = 0;

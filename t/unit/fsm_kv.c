@@ -311,7 +311,7 @@ test_big_and_odd_keys(void **state)
 	record_encode(&rec_kv_op, &op, RECORD_WHOLE, &m);
 	e.request = (struct str){ (char *)request.data, request.len };
 	assert_string_equal(apply_entry(w, &e), "true");
-	assert_int_equal(fsm_query(w->f, OP_KV_GET, &q, &o, &w->result_index, &watch, &err), 0);
+	assert_int_equal(fsm_query(w->f, OP_KV_GET, &q, 0, NULL, &o, &w->result_index, &watch, &err), 0);
 	assert_true(out.len > 524288);
 	free(big);
 	buf_release(&request);

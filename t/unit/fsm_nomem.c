@@ -151,7 +151,7 @@ test_near(void **state)
 
 			refused = false;
 			left = n;
-			rc = fsm_query(w->f, ops[i / 2], &q, &m, &index, NULL, &err);
+			rc = fsm_query(w->f, ops[i / 2], &q, 0, NULL, &m, &index, NULL, &err);
 			left = -1;
 			assert_int_equal(rc, refused ? -ENOMEM : 0);
 			assert_int_equal(err.code, 0);
@@ -314,7 +314,7 @@ test_load(void **state)
 static void
 test_new(void **state)
 {
-	static const struct fsm_config c = { "dc1", 64, 0 };
+	static const struct fsm_config c = { "dc1", 64, 0, "allow" };
 
 	(void)state;
 	for (long n = 0; n < 2; n++) {

@@ -1,0 +1,73 @@
+/*
+ * rules.h - the rules of one policy: text in HCL or JSON, parsed and checked.
+ *
+ * Consul's language: `acl`, `keyring`, `operator`, `mesh`, `peering` = "read"
+ * (write, deny); `agent`, `event`, `key`, `node`, `query`, `service`,
+ * `session` and each with `_prefix`, as `key_prefix "app/" { policy = "write" }`.
+ * A key's policy may be "list"; a service's block may hold `intentions`.
+ * Sentinel blocks are refused (another edition). Legacy syntax (before 1.4):
+ * names are prefixes; its translation gives today's text.
+ *
+ * Pure. Rules are immutable once parsed.
+ */
+#ifndef RAFTD_ACL_RULES_H
+#define RAFTD_ACL_RULES_H
+
+#include "lib/buf.h"
+#include "lib/str.h"
+
+enum {
+	ACL_RULES_TEXT_MAX = 512 * 1024,	/* bytes of one policy's rules */
+	ACL_RULES_MAX = 65536,			/* blocks in it */
+	ACL_RULES_DEPTH_MAX = 16,
+	ACL_ERROR_MAX = 512,
+};
+
+enum acl_resource { ACL_ACL, ACL_AGENT, ACL_EVENT, ACL_INTENTION, ACL_KEY, ACL_KEYRING, ACL_MESH, ACL_NODE, ACL_OPERATOR,
+	ACL_PEERING, ACL_QUERY, ACL_SERVICE, ACL_SESSION, ACL_RESOURCES };
+
+/* In the order in which rules of one segment are merged: a later one loses against deny, and wins against an earlier one. */
+enum acl_access { ACL_NONE = 0, ACL_READ = 1, ACL_LIST = 2, ACL_WRITE = 3, ACL_DENY = 4 };
+
+enum acl_syntax { ACL_SYNTAX_CURRENT = 0, ACL_SYNTAX_LEGACY = 1 };
+
+/* "key", "write"; NULL and ACL_RESOURCES, ACL_NONE for what is none. */
+const char *acl_resource_name(enum acl_resource r);
+const char *acl_access_name(enum acl_access a);
+enum acl_resource acl_resource_parse(struct str s);
+enum acl_access acl_access_parse(struct str s);
+
+struct acl_rule {
+	enum acl_resource resource;
+	bool prefix;
+	enum acl_access access;
+	struct str segment;		/* "" for acl, keyring, mesh, operator, peering */
+};
+
+struct acl_rules {
+	struct acl_rule *v;
+	size_t n;
+};
+
+/*
+ * One block of memory, to be freed with free(). -EINVAL with what Consul says
+ * behind "Failed to parse ACL rules: " (with the line where it has one) in
+ * ret_err; -ENOMEM.
+ */
+int MUST_CHECK acl_rules_parse(struct str text, enum acl_syntax syntax, struct acl_rules **ret, char ret_err[ACL_ERROR_MAX]);
+
+/* Legacy text as today's (comments go, names become prefixes), appended to out. -EINVAL with a sentence, -ENOMEM. */
+int MUST_CHECK acl_rules_translate(struct str text, struct buf *out, char ret_err[ACL_ERROR_MAX]);
+
+/*
+ * The rules that a service identity and a node identity stand for, as text, appended to
+ * out (Consul's synthetic policies). -ENOMEM.
+ */
+int MUST_CHECK acl_rules_of_service(struct str service, struct buf *out);
+int MUST_CHECK acl_rules_of_node(struct str node, struct buf *out);
+
+/* Names of policies, roles and identities: [A-Za-z0-9_-]{1,128}; of an identity's service and node in lower case alone. */
+bool acl_name_ok(struct str s);
+bool acl_identity_name_ok(struct str s);
+
+#endif
