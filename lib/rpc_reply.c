@@ -13,6 +13,14 @@ rpc_reply_queued(struct rpc_server *s, struct rpc_token t)
 	return c != NULL ? link_queued(&c->link) : 0;
 }
 
+bool
+rpc_request_open(const struct rpc_server *s, struct rpc_token t)
+{
+	const struct conn *c = conn_find(s, t.conn);
+
+	return c != NULL && c->link.failed == 0 && open_has(&c->open, t.id);
+}
+
 static struct buf *
 begin(struct rpc_server *s, struct rpc_token t, uint8_t kind, uint8_t flags)
 {
