@@ -18,9 +18,9 @@ struct authz;
 
 /*
  * Compile n sets of rules; they are copied. ACL_WRITE as default_access allows, ACL_DENY denies what no
- * rule speaks of (but never acl, keyring and operator of an unprivileged token with default allow: acl needs a
- * rule). key_list: acl.enable_key_list_policy, without which list is read. management: everything is allowed.
- * -ENOMEM.
+ * rule speaks of; acl needs a rule whatever the default. key_list: acl.enable_key_list_policy, without
+ * which list is read. management: everything is allowed. A service's rule stands for its intentions where no
+ * policy says more of them (read, or deny); mesh and peering fall back on operator. -ENOMEM.
  */
 struct authz_config {
 	enum acl_access default_access;

@@ -5,7 +5,8 @@
  * (write, deny); `agent`, `event`, `key`, `node`, `query`, `service`,
  * `session` and each with `_prefix`, as `key_prefix "app/" { policy = "write" }`.
  * A key's policy may be "list"; a service's block may hold `intentions`.
- * Sentinel blocks are refused (another edition). Legacy syntax (before 1.4):
+ * Sentinel blocks are refused (another edition), and so are unknown keys: a
+ * rule with a slip in its name would not protect what it says. Legacy syntax (before 1.4):
  * names are prefixes; its translation gives today's text.
  *
  * Pure. Rules are immutable once parsed.
@@ -19,8 +20,9 @@
 enum {
 	ACL_RULES_TEXT_MAX = 512 * 1024,	/* bytes of one policy's rules */
 	ACL_RULES_MAX = 65536,			/* blocks in it */
-	ACL_RULES_DEPTH_MAX = 16,
 	ACL_ERROR_MAX = 512,
+	ACL_NAME_MAX = 128,
+	ACL_IDENTITY_NAME_MAX = 256,
 };
 
 enum acl_resource { ACL_ACL, ACL_AGENT, ACL_EVENT, ACL_INTENTION, ACL_KEY, ACL_KEYRING, ACL_MESH, ACL_NODE, ACL_OPERATOR,
@@ -50,9 +52,11 @@ struct acl_rules {
 };
 
 /*
- * One block of memory, to be freed with free(). -EINVAL with what Consul says
- * behind "Failed to parse ACL rules: " (with the line where it has one) in
- * ret_err; -ENOMEM.
+ * One block of memory, to be freed with free(). -EINVAL with the whole
+ * sentence for the client in ret_err: "Failed to parse ACL rules: ..." for a
+ * malformed text, "Invalid key policy: ..." for a wrong word, as Consul has
+ * them; -ENOMEM. A service's `intentions` give a rule of ACL_INTENTION; what
+ * follows for intentions from a service's policy alone is authz_new()'s.
  */
 int MUST_CHECK acl_rules_parse(struct str text, enum acl_syntax syntax, struct acl_rules **ret, char ret_err[ACL_ERROR_MAX]);
 
@@ -66,7 +70,10 @@ int MUST_CHECK acl_rules_translate(struct str text, struct buf *out, char ret_er
 int MUST_CHECK acl_rules_of_service(struct str service, struct buf *out);
 int MUST_CHECK acl_rules_of_node(struct str node, struct buf *out);
 
-/* Names of policies, roles and identities: [A-Za-z0-9_-]{1,128}; of an identity's service and node in lower case alone. */
+/*
+ * Names of policies, roles and auth methods: [A-Za-z0-9_-]{1,128}. Of an
+ * identity's service or node: the same in lower case, up to 256, with a letter or digit at both ends.
+ */
 bool acl_name_ok(struct str s);
 bool acl_identity_name_ok(struct str s);
 
