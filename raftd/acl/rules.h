@@ -60,12 +60,15 @@ struct acl_rules {
  */
 int MUST_CHECK acl_rules_parse(struct str text, enum acl_syntax syntax, struct acl_rules **ret, char ret_err[ACL_ERROR_MAX]);
 
-/* Legacy text as today's (comments go, names become prefixes), appended to out. -EINVAL with a sentence, -ENOMEM. */
+/*
+ * Legacy text as today's, appended to out: comments go, names become prefixes,
+ * one block an empty line from the next. -EINVAL with a sentence, -ENOMEM, -ELIMIT.
+ */
 int MUST_CHECK acl_rules_translate(struct str text, struct buf *out, char ret_err[ACL_ERROR_MAX]);
 
 /*
  * The rules that a service identity and a node identity stand for, as text, appended to
- * out (Consul's synthetic policies). -ENOMEM.
+ * out (Consul's synthetic policies). -ENOMEM, -ELIMIT.
  */
 int MUST_CHECK acl_rules_of_service(struct str service, struct buf *out);
 int MUST_CHECK acl_rules_of_node(struct str node, struct buf *out);
