@@ -95,6 +95,7 @@ struct httpd {
 	size_t unsent;			/* bytes of large answers that clients have not taken yet */
 	unsigned moved;			/* answers handed to the library, and pieces of bodies taken, in its last run */
 	uint64_t started_ms;
+	size_t pool_size;		/* a connection's memory in the library */
 };
 
 #endif

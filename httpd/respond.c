@@ -262,8 +262,11 @@ meta_headers(struct MHD_Response *m, const struct reply *rp)
 
 	if ((rp->flags & (REPLY_META | REPLY_INDEX)) != 0)
 		header_u64(m, "X-Consul-Index", rp->meta.index != 0 ? rp->meta.index : 1);
-	if ((rp->flags & REPLY_META) != 0)
+	if ((rp->flags & REPLY_META) != 0) {
 		header(m, "X-Consul-Query-Backend", "blocking-query");
+		if (rp->meta.filtered)
+			header(m, "X-Consul-Results-Filtered-By-ACLs", "true");
+	}
 	if ((rp->flags & (REPLY_META | REPLY_LEADER)) != 0) {
 		header(m, "X-Consul-Knownleader", rp->meta.known_leader ? "true" : "false");
 		header_u64(m, "X-Consul-Lastcontact", rp->meta.last_contact_ms > 0 ? (uint64_t)rp->meta.last_contact_ms : 0);

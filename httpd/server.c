@@ -368,6 +368,7 @@ library_start(struct server *s)
 {
 	struct httpd *h = s->h;
 
+	h->pool_size = pool_size(&h->cfg);
 	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO |
 	    MHD_USE_ERROR_LOG, 0, NULL, NULL, request_access, h,
 	    MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
@@ -375,7 +376,7 @@ library_start(struct server *s)
 	    MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, NULL,
 	    MHD_OPTION_NOTIFY_COMPLETED, request_completed, h,
 	    MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
-	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, pool_size(&h->cfg),
+	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, h->pool_size,
 	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNS_MAX,
 	    MHD_OPTION_CONNECTION_TIMEOUT, 0u,
 	    MHD_OPTION_STRICT_FOR_CLIENT, 1,
