@@ -16,6 +16,8 @@ init_trees(struct fsm *f)
 	tree_init(&f->tombs, &tomb_tree);
 	tree_init(&f->delays, &delay_tree);
 	tree_init(&f->delays_due, &delay_due_tree);
+	tree_init(&f->ttls, &ttl_tree);
+	tree_init(&f->ttls_due, &ttl_due_tree);
 	tree_init(&f->sessions, &session_tree);
 	tree_init(&f->sessions_by_node, &session_node_tree);
 	tree_init(&f->sessions_due, &session_due_tree);
@@ -29,6 +31,10 @@ init_trees(struct fsm *f)
 	tree_init(&f->opaque, &opaque_tree);
 	tree_init(&f->autopilot, &autopilot_tree);
 	tree_init(&f->coordinates, &coordinate_tree);
+	tree_init(&f->queries, &query_tree);
+	tree_init(&f->queries_by_name, &query_name_tree);
+	tree_init(&f->query_templates, &query_template_tree);
+	tree_init(&f->queries_by_session, &query_session_tree);
 	tree_init(&f->origins, &origin_tree);
 }
 
@@ -44,7 +50,8 @@ fsm_new(const struct fsm_config *c)
 	f->datacenter = strdup(c->datacenter != NULL ? c->datacenter : "dc1");
 	f->config.datacenter = f->datacenter;
 	f->scratch = calloc(1, sizeof(*f->scratch));
-	if (f->datacenter == NULL || f->scratch == NULL) {
+	f->gone = gone_new();
+	if (f->datacenter == NULL || f->scratch == NULL || f->gone == NULL) {
 		fsm_free(f);
 		return NULL;
 	}
@@ -60,6 +67,7 @@ static void
 scratch_clear(const struct fsm *f)
 {
 	arena_reset(f->arena);
+	f->scratch->who = NULL;
 	f->scratch->starved = false;
 }
 
@@ -76,6 +84,7 @@ fsm_free(struct fsm *f)
 		buf_release(f->enc);
 	}
 	free(f->scratch);
+	gone_free(f->gone);
 	free(f->servers.bytes);
 	free(f->datacenter);
 	free(f);
@@ -125,6 +134,7 @@ union request {
 	struct register_request reg;
 	struct deregister_request dereg;
 	struct autopilot_set autopilot;
+	struct pq_apply pquery;
 };
 
 /* The request of a WRITE operation. -EDECODE for one that this release does not know. */
@@ -167,6 +177,8 @@ apply_op(struct apply *ap, const struct fsm_entry *e)
 		return catalog_deregister(ap, &q.dereg);
 	case OP_AUTOPILOT_SET:
 		return autopilot_set(ap, &q.autopilot);
+	case OP_QUERY_APPLY:
+		return pquery_apply(ap, &q.pquery);
 	default:
 		return -EDECODE;
 	}
@@ -184,15 +196,20 @@ apply_tick(struct apply *ap, struct str raw)
 		rc = session_renew(ap, t.renew.v[i], false);
 	for (size_t i = 0; i < t.expire.n && rc == 0; i++)
 		rc = session_expire(ap, t.expire.v[i]);
+	for (size_t i = 0; i < t.expire_keys.n && rc == 0; i++)
+		rc = ttl_expire(ap, t.expire_keys.v[i]);
 	return rc == 0 ? tomb_reap(ap, t.reap_tombstones) : rc;
 }
 
 static int
 dispatch(struct apply *ap, const struct fsm_entry *e)
 {
+	int rc;
+
 	switch (e->kind) {
 	case FSM_ENTRY_NOOP:
-		return coordinate_adopt(ap);
+		rc = coordinate_adopt(ap);
+		return rc == 0 ? pquery_adopt(ap) : rc;
 	case FSM_ENTRY_OP:
 		return apply_op(ap, e);
 	case FSM_ENTRY_TICK:
@@ -350,6 +367,28 @@ vet_lock(const struct fsm *f, const struct kv_op *op, struct fsm_error *err)
 	return err->code == 0;
 }
 
+/* Whether the asker may do this. Of a transaction each operation is asked about; ACL objects and prepared queries have checks of their own. */
+static bool
+may_do(const struct fsm *f, uint16_t op, const union request *q, struct asker *who, struct fsm_error *err)
+{
+	switch (op) {
+	case OP_KV_APPLY:
+		return permit_kv(who, &q->kv, err);
+	case OP_SESSION_CREATE:
+		return permit(who, ACL_SESSION, q->session.node, ACL_WRITE, err);
+	case OP_SESSION_DESTROY:
+		return permit_session(f, who, q->id.id, err);
+	case OP_CATALOG_REGISTER:
+		return permit_register(f, who, &q->reg, err);
+	case OP_CATALOG_DEREGISTER:
+		return permit_deregister(f, who, &q->dereg, err);
+	case OP_AUTOPILOT_SET:
+		return permit(who, ACL_OPERATOR, STR(""), ACL_WRITE, err);
+	default:
+		return true;
+	}
+}
+
 int
 fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const struct fsm_fresh *fresh, struct asker *who,
     struct buf *out, struct str *ret_request, struct fsm_error *ret_err)
@@ -357,7 +396,6 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 	union request q;
 	int rc;
 
-	(void)who;
 	(void)now;	/* lock delays are no errors: the entry answers false */
 	ret_err->code = 0;
 	*ret_request = request;
@@ -365,6 +403,8 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 	rc = decode_request(f, op, request, &q);
 	if (rc < 0)
 		return rc;
+	if (!may_do(f, op, &q, who, ret_err))
+		return f->scratch->starved ? -ENOMEM : 0;
 	switch (op) {
 	case OP_KV_APPLY:
 		(void)vet_lock(f, &q.kv, ret_err);
@@ -373,6 +413,8 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 		if (q.txn.ops.n > f->config.txn_ops_max)
 			fail(ret_err, 413, "Transaction contains too many operations (%zu > %llu)", q.txn.ops.n,
 			    (unsigned long long)f->config.txn_ops_max);
+		else
+			rc = txn_check(f, &q.txn, who, out, ret_request, ret_err);
 		break;
 	case OP_SESSION_CREATE:
 		if (session_vet(f, &q.session, f->config.session_ttl_min, ret_err) && session_vet_links(f, &q.session, ret_err))
@@ -390,6 +432,9 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 	case OP_AUTOPILOT_SET:
 		(void)autopilot_vet(&q.autopilot, ret_err);
 		break;
+	case OP_QUERY_APPLY:
+		rc = pquery_check(f, &q.pquery, who, fresh->random, out, ret_request, ret_err);
+		break;
 	default:
 		break;
 	}
@@ -404,6 +449,15 @@ is_session_read(uint16_t op)
 	return op == OP_SESSION_INFO || op == OP_SESSION_NODE || op == OP_SESSION_LIST;
 }
 
+/* Reads that are refused, where others are filtered. */
+static bool
+may_ask(uint16_t op, const void *request, struct asker *who, struct fsm_error *err)
+{
+	if (op == OP_AUTOPILOT_CONFIG)
+		return permit(who, ACL_OPERATOR, STR(""), ACL_READ, err);
+	return op != OP_COORDINATE_NODE || permit(who, ACL_NODE, ((const struct catalog_query *)request)->node, ACL_READ, err);
+}
+
 int
 fsm_query(const struct fsm *f, uint16_t op, const void *request, uint64_t since, struct asker *who, struct mp_w *out,
     uint64_t *ret_index, struct watch_set *ret_watch, struct fsm_error *ret_err)
@@ -411,28 +465,27 @@ fsm_query(const struct fsm *f, uint16_t op, const void *request, uint64_t since,
 	uint64_t idx = 0;
 	int rc = 0;
 
-	(void)since;
-	(void)who;
 	ret_err->code = 0;
 	if (ret_watch != NULL)
 		ret_watch->n = 0;
 	scratch_clear(f);
-	if (op == OP_KV_GET)
-		kv_query_get(f, request, out, &idx, ret_watch);
-	else if (op == OP_KV_LIST)
-		kv_query_list(f, request, out, &idx, ret_watch);
-	else if (op == OP_KV_KEYS)
-		kv_query_keys(f, request, out, &idx, ret_watch);
+	f->scratch->who = who;
+	if (op == OP_KV_GET || op == OP_KV_LIST || op == OP_KV_KEYS || op == OP_KV_CHANGES)
+		kv_query(f, op, request, since, who, out, &idx, ret_watch, ret_err);
 	else if (is_session_read(op))
 		session_query(f, op, request, out, &idx, ret_watch, ret_err);
 	else if (op >= OP_CATALOG_NODES && op <= OP_CATALOG_NODE_SERVICES)
 		rc = catalog_query(f, op, request, out, &idx, ret_watch, ret_err);
 	else if (op >= OP_HEALTH_NODE && op <= OP_HEALTH_SERVICE)
 		rc = health_query(f, op, request, out, &idx, ret_watch, ret_err);
+	else if (!may_ask(op, request, who, ret_err))
+		idx = 0;
 	else if (op == OP_AUTOPILOT_CONFIG)
 		autopilot_query(f, out, &idx);
 	else if (op == OP_COORDINATE_LIST || op == OP_COORDINATE_NODE)
 		rc = coordinate_query(f, op, request, out, &idx, ret_watch);
+	else if (op >= OP_QUERY_GET && op <= OP_QUERY_EXPLAIN)
+		rc = pquery_read(f, op, request, who, out, &idx, ret_watch, ret_err);
 	else
 		return -EINVAL;
 	*ret_index = max_u64(idx, 1);	/* 0 would mean: do not block */

@@ -87,6 +87,7 @@ struct fsm_tick {
 	struct strs renew;		/* sessions renewed since the last tick */
 	struct strs expire;		/* sessions whose deadline has passed: checked again when applied */
 	uint64_t reap_tombstones;	/* drop tombstones of this index and below */
+	struct strs expire_keys;	/* keys whose TTL has passed: checked again when applied */
 };
 extern const struct record rec_fsm_tick;
 
@@ -212,8 +213,11 @@ int MUST_CHECK fsm_flush(struct fsm *f, const struct fsm_sink *sink);
  * reaches the log. So can what the asker may not do (403). May also complete
  * the request (new ids and secrets, times): then *ret_request is the new
  * encoding in out, else the given one.
- * now: cluster time. Returns 0 also when ret_err->code is set.
+ * now: cluster time. Returns 0 also when ret_err->code is set. FSM_ANSWERED
+ * is a code without a text: a transaction was refused operation by operation,
+ * and *ret_request is the payload of the reply.
  */
+enum { FSM_ANSWERED = -1 };
 struct fsm_fresh {
 	uint8_t random[32];	/* two new ids */
 	int64_t wall_ns;	/* Unix time: for what people read, and tokens that expire */
@@ -243,6 +247,9 @@ int MUST_CHECK fsm_query(const struct fsm *f, uint16_t op, const void *request, 
 int MUST_CHECK fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct asker *who, struct mp_w *out,
     uint64_t *ret_index, struct fsm_error *ret_err);
 
+/* The payload of a transaction that writes, without the results that its asker may not see (who->filtered), appended to out. -EDECODE, -ENOMEM. */
+int MUST_CHECK fsm_txn_show(struct str payload, struct asker *who, struct buf *out);
+
 /*
  * What a secret stands for now ("" and "anonymous": the anonymous token). Points into the state and the arena. -ENOENT: no
  * such token, or it has expired; -ENOMEM.
@@ -254,6 +261,8 @@ uint64_t fsm_acl_index(const struct fsm *f);
 size_t fsm_acl_expired(const struct fsm *f, int64_t wall_ns, struct str *ids, size_t max, int64_t *ret_next);
 /* The JWKSFile of the auth method that an acl.login names; NULL without one. */
 const char *fsm_acl_jwks_file(const struct fsm *f, struct str request);
+/* The token that the prepared query of query.execute runs with instead of the asker's; empty: the asker's. Points into the state. */
+struct str fsm_query_token(const struct fsm *f, const struct pq_request *q);
 /* Whether there is an initial management token to be made with this secret: the policy, the anonymous token and it are not all there. */
 bool fsm_acl_needs_init(const struct fsm *f, struct str initial_management);
 
@@ -273,6 +282,12 @@ int64_t fsm_time(const struct fsm *f);		/* cluster time of the last entry, ns */
 int64_t fsm_next_deadline(const struct fsm *f);
 /* Up to max ids (arena) of sessions whose deadline is at or before now. */
 size_t fsm_expired(const struct fsm *f, int64_t now, struct str *ids, size_t max);
+/* The same of keys with a TTL. */
+int64_t fsm_next_key_deadline(const struct fsm *f);
+size_t fsm_expired_keys(const struct fsm *f, int64_t now, struct str *keys, size_t max);
+bool fsm_has_ttls(const struct fsm *f);
+/* What deadlines are shown as: the wall's time when it is this cluster time. No part of the state. */
+void fsm_set_wall(struct fsm *f, int64_t wall_ns, int64_t cluster_ns);
 /* Index of the oldest tombstone, 0 when none; count in *ret_n. */
 uint64_t fsm_tombstones(const struct fsm *f, uint64_t *ret_n);
 

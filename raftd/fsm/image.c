@@ -18,6 +18,7 @@ static const struct field f_meta[] = {
 	FIELD(fsm, idx.checks, "Checks", F_UINT, 0),
 	FIELD(fsm, idx.extinction, "ServiceExtinction", F_UINT, 0),
 	FIELD(fsm, idx.coordinates, "Coordinates", F_UINT, FF_OMITEMPTY),
+	FIELD(fsm, idx.queries, "PreparedQueries", F_UINT, FF_OMITEMPTY),
 };
 static RECORD(rec_meta, fsm, "Meta", f_meta);
 
@@ -160,13 +161,15 @@ fsm_load(struct fsm *f, enum fsm_table table, struct str key, struct str value)
 		return autopilot_load(f, key, value);
 	case FSM_COORDINATE:
 		return coordinate_load(f, key, value);
+	case FSM_KV_TTL:
+		return ttl_load(f, key, value);
+	case FSM_QUERY:
+		return pquery_load(f, key, value);
 	case FSM_ACL_TOKEN:
 	case FSM_ACL_POLICY:
 	case FSM_ACL_ROLE:
 	case FSM_ACL_METHOD:
 	case FSM_ACL_BINDING:
-	case FSM_QUERY:
-	case FSM_KV_TTL:
 	case FSM_TABLES:
 		break;
 	}
@@ -183,6 +186,7 @@ static const struct {
 	{ "coordinates", offsetof(struct indexes, coordinates) },
 	{ "kvs", offsetof(struct indexes, kvs) },
 	{ "nodes", offsetof(struct indexes, nodes) },
+	{ "prepared-queries", offsetof(struct indexes, queries) },
 	{ "service_last_extinction", offsetof(struct indexes, extinction) },
 	{ "services", offsetof(struct indexes, services) },
 	{ "sessions", offsetof(struct indexes, sessions) },
@@ -215,5 +219,9 @@ fsm_loaded(struct fsm *f)
 {
 	int rc = tomb_loaded(f);
 
+	/* What went before is not known here. */
+	gone_reset(f->gone, fsm_index(f));
+	if (rc == 0)
+		rc = ttl_loaded(f);
 	return rc == 0 ? service_loaded(f) : rc;
 }
