@@ -11,7 +11,7 @@ RECORD(rec_acl_link, acl_link, "ACLLink", f_acl_link);
 
 static const struct field f_acl_service_identity[] = {
 	FIELD(acl_service_identity, service_name, "ServiceName", F_STR, 0),
-	FIELD(acl_service_identity, datacenters, "Datacenters", F_STRS, 0),
+	FIELD(acl_service_identity, datacenters, "Datacenters", F_STRS, E),
 };
 RECORD(rec_acl_service_identity, acl_service_identity, "ACLServiceIdentity", f_acl_service_identity);
 
@@ -25,19 +25,19 @@ static const struct field f_acl_token[] = {
 	FIELD(acl_token, accessor_id, "AccessorID", F_STR, 0),
 	FIELD(acl_token, secret_id, "SecretID", F_STR, 0),
 	FIELD(acl_token, description, "Description", F_STR, 0),
-	FIELD_SUB(acl_token, policies, "Policies", F_RECORDS, 0, rec_acl_link),
-	FIELD_SUB(acl_token, roles, "Roles", F_RECORDS, 0, rec_acl_link),
-	FIELD_SUB(acl_token, service_identities, "ServiceIdentities", F_RECORDS, 0, rec_acl_service_identity),
-	FIELD_SUB(acl_token, node_identities, "NodeIdentities", F_RECORDS, 0, rec_acl_node_identity),
+	FIELD_SUB(acl_token, policies, "Policies", F_RECORDS, E, rec_acl_link),
+	FIELD_SUB(acl_token, roles, "Roles", F_RECORDS, E, rec_acl_link),
+	FIELD_SUB(acl_token, service_identities, "ServiceIdentities", F_RECORDS, E, rec_acl_service_identity),
+	FIELD_SUB(acl_token, node_identities, "NodeIdentities", F_RECORDS, E, rec_acl_node_identity),
+	FIELD(acl_token, type, "Type", F_STR, E | FF_INTERNAL),
+	FIELD(acl_token, rules, "Rules", F_STR, E),
 	FIELD(acl_token, local, "Local", F_BOOL, 0),
-	FIELD(acl_token, auth_method, "AuthMethod", F_STR, 0),
-	FIELD(acl_token, expiration_time, "ExpirationTime", F_STR, 0),
+	FIELD(acl_token, auth_method, "AuthMethod", F_STR, E),
+	FIELD(acl_token, expiration_time, "ExpirationTime", F_STR, E),
+	FIELD(acl_token, expiration_ttl, "ExpirationTTL", F_DURATION, E | FF_INTERNAL),
 	FIELD(acl_token, create_time, "CreateTime", F_STR, 0),
-	FIELD(acl_token, expiration_ttl, "ExpirationTTL", F_DURATION, 0),
 	FIELD(acl_token, hash, "Hash", F_BYTES, FF_NULL),
-	FIELD(acl_token, legacy, "Legacy", F_BOOL, 0),
-	FIELD(acl_token, type, "Type", F_STR, 0),
-	FIELD(acl_token, rules, "Rules", F_STR, 0),
+	FIELD(acl_token, legacy, "Legacy", F_BOOL, E),
 	FIELD(acl_token, create_index, "CreateIndex", F_UINT, 0),
 	FIELD(acl_token, modify_index, "ModifyIndex", F_UINT, 0),
 };
@@ -48,9 +48,9 @@ static const struct field f_acl_policy[] = {
 	FIELD(acl_policy, name, "Name", F_STR, 0),
 	FIELD(acl_policy, description, "Description", F_STR, 0),
 	FIELD(acl_policy, rules, "Rules", F_STR, 0),
-	FIELD(acl_policy, datacenters, "Datacenters", F_STRS, 0),
+	FIELD(acl_policy, datacenters, "Datacenters", F_STRS, E),
 	FIELD(acl_policy, hash, "Hash", F_BYTES, FF_NULL),
-	FIELD(acl_policy, syntax, "Syntax", F_INT, 0),
+	FIELD(acl_policy, syntax, "Syntax", F_INT, E | FF_INTERNAL),
 	FIELD(acl_policy, create_index, "CreateIndex", F_UINT, 0),
 	FIELD(acl_policy, modify_index, "ModifyIndex", F_UINT, 0),
 };
@@ -60,9 +60,9 @@ static const struct field f_acl_role[] = {
 	FIELD(acl_role, id, "ID", F_STR, 0),
 	FIELD(acl_role, name, "Name", F_STR, 0),
 	FIELD(acl_role, description, "Description", F_STR, 0),
-	FIELD_SUB(acl_role, policies, "Policies", F_RECORDS, 0, rec_acl_link),
-	FIELD_SUB(acl_role, service_identities, "ServiceIdentities", F_RECORDS, 0, rec_acl_service_identity),
-	FIELD_SUB(acl_role, node_identities, "NodeIdentities", F_RECORDS, 0, rec_acl_node_identity),
+	FIELD_SUB(acl_role, policies, "Policies", F_RECORDS, E, rec_acl_link),
+	FIELD_SUB(acl_role, service_identities, "ServiceIdentities", F_RECORDS, E, rec_acl_service_identity),
+	FIELD_SUB(acl_role, node_identities, "NodeIdentities", F_RECORDS, E, rec_acl_node_identity),
 	FIELD(acl_role, hash, "Hash", F_BYTES, FF_NULL),
 	FIELD(acl_role, create_index, "CreateIndex", F_UINT, 0),
 	FIELD(acl_role, modify_index, "ModifyIndex", F_UINT, 0),
@@ -72,10 +72,10 @@ RECORD(rec_acl_role, acl_role, "ACLRole", f_acl_role);
 static const struct field f_acl_auth_method[] = {
 	FIELD(acl_auth_method, name, "Name", F_STR, 0),
 	FIELD(acl_auth_method, type, "Type", F_STR, 0),
-	FIELD(acl_auth_method, display_name, "DisplayName", F_STR, 0),
+	FIELD(acl_auth_method, display_name, "DisplayName", F_STR, E),
 	FIELD(acl_auth_method, description, "Description", F_STR, 0),
-	FIELD(acl_auth_method, max_token_ttl, "MaxTokenTTL", F_DURATION, 0),
-	FIELD(acl_auth_method, token_locality, "TokenLocality", F_STR, 0),
+	FIELD(acl_auth_method, max_token_ttl, "MaxTokenTTL", F_DURATION, E | FF_DURSTR),
+	FIELD(acl_auth_method, token_locality, "TokenLocality", F_STR, E),
 	FIELD(acl_auth_method, config, "Config", F_RAW, 0),
 	FIELD(acl_auth_method, create_index, "CreateIndex", F_UINT, 0),
 	FIELD(acl_auth_method, modify_index, "ModifyIndex", F_UINT, 0),
@@ -95,17 +95,18 @@ static const struct field f_acl_binding_rule[] = {
 RECORD(rec_acl_binding_rule, acl_binding_rule, "ACLBindingRule", f_acl_binding_rule);
 
 static const struct field f_acl_bootstrap[] = {
-	FIELD(acl_bootstrap, secret_id, "SecretID", F_STR, 0),
-	FIELD(acl_bootstrap, accessor_id, "AccessorID", F_STR, 0),
-	FIELD(acl_bootstrap, create_time, "CreateTime", F_STR, 0),
-	FIELD(acl_bootstrap, reset_index, "ResetIndex", F_UINT, 0),
+	FIELD(acl_bootstrap, secret_id, "SecretID", F_STR, E),
+	FIELD(acl_bootstrap, accessor_id, "AccessorID", F_STR, E),
+	FIELD(acl_bootstrap, create_time, "CreateTime", F_STR, E),
+	FIELD(acl_bootstrap, description, "Description", F_STR, E),
+	FIELD(acl_bootstrap, reset_index, "ResetIndex", F_UINT, E),
 };
 RECORD(rec_acl_bootstrap, acl_bootstrap, "ACLBootstrap", f_acl_bootstrap);
 
 static const struct field f_acl_token_set[] = {
 	FIELD_SUB(acl_token_set, token, "Token", F_RECORD, 0, rec_acl_token),
 	FIELD(acl_token_set, verb, "Verb", F_STR, 0),
-	FIELD(acl_token_set, new_accessor_id, "NewAccessorID", F_STR, 0),
+	FIELD(acl_token_set, new_accessor_id, "NewAccessorID", F_STR, E),
 };
 RECORD(rec_acl_token_set, acl_token_set, "ACLTokenSet", f_acl_token_set);
 
@@ -116,20 +117,20 @@ RECORD(rec_acl_ids, acl_ids, "ACLIds", f_acl_ids);
 
 static const struct field f_acl_login[] = {
 	FIELD(acl_login, auth_method, "AuthMethod", F_STR, 0),
-	FIELD(acl_login, bearer_token, "BearerToken", F_STR, 0),
-	FIELD(acl_login, meta, "Meta", F_STRMAP, 0),
+	FIELD(acl_login, bearer_token, "BearerToken", F_STR, E),
+	FIELD(acl_login, meta, "Meta", F_STRMAP, E),
 	FIELD_SUB(acl_login, token, "Token", F_RECORD, 0, rec_acl_token),
 };
 RECORD(rec_acl_login, acl_login, "ACLLogin", f_acl_login);
 
 static const struct field f_acl_query[] = {
-	FIELD(acl_query, id, "ID", F_STR, 0),
-	FIELD(acl_query, name, "Name", F_STR, 0),
-	FIELD(acl_query, policy, "Policy", F_STR, 0),
-	FIELD(acl_query, role, "Role", F_STR, 0),
-	FIELD(acl_query, auth_method, "AuthMethod", F_STR, 0),
-	FIELD(acl_query, service_name, "ServiceName", F_STR, 0),
-	FIELD(acl_query, expanded, "Expanded", F_BOOL, 0),
+	FIELD(acl_query, id, "ID", F_STR, E),
+	FIELD(acl_query, name, "Name", F_STR, E),
+	FIELD(acl_query, policy, "Policy", F_STR, E),
+	FIELD(acl_query, role, "Role", F_STR, E),
+	FIELD(acl_query, auth_method, "AuthMethod", F_STR, E),
+	FIELD(acl_query, service_name, "ServiceName", F_STR, E),
+	FIELD(acl_query, expanded, "Expanded", F_BOOL, E),
 };
 RECORD(rec_acl_query, acl_query, "ACLQuery", f_acl_query);
 
@@ -196,15 +197,15 @@ static const struct field f_agent_token_set[] = {
 RECORD(rec_agent_token_set, agent_token_set, "AgentTokenSet", f_agent_token_set);
 
 static const struct field f_pq_failover_target[] = {
-	FIELD(pq_failover_target, peer, "Peer", F_STR, 0),
+	FIELD(pq_failover_target, peer, "Peer", F_STR, E),
 	FIELD(pq_failover_target, datacenter, "Datacenter", F_STR, 0),
 };
 RECORD(rec_pq_failover_target, pq_failover_target, "PreparedQueryFailoverTarget", f_pq_failover_target);
 
 static const struct field f_pq_failover[] = {
 	FIELD(pq_failover, nearest_n, "NearestN", F_INT, 0),
-	FIELD(pq_failover, datacenters, "Datacenters", F_STRS, 0),
-	FIELD_SUB(pq_failover, targets, "Targets", F_RECORDS, 0, rec_pq_failover_target),
+	FIELD(pq_failover, datacenters, "Datacenters", F_STRS, FF_NULL),
+	FIELD_SUB(pq_failover, targets, "Targets", F_RECORDS, E, rec_pq_failover_target),
 };
 RECORD(rec_pq_failover, pq_failover, "PreparedQueryFailover", f_pq_failover);
 
@@ -212,14 +213,14 @@ static const struct field f_pq_service[] = {
 	FIELD(pq_service, service, "Service", F_STR, 0),
 	FIELD_SUB(pq_service, failover, "Failover", F_RECORD, 0, rec_pq_failover),
 	FIELD(pq_service, only_passing, "OnlyPassing", F_BOOL, 0),
-	FIELD(pq_service, ignore_check_ids, "IgnoreCheckIDs", F_STRS, 0),
+	FIELD(pq_service, ignore_check_ids, "IgnoreCheckIDs", F_STRS, FF_NULL),
 	FIELD(pq_service, near, "Near", F_STR, 0),
-	FIELD(pq_service, tags, "Tags", F_STRS, 0),
-	FIELD(pq_service, node_meta, "NodeMeta", F_STRMAP, 0),
-	FIELD(pq_service, service_meta, "ServiceMeta", F_STRMAP, 0),
+	FIELD(pq_service, tags, "Tags", F_STRS, FF_NULL),
+	FIELD(pq_service, node_meta, "NodeMeta", F_STRMAP, FF_NULL),
+	FIELD(pq_service, service_meta, "ServiceMeta", F_STRMAP, FF_NULL),
 	FIELD(pq_service, connect, "Connect", F_BOOL, 0),
-	FIELD(pq_service, peer, "Peer", F_STR, 0),
-	FIELD(pq_service, sameness_group, "SamenessGroup", F_STR, 0),
+	FIELD(pq_service, peer, "Peer", F_STR, E),
+	FIELD(pq_service, sameness_group, "SamenessGroup", F_STR, E),
 };
 RECORD(rec_pq_service, pq_service, "PreparedQueryService", f_pq_service);
 
@@ -262,6 +263,7 @@ static const struct field f_pq_request[] = {
 	FIELD(pq_request, agent_node, "AgentNode", F_STR, 0),
 	FIELD(pq_request, agent_segment, "AgentSegment", F_STR, 0),
 	FIELD(pq_request, connect, "Connect", F_BOOL, 0),
+	FIELD(pq_request, seed, "Seed", F_UINT, E),
 };
 RECORD(rec_pq_request, pq_request, "PreparedQueryRequest", f_pq_request);
 

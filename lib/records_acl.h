@@ -76,12 +76,13 @@ struct acl_binding_rule {
 struct acl_bootstrap {
 	struct str secret_id;		/* BootstrapSecret, or made */
 	struct str accessor_id, create_time;
+	struct str description;		/* "": that of a bootstrap */
 	uint64_t reset_index;		/* from the file acl-bootstrap-reset, 0: none */
 };
 
 struct acl_token_set {
 	struct acl_token token;
-	struct str verb;		/* create, update, clone (of token.accessor_id, as new_accessor_id) */
+	struct str verb;		/* create, update, clone (of token.accessor_id); init: the leader's own, only if it is not there */
 	struct str new_accessor_id;
 };
 
@@ -204,6 +205,7 @@ struct pq_request {
 	struct str source_ip;
 	struct str agent_node, agent_segment;	/* what _agent and ${agent.segment} stand for */
 	bool connect;
+	uint64_t seed;			/* of the order, drawn by the server that answers */
 };
 
 struct pq_result {

@@ -4,7 +4,11 @@
 static int
 emit_check(void *ctx, const void *item)
 {
-	list_add(ctx, &((const struct check_item *)item)->c);
+	const struct health_check *c = &((const struct check_item *)item)->c;
+	struct list *l = ctx;
+
+	if (list_keep(l, c) && shows_check(l->f, c))
+		list_put(l, c);
 	return 0;
 }
 
@@ -37,11 +41,6 @@ query_checks(const struct fsm *f, const struct tree *t, struct str prefix, const
 
 /* ---- instances with their checks */
 
-struct checks {
-	struct health_check *v;
-	size_t n, cap;
-};
-
 static int
 checks_add(struct arena *a, struct checks *all, const struct health_check *c)
 {
@@ -60,8 +59,7 @@ checks_add(struct arena *a, struct checks *all, const struct health_check *c)
 	return 0;
 }
 
-/* Those of the node first, then those of the instance, each by ID. */
-static int
+int
 gather_checks(const struct fsm *f, const struct service_item *s, struct checks *all)
 {
 	struct str prefix = join(f, s->node, STR_NONE, STR_NONE);
@@ -99,7 +97,8 @@ emit_entry(void *ctx, const void *item)
 	if (n == NULL || rc < 0)
 		return rc;
 	e = (struct health_entry){ n->n, service_show(s), { all->checks.v, all->checks.n } };
-	list_add(all->list, &e);
+	if (list_keep(all->list, &e) && shows_instance(all->f, n->n.node, s->s.service))
+		list_put(all->list, &e);
 	return 0;
 }
 

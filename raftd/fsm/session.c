@@ -276,7 +276,9 @@ session_end(struct apply *ap, struct session_item *s)
 	ap->f->idx.sessions = ap->index;
 	rc = change_put(ap, T_SESSION, s, NULL);
 	/* The journal keeps the item until the entry is done. */
-	return rc == 0 ? kv_session_ended(ap, &s->s) : rc;
+	if (rc == 0)
+		rc = kv_session_ended(ap, &s->s);
+	return rc == 0 ? pquery_session_ended(ap, &s->s) : rc;
 }
 
 bool
@@ -390,6 +392,16 @@ session_renew(struct apply *ap, struct str id, bool reply)
 
 /* ---- reads */
 
+/* Appends it if it may be seen; how many that is. */
+static uint32_t
+give_session(const struct fsm *f, const struct session_item *s, struct mp_w *out)
+{
+	if (!shows(f, ACL_SESSION, s->s.node))
+		return 0;
+	record_encode(&rec_session, &s->s, RECORD_PUBLIC, out);
+	return 1;
+}
+
 static void
 query_node(const struct fsm *f, struct str node, struct mp_w *out)
 {
@@ -404,8 +416,8 @@ query_node(const struct fsm *f, struct str node, struct mp_w *out)
 		return;
 	}
 	tree_seek(&f->sessions_by_node, prefix, &it);
-	for (; (s = tree_next_prefixed(&it, prefix)) != NULL; n++)
-		record_encode(&rec_session, &s->s, RECORD_PUBLIC, out);
+	while ((s = tree_next_prefixed(&it, prefix)) != NULL)
+		n += give_session(f, s, out);
 	mp_w_array_patch(out, at, n);
 }
 
@@ -414,14 +426,14 @@ query_info(const struct fsm *f, struct str id, struct mp_w *out, struct fsm_erro
 {
 	const char *why = uuid_index_complaint(f, id);
 	const struct session_item *s = session_find(f, id);
+	size_t at;
 
 	if (why != NULL) {
 		fail(err, 500, "failed session lookup: index error: %s", why);
 		return;
 	}
-	mp_w_array(out, s != NULL);
-	if (s != NULL)
-		record_encode(&rec_session, &s->s, RECORD_PUBLIC, out);
+	at = mp_w_array_hold(out);
+	mp_w_array_patch(out, at, s != NULL ? give_session(f, s, out) : 0);
 }
 
 void
@@ -430,6 +442,8 @@ session_query(const struct fsm *f, uint16_t op, const struct id_request *q, stru
 {
 	const struct session_item *s;
 	struct tree_iter it;
+	uint32_t n = 0;
+	size_t at;
 
 	*idx = f->idx.sessions;
 	if (op == OP_SESSION_INFO) {
@@ -442,10 +456,11 @@ session_query(const struct fsm *f, uint16_t op, const struct id_request *q, stru
 		query_node(f, q->id, out);
 		return;
 	}
-	mp_w_array(out, (uint32_t)f->sessions.n);
+	at = mp_w_array_hold(out);
 	tree_seek(&f->sessions, STR_NONE, &it);
 	while (out->err == 0 && (s = tree_next(&it)) != NULL)
-		record_encode(&rec_session, &s->s, RECORD_PUBLIC, out);
+		n += give_session(f, s, out);
+	mp_w_array_patch(out, at, n);
 }
 
 int64_t
