@@ -12,7 +12,7 @@ list_begin(struct list *l, const struct fsm *f, const struct record *rec, struct
 	char why[FSM_TEXT_MAX];
 	int rc = 0;
 
-	*l = (struct list){ .rec = rec, .out = out };
+	*l = (struct list){ .f = f, .rec = rec, .out = out };
 	if (filter.len > 0)
 		rc = bexpr_parse(filter, rec, f->arena, &l->filter, why, sizeof(why));
 	if (rc == -EINVAL) {
@@ -30,12 +30,17 @@ list_keep(const struct list *l, const void *obj)
 }
 
 void
-list_add(struct list *l, const void *obj)
+list_put(struct list *l, const void *obj)
 {
-	if (!list_keep(l, obj))
-		return;
 	record_encode(l->rec, obj, RECORD_PUBLIC, l->out);
 	l->n++;
+}
+
+void
+list_add(struct list *l, const void *obj)
+{
+	if (list_keep(l, obj))
+		list_put(l, obj);
 }
 
 void
@@ -43,6 +48,18 @@ list_end(struct list *l)
 {
 	mp_w_array_patch(l->out, l->at, l->n);
 	bexpr_free(l->filter);
+}
+
+bool
+shows_check(const struct fsm *f, const struct health_check *c)
+{
+	return shows(f, ACL_NODE, c->node) && (c->service_name.len == 0 || shows(f, ACL_SERVICE, c->service_name));
+}
+
+bool
+shows_instance(const struct fsm *f, struct str node, struct str service)
+{
+	return shows(f, ACL_NODE, node) && shows(f, ACL_SERVICE, service);
 }
 
 bool
@@ -132,7 +149,11 @@ service_with_node(const struct service_item *item, const struct node *n)
 static int
 emit_node(void *ctx, const void *item)
 {
-	list_add(ctx, &((const struct node_item *)item)->n);
+	const struct node *n = &((const struct node_item *)item)->n;
+	struct list *l = ctx;
+
+	if (list_keep(l, n) && shows(l->f, ACL_NODE, n->node))
+		list_put(l, n);
 	return 0;
 }
 
@@ -234,6 +255,8 @@ query_services(const struct fsm *f, const struct catalog_query *q, struct mp_w *
 	while (rc == 0 && (s = tree_next(&it)) != NULL) {
 		if (q->node_meta.n > 0 && host_of(f, s->node, q) == NULL)
 			continue;
+		if (!shows(f, ACL_SERVICE, s->s.service))
+			continue;
 		slot = named_slot(all, &n, s);
 		for (size_t i = 0; i < s->s.tags.n && rc == 0; i++)
 			rc = named_add_tag(f->arena, slot, s->s.tags.v[i]);
@@ -289,7 +312,8 @@ emit_instance(void *ctx, const void *item)
 	if (n == NULL)
 		return 0;
 	both = service_with_node(s, &n->n);
-	list_add(all->list, &both);
+	if (list_keep(all->list, &both) && shows_instance(all->f, n->n.node, s->s.service))
+		list_put(all->list, &both);
 	return 0;
 }
 
@@ -356,7 +380,7 @@ write_node_services(const struct fsm *f, const struct node_item *n, const struct
 	while (out->err == 0 && (s = tree_next_prefixed(&it, prefix)) != NULL) {
 		struct node_service shown = service_show(s);
 
-		if (filter != NULL && !bexpr_match(filter, &shown))
+		if ((filter != NULL && !bexpr_match(filter, &shown)) || !shows(f, ACL_SERVICE, shown.service))
 			continue;
 		if (as_map)
 			mp_w_str(out, shown.id);
@@ -405,7 +429,8 @@ query_node(const struct fsm *f, const struct catalog_query *q, bool as_map, stru
 		fail(err, 500, "Failed to create boolean expression evaluator: %.900s", why);
 		return 0;
 	}
-	if (rc == 0 && n == NULL) {
+	/* One that may not be seen is as good as unknown. */
+	if (rc == 0 && (n == NULL || !shows(f, ACL_NODE, n->n.node))) {
 		write_unknown_node(as_map, out);
 	} else if (rc == 0) {
 		mp_w_map(out, 2);

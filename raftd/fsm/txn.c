@@ -1,5 +1,5 @@
 /* txn.c - transactions: operations in order, all of them or none. */
-#include "raftd/fsm/state.h"
+#include "raftd/fsm/query.h"
 
 /* A transaction at work: the results so far, the errors so far. */
 struct txn {
@@ -37,7 +37,8 @@ give_kv(struct txn *t, struct str key, bool value)
 	e = kv_view(kv);
 	if (!value)
 		e.value = STR_NONE;
-	give(t, "KV", &rec_kv_entry, &e);
+	if (shows(t->ap->f, ACL_KEY, key))
+		give(t, "KV", &rec_kv_entry, &e);
 }
 
 static void
@@ -76,7 +77,8 @@ kv_get_tree(struct txn *t, struct str prefix)
 	while ((kv = tree_next_prefixed(&it, prefix)) != NULL) {
 		struct kv_entry e = kv_view(kv);
 
-		give(t, "KV", &rec_kv_entry, &e);
+		if (shows(t->ap->f, ACL_KEY, e.key))
+			give(t, "KV", &rec_kv_entry, &e);
 	}
 }
 
@@ -89,7 +91,8 @@ kv_look(struct txn *t, const struct txn_kv *op)
 	struct fsm_error *err = t->ap->err;
 
 	if (str_eqs(op->verb, "get")) {
-		if (kv == NULL)
+		/* Whether it exists is nothing for everybody. */
+		if (kv == NULL && shows(t->ap->f, ACL_KEY, op->key))
 			fail(err, 500, "key %s doesn't exist", quoted(t, op->key));
 	} else if (str_eqs(op->verb, "get-tree")) {
 		kv_get_tree(t, op->key);
@@ -212,6 +215,8 @@ give_node(struct txn *t, const struct node *want)
 {
 	const struct node_item *n = want->id.len > 0 ? node_find_id(t->ap->f, want->id) : node_find(t->ap->f, want->node);
 
+	if (!shows(t->ap->f, ACL_NODE, n != NULL ? n->n.node : want->node))
+		return;
 	if (n != NULL)
 		give(t, "Node", &rec_node, &n->n);
 	else
@@ -255,6 +260,8 @@ give_service(struct txn *t, struct str node, struct str id)
 	const struct service_item *s = service_find(t->ap->f, node, id);
 	struct node_service shown;
 
+	if (s != NULL && !shows(t->ap->f, ACL_SERVICE, s->s.service))
+		return;
 	if (s != NULL) {
 		shown = service_show(s);
 		give(t, "Service", &rec_node_service, &shown);
@@ -306,6 +313,8 @@ give_check(struct txn *t, struct str node, struct str id)
 {
 	const struct check_item *c = check_find(t->ap->f, node, id);
 
+	if (c != NULL && !shows_check(t->ap->f, &c->c))
+		return;
 	if (c != NULL)
 		give(t, "Check", &rec_health_check, &c->c);
 	else
@@ -388,14 +397,49 @@ reply(const struct txn *t, struct mp_w *out)
 	mp_w_raw(out, (struct str){ (const char *)t->errors.data, t->errors.len });
 }
 
+/* Each operation that its asker may not do is an error of the transaction. */
+static void
+check_rights(struct txn *t, const struct txn_request *req, struct asker *who)
+{
+	const struct txn_op *ops = req->ops.v;
+
+	for (size_t i = 0; who != NULL && i < req->ops.n; i++) {
+		t->op = i;
+		if (!permit_txn_op(t->ap->f, who, &ops[i], t->ap->err))
+			take_error(t);
+	}
+}
+
+int
+txn_check(const struct fsm *f, const struct txn_request *req, struct asker *who, struct buf *out, struct str *ret_reply,
+    struct fsm_error *err)
+{
+	struct mp_w w = mp_w_init(out);
+	struct apply ap = { (struct fsm *)f, 0, f->time, &w, err };
+	struct txn t = { .ap = &ap, .results = BUF_INIT(1), .errors = BUF_INIT(FSM_ENTRY_MAX) };
+	size_t start = out->len;
+
+	check_rights(&t, req, who);
+	if (t.nerrors > 0) {
+		reply(&t, &w);
+		*ret_reply = (struct str){ (const char *)out->data + start, out->len - start };
+		err->code = FSM_ANSWERED;
+	}
+	buf_release(&t.errors);
+	return w.err;
+}
+
 static int
 run(struct apply *ap, const struct txn_request *req, uint32_t *ret_errors)
 {
 	const struct txn_op *ops = req->ops.v;
 	struct txn t = { .ap = ap, .results = BUF_INIT(FSM_ENTRY_MAX), .errors = BUF_INIT(FSM_ENTRY_MAX) };
+	size_t n;
 	int rc = 0;
 
-	for (size_t i = 0; i < req->ops.n && rc == 0; i++) {
+	check_rights(&t, req, ap->f->scratch->who);
+	n = t.nerrors == 0 ? req->ops.n : 0;
+	for (size_t i = 0; i < n && rc == 0; i++) {
 		t.op = i;
 		rc = run_op(&t, &ops[i]);
 		take_error(&t);
@@ -477,11 +521,11 @@ fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct asker *
 	uint32_t errors;
 	int rc;
 
-	(void)who;
 	ret_err->code = 0;
 	*ret_index = max_u64(f->applied, 1);
 	arena_reset(f->arena);
 	f->scratch->starved = false;
+	f->scratch->who = who;
 	if (req->ops.n > f->config.txn_ops_max)
 		fail(ret_err, 413, "Transaction contains too many operations (%zu > %llu)", req->ops.n,
 		    (unsigned long long)f->config.txn_ops_max);
@@ -490,4 +534,79 @@ fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct asker *
 	else if ((rc = run(&ap, req, &errors)) < 0)
 		return rc;
 	return f->scratch->starved ? -ENOMEM : out->err;
+}
+
+/* ---- the results of a transaction that writes, as its asker may see them */
+
+/* Of a result the members that its rights go by. */
+struct shown {
+	struct str kind, key, node, service;
+};
+
+static struct shown
+read_result(struct str raw)
+{
+	struct mp_r r = mp_r_init(raw.p, raw.len);
+	struct shown s = { .kind = STR_NONE };
+	uint32_t n = mp_r_map(&r);
+
+	if (n != 1)
+		return s;
+	s.kind = mp_r_str(&r);
+	n = mp_r_map(&r);
+	for (uint32_t i = 0; i < n && r.err == 0; i++) {
+		struct str name = mp_r_str(&r);
+
+		if (str_eqs(name, "Key"))
+			s.key = mp_r_str(&r);
+		else if (str_eqs(name, "Node"))
+			s.node = mp_r_str(&r);
+		else if (str_eqs(name, "Service") || str_eqs(name, "ServiceName"))
+			s.service = mp_r_str(&r);
+		else
+			mp_r_skip(&r);
+	}
+	return s;
+}
+
+static bool
+may_see(struct asker *who, struct str raw)
+{
+	struct shown s = read_result(raw);
+
+	if (str_eqs(s.kind, "KV"))
+		return asker_sees(who, ACL_KEY, s.key);
+	if (str_eqs(s.kind, "Service"))
+		return asker_sees(who, ACL_SERVICE, s.service);
+	return asker_sees(who, ACL_NODE, s.node) && (s.service.len == 0 || asker_sees(who, ACL_SERVICE, s.service));
+}
+
+int
+fsm_txn_show(struct str payload, struct asker *who, struct buf *out)
+{
+	struct mp_r r = mp_r_init(payload.p, payload.len);
+	struct mp_w w = mp_w_init(out);
+	uint32_t members = mp_r_map(&r), n, kept = 0;
+	size_t at;
+
+	mp_w_map(&w, members);
+	mp_w_str(&w, mp_r_str(&r));
+	if (mp_r_type(&r) != MP_ARRAY) {
+		mp_w_raw(&w, mp_r_raw(&r));
+	} else {
+		n = mp_r_array(&r);
+		at = mp_w_array_hold(&w);
+		for (uint32_t i = 0; i < n && r.err == 0; i++) {
+			struct str raw = mp_r_raw(&r);
+
+			if (may_see(who, raw)) {
+				mp_w_raw(&w, raw);
+				kept++;
+			}
+		}
+		mp_w_array_patch(&w, at, kept);
+	}
+	/* The errors, as they are. */
+	mp_w_raw(&w, (struct str){ (const char *)r.p, (size_t)(r.end - r.p) });
+	return r.err < 0 ? r.err : w.err;
 }
