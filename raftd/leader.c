@@ -1,11 +1,11 @@
 /*
- * leader.c - what only a leader does: the clocks of sessions, and the
- * reaping of tombstones.
+ * leader.c - what only a leader does: the clocks of sessions and keys, and
+ * the reaping of tombstones.
  *
- * Deadlines of sessions are in cluster time, which entries carry, so the
+ * Deadlines of both are in cluster time, which entries carry, so the
  * next leader goes on with them as they are. A renewal is answered when the
  * entry that holds it is applied: none that was answered is lost with its
- * leader. While sessions have deadlines an entry is written every few
+ * leader. While there are deadlines an entry is written every few
  * seconds even when nothing else is, so that a restart of all servers gives
  * them no more than that.
  */
@@ -193,12 +193,21 @@ answer_applied(struct raftd *r)
 
 /* ---- the tick */
 
-/* When the nearest session runs out, renewals want to go, or time has to reach the disk. */
+/* Of sessions and keys. */
+static int64_t
+next_deadline(const struct raftd *r)
+{
+	int64_t session = fsm_next_deadline(r->engine.fsm), key = fsm_next_key_deadline(r->engine.fsm);
+
+	return session < key ? session : key;
+}
+
+/* When the nearest session or key runs out, renewals want to go, or time has to reach the disk. */
 static void
 plan_tick(struct raftd *r)
 {
 	struct leader *l = &r->leader;
-	int64_t deadline = fsm_next_deadline(r->engine.fsm), now = engine_now(r), wait_ms = INT64_MAX, idle_ms;
+	int64_t deadline = next_deadline(r), now = engine_now(r), wait_ms = INT64_MAX, idle_ms;
 
 	if (deadline != INT64_MAX) {
 		wait_ms = (deadline - now) / NS_PER_MS + 1;
@@ -291,7 +300,7 @@ on_tick(uv_timer_t *t)
 {
 	struct raftd *r = t->data;
 	struct leader *l = &r->leader;
-	struct str expired[EXPIRE_MAX];
+	struct str expired[EXPIRE_MAX], keys[EXPIRE_MAX];
 	struct fsm_tick tick = { .reap_tombstones = 0 };
 	int64_t now = engine_now(r);
 	bool overdue;
@@ -303,13 +312,15 @@ on_tick(uv_timer_t *t)
 		rc = list_renewed(&l->renewals[0], &tick.renew);
 	tick.expire.v = expired;
 	tick.expire.n = fsm_expired(r->engine.fsm, now, expired, EXPIRE_MAX);
+	tick.expire_keys.v = keys;
+	tick.expire_keys.n = fsm_expired_keys(r->engine.fsm, now, keys, EXPIRE_MAX);
 	if (tick.expire.n > 0)
 		log_debug(SUB, "Session TTL expired: sessions=%zu first=%.*s", tick.expire.n, STR_ARG(expired[0]));
-	overdue = fsm_next_deadline(r->engine.fsm) != INT64_MAX && now - r->engine.time_last >= TIME_KEEP_MS * NS_PER_MS;
+	overdue = next_deadline(r) != INT64_MAX && now - r->engine.time_last >= TIME_KEEP_MS * NS_PER_MS;
 	/* Later than every entry before it: see answer_applied(). */
 	if (now <= r->engine.time_last)
 		now = r->engine.time_last + 1;
-	if (rc == 0 && (tick.renew.n + tick.expire.n > 0 || overdue)) {
+	if (rc == 0 && (tick.renew.n + tick.expire.n + tick.expire_keys.n > 0 || overdue)) {
 		rc = propose_tick(r, &tick, now);
 		if (rc == 0 && tick.renew.n > 0)
 			exchange(l, now);
@@ -317,7 +328,7 @@ on_tick(uv_timer_t *t)
 	/* What was proposed will be planned anew when it is applied; what could not be is tried again. */
 	if (rc < 0)
 		(void)uv_timer_start(&l->tick, on_tick, 10 * RENEW_MS, 0);
-	else if (tick.renew.n + tick.expire.n == 0)
+	else if (tick.renew.n + tick.expire.n + tick.expire_keys.n == 0)
 		plan_tick(r);
 }
 

@@ -517,8 +517,17 @@ void reads_confirmed(struct raftd *r, const struct rpc_request *req);
 bool reads_refusal_holds(struct raftd *r, const struct rpc_request *req);
 /* A transaction that only reads, decoded as far as o. */
 void reads_txn(struct raftd *r, const struct rpc_request *req, const struct query_options *o);
-/* A parked read again; anyway: answer it also when its index has not grown. True when it was answered; else ret_watch is what to wait for now. */
-bool reads_again(struct raftd *r, struct rpc_token t, struct str body, bool anyway, struct watch_set *ret_watch);
+/* What a waiting read would have been answered when it was looked at last. */
+struct read_seen {
+	bool known;
+	uint64_t digest;	/* of the payload */
+	uint64_t index;		/* of the state then */
+};
+/*
+ * A parked read again; anyway: answer it also when its index has not grown, or its answer has not changed. True when it was
+ * answered; else ret_watch is what to wait for now, and seen is up to date.
+ */
+bool reads_again(struct raftd *r, struct rpc_token t, struct str body, bool anyway, struct read_seen *seen, struct watch_set *ret_watch);
 /* Whether the datacenter is ours and this is a server; else the request has been answered. */
 bool check_served(struct raftd *r, struct rpc_token t, struct str datacenter);
 
@@ -527,7 +536,9 @@ struct watch;
 int MUST_CHECK watch_init(struct raftd *r);
 void watch_release(struct raftd *r);
 /* Keep the read until one of the keys is touched; answers it itself when there is no place. */
-void watch_park(struct raftd *r, const struct rpc_request *req, const struct watch_set *keys);
+void watch_park(struct raftd *r, const struct rpc_request *req, const struct watch_set *keys, const struct read_seen *seen);
+/* A payload's digest: equal ones have equal payloads. */
+uint64_t watch_digest(const struct raftd *r, const void *payload, size_t len);
 void watch_touched(struct raftd *r, const struct watch_key *key);
 void watch_cancelled(struct raftd *r, struct rpc_token t);
 size_t watch_count(const struct raftd *r);

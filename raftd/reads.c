@@ -5,6 +5,9 @@
  * to be as new as the leader's was when they came. One barrier serves all
  * reads of a turn.
  */
+#include <sodium.h>
+#include <time.h>
+
 #include "lib/duration.h"
 #include "raftd/raftd.h"
 
@@ -13,6 +16,7 @@ union query {
 	struct kv_query kv;
 	struct catalog_query catalog;
 	struct id_request id;
+	struct pq_request pquery;
 };
 
 struct read {
@@ -71,19 +75,49 @@ meta_index(struct buf *b, size_t at, uint64_t index)
 	put_be64(b->data + at + META_INDEX_AT, index);
 }
 
+/* Deadlines are in cluster time, and shown as the wall's. */
+static void
+tell_wall(struct raftd *r)
+{
+	struct timespec ts;
+
+	if (!fsm_has_ttls(r->engine.fsm) || clock_gettime(CLOCK_REALTIME, &ts) != 0)
+		return;
+	fsm_set_wall(r->engine.fsm, (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec, engine_now(r));
+}
+
 enum outcome { ANSWERED, NOT_YET };
 
-/* Run the query; NOT_YET: its index is not above min, and nothing was answered. */
+/*
+ * Whether a read that waits goes on waiting: its index has not grown, or its answer is the same as before (what it depends on
+ * is wider than what it shows). seen is brought up to date when it does.
+ */
+static bool
+goes_on(const struct raftd *r, uint64_t min_index, uint64_t index, const uint8_t *payload, size_t len, struct read_seen *seen)
+{
+	uint64_t digest;
+
+	if (min_index == 0 || (index > min_index && !seen->known))
+		return false;
+	digest = watch_digest(r, payload, len);
+	if (index > min_index && digest != seen->digest)
+		return false;
+	*seen = (struct read_seen){ true, digest, fsm_index(r->engine.fsm) };
+	return true;
+}
+
+/* Run the query; NOT_YET: there is nothing new above min, and nothing was answered. */
 static enum outcome
-answer(struct raftd *r, struct rpc_token t, const struct query_options *o, const union query *q, struct watch_set *ret_watch)
+answer(struct raftd *r, struct rpc_token t, const struct query_options *o, const union query *q, struct read_seen *seen,
+    struct watch_set *ret_watch)
 {
 	const uint64_t min_index = o->min_index;
 	struct rpc_server *rpc = r->d->rpc;
 	struct buf *b = rpc_reply_begin(rpc, t);
 	struct fsm_error err = { .code = 0 };
-	uint64_t index = 0;
+	uint64_t index = 0, since = min_index;
+	size_t at, from;
 	struct mp_w w;
-	size_t at;
 	int rc;
 
 	if (b == NULL)
@@ -91,13 +125,18 @@ answer(struct raftd *r, struct rpc_token t, const struct query_options *o, const
 	at = b->len;
 	w = mp_w_init(b);
 	meta_begin(r, o->consistency == CONSISTENCY_STALE, &w);
-	rc = fsm_query(r->engine.fsm, t.op, q, 0, NULL, &w, &index, min_index > 0 ? ret_watch : NULL, &err);
+	from = b->len;
+	/* Nothing was to be told when it was looked at last: only what came behind that has to be looked for. */
+	if (min_index > 0 && seen->known && seen->index > min_index)
+		since = seen->index;
+	tell_wall(r);
+	rc = fsm_query(r->engine.fsm, t.op, q, since, NULL, &w, &index, min_index > 0 ? ret_watch : NULL, &err);
 	if (rc == 0 && err.code != 0) {
 		rpc_reply_drop(rpc, t);
 		rpc_reply_error(rpc, t, err.code, "%s", err.text);
 		return ANSWERED;
 	}
-	if (rc == 0 && w.err == 0 && min_index > 0 && index <= min_index) {
+	if (rc == 0 && w.err == 0 && goes_on(r, min_index, index, b->data + from, b->len - from, seen)) {
 		rpc_reply_drop(rpc, t);
 		return NOT_YET;
 	}
@@ -119,6 +158,9 @@ decode(struct raftd *r, struct read *rd)
 	rc = op_request_decode(req->info, req->body, req->len, &rd->o, &rd->q, &r->arena);
 	if (rc < 0)
 		rpc_bad_request(r->d->rpc, req, err_text(rc));
+	/* The state draws nothing by lot itself. */
+	else if (req->info->number == OP_QUERY_EXECUTE)
+		randombytes_buf(&rd->q.pquery.seed, sizeof(rd->q.pquery.seed));
 	return rc == 0;
 }
 
@@ -126,9 +168,10 @@ static void
 serve(struct raftd *r, const struct read *rd)
 {
 	struct watch_set keys = { .n = 0 };
+	struct read_seen seen = { .known = false };
 
-	if (answer(r, rd->req->token, &rd->o, &rd->q, &keys) == NOT_YET)
-		watch_park(r, rd->req, &keys);
+	if (answer(r, rd->req->token, &rd->o, &rd->q, &seen, &keys) == NOT_YET)
+		watch_park(r, rd->req, &keys, &seen);
 }
 
 /* They wait in hold.c. Too many barriers under way: the next that holds makes place for this one. */
@@ -210,7 +253,7 @@ reads_handle(void *ctx, const struct rpc_request *req)
 }
 
 bool
-reads_again(struct raftd *r, struct rpc_token t, struct str body, bool anyway, struct watch_set *ret_watch)
+reads_again(struct raftd *r, struct rpc_token t, struct str body, bool anyway, struct read_seen *seen, struct watch_set *ret_watch)
 {
 	const struct rpc_request req = { .token = t, .info = op_info(t.op), .body = (const uint8_t *)body.p, .len = body.len };
 	struct read rd = { .req = &req };
@@ -219,7 +262,7 @@ reads_again(struct raftd *r, struct rpc_token t, struct str body, bool anyway, s
 		return true;
 	if (anyway)
 		rd.o.min_index = 0;
-	return answer(r, t, &rd.o, &rd.q, ret_watch) == ANSWERED;
+	return answer(r, t, &rd.o, &rd.q, seen, ret_watch) == ANSWERED;
 }
 
 /* ---- transactions that only read */
@@ -239,6 +282,7 @@ answer_txn(struct raftd *r, const struct rpc_request *req, bool stale, const str
 		return;
 	at = b->len;
 	w = mp_w_init(b);
+	tell_wall(r);
 	meta_begin(r, stale, &w);
 	rc = fsm_query_txn(r->engine.fsm, txn, NULL, &w, &index, &err);
 	if (rc == 0 && err.code != 0) {

@@ -36,6 +36,7 @@ struct parked {
 	struct parked *woken_next, **woken_prev;	/* woken_prev NULL: not marked */
 	struct rpc_token token;
 	bool replaced;			/* the whole state was: it is answered, whatever its index */
+	struct read_seen seen;
 	size_t nlinks;
 	struct link links[4];
 	uint8_t *keys;			/* of the links, one block */
@@ -99,6 +100,15 @@ hash_key(const struct watch *w, enum watch_kind kind, const void *key, size_t le
 
 	crypto_shorthash((unsigned char *)&h, key != NULL ? key : "", len, w->hash_key);
 	return h + (uint64_t)kind * 0x9e3779b97f4a7c15u;
+}
+
+uint64_t
+watch_digest(const struct raftd *r, const void *payload, size_t len)
+{
+	uint64_t h;
+
+	crypto_shorthash((unsigned char *)&h, payload, len, r->watch->hash_key);
+	return h;
 }
 
 static size_t
@@ -298,7 +308,7 @@ drop(struct watch *w, struct parked *p)
 }
 
 void
-watch_park(struct raftd *r, const struct rpc_request *req, const struct watch_set *keys)
+watch_park(struct raftd *r, const struct rpc_request *req, const struct watch_set *keys, const struct read_seen *seen)
 {
 	struct watch *w = r->watch;
 	struct parked **head, *p = NULL;
@@ -309,7 +319,7 @@ watch_park(struct raftd *r, const struct rpc_request *req, const struct watch_se
 		rpc_reply_error(r->d->rpc, req->token, 429, "The server holds too many blocking queries");
 		return;
 	}
-	*p = (struct parked){ .token = req->token, .len = req->len };
+	*p = (struct parked){ .token = req->token, .len = req->len, .seen = *seen };
 	memcpy(p->body, req->body, req->len);
 	if (enlist(w, p, keys) < 0) {
 		rpc_reply_error(r->d->rpc, req->token, 429, "The server holds too many blocking queries");
@@ -386,7 +396,7 @@ run_again(struct watch *w, struct parked *p)
 	struct watch_set keys = { .n = 0 };
 
 	unmark(w, p);
-	if (reads_again(w->r, p->token, (struct str){ (const char *)p->body, p->len }, p->replaced, &keys)) {
+	if (reads_again(w->r, p->token, (struct str){ (const char *)p->body, p->len }, p->replaced, &p->seen, &keys)) {
 		drop(w, p);
 		return;
 	}

@@ -5,6 +5,8 @@
 #include "lib/duration.h"
 #include "raftd/fsm/state.h"
 
+#define WALL_SLACK (20 * NS_PER_MS)
+
 static struct str
 ttl_key(const void *item)
 {
@@ -207,7 +209,11 @@ fsm_expired_keys(const struct fsm *f, int64_t now, struct str *keys, size_t max)
 void
 fsm_set_wall(struct fsm *f, int64_t wall_ns, int64_t cluster_ns)
 {
-	f->scratch->wall_ahead = wall_ns - cluster_ns;
+	int64_t ahead = wall_ns - cluster_ns, was = f->scratch->wall_ahead;
+
+	/* The two clocks are not read at the same moment: what is shown must not change for that. */
+	if (ahead > was + WALL_SLACK || ahead < was - WALL_SLACK)
+		f->scratch->wall_ahead = ahead;
 }
 
 bool

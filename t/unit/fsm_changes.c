@@ -90,6 +90,7 @@ test_gone_and_back(void **state)
 static void
 test_bounded(void **state)
 {
+	static const struct fsm_sink deaf;
 	struct world *w = world_new();
 	char key[32];
 
@@ -102,7 +103,9 @@ test_bounded(void **state)
 	}
 	(void)changes(w, "p/", 2);
 	assert_false(reset(w));
+	w->sink = &deaf;
 	kv_op(w, "delete-tree", "t/", "");
+	w->sink = NULL;
 	(void)changes(w, "p/", 2);
 	assert_true(reset(w));
 	assert_string_equal(names(w), "p/stays");
