@@ -243,8 +243,11 @@ permit_txn_check(const struct fsm *f, struct asker *who, const struct txn_check 
 	if (was != NULL && (was->c.service_id.len > 0 ? !permit(who, ACL_SERVICE, was->c.service_name, ACL_WRITE, err) :
 	    !permit(who, ACL_NODE, c->node, ACL_WRITE, err)))
 		return false;
+	/* To remove one it takes no more than its ID. */
+	if (was != NULL && (str_eqs(op->verb, "delete") || str_eqs(op->verb, "delete-cas")))
+		return true;
 	if (c->service_id.len == 0)
-		return was != NULL || permit(who, ACL_NODE, c->node, ACL_WRITE, err);
+		return permit(who, ACL_NODE, c->node, ACL_WRITE, err);
 	return permit(who, ACL_SERVICE, s != NULL ? s->s.service : c->service_name, ACL_WRITE, err);
 }
 
