@@ -6,6 +6,8 @@
 
 enum { TOKEN_TEXT_MAX = 1024, UUID_TEXT = 36 };
 
+static const char tokens[] = "acl.tokens.";
+
 static const char *
 text(const struct config *c, const char *path)
 {
@@ -39,26 +41,37 @@ check_word(const struct config *c, const char *path, const char *const *words, s
 }
 
 /* They travel in headers and lines: plain text. The token itself is in no message: they go to logs. */
+const char *
+config_token_problem(const char *token)
+{
+	for (const char *p = token; *p != 0; p++)
+		if (*p <= ' ' || *p > '~')
+			return "a token is printable ASCII text without blanks";
+	return strlen(token) > TOKEN_TEXT_MAX ? "a token is no longer than 1024 bytes" : NULL;
+}
+
 static int
 check_tokens(const struct config *c, struct buf *err)
 {
-	static const char prefix[] = "acl.tokens.";
-
 	for (size_t i = 0; i < config_nkeys; i++) {
 		const struct config_key *k = &config_keys[i];
-		const char *s = text(c, k->path);
-		size_t n = strlen(s);
+		const char *why = k->class == KC_USED && strncmp(k->path, tokens, sizeof(tokens) - 1) == 0 ?
+		    config_token_problem(text(c, k->path)) : NULL;
 
-		if (k->class != KC_USED || strncmp(k->path, prefix, sizeof(prefix) - 1) != 0)
-			continue;
-		if (n > TOKEN_TEXT_MAX)
-			return config_fail_at(c, config_get(c->tree, k->path), err, "%s: the token is longer than %d bytes", k->path, TOKEN_TEXT_MAX);
-		for (size_t at = 0; at < n; at++)
-			if (s[at] <= ' ' || s[at] > '~')
-				return config_fail_at(c, config_get(c->tree, k->path), err,
-				    "%s: a token is printable ASCII text without blanks", k->path);
+		if (why != NULL)
+			return config_fail_at(c, config_get(c->tree, k->path), err, "%s: %s", k->path, why);
 	}
 	return 0;
+}
+
+int
+config_set_token(struct config *c, const char *name, const char *value)
+{
+	char path[CONFIG_PATH_MAX];
+	struct json_object *v = json_object_new_string(value);
+
+	(void)snprintf(path, sizeof(path), "%s%s", tokens, name);
+	return v != NULL ? config_set(c->tree, path, v) : -ENOMEM;
 }
 
 static bool

@@ -70,7 +70,7 @@ test_rules(void **state)
 	many[sizeof(many) - 1] = '\0';
 	snprintf(text, sizeof(text), "acl { tokens { dns = \"%s\" } }", many);
 	assert_null(load(text));
-	assert_non_null(strstr(helper_error, "acl.tokens.dns: the token is longer than 1024 bytes"));
+	assert_non_null(strstr(helper_error, "acl.tokens.dns: a token is no longer than 1024 bytes"));
 	assert_null(strstr(helper_error, "xx"));
 	/* Without ACLs the other datacenter is nobody's business. */
 	config_free(load("primary_datacenter = \"dc2\""));
