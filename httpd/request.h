@@ -48,6 +48,8 @@ struct reply {
 	unsigned flags;			/* enum reply_flag */
 	uint64_t consistency;		/* enum consistency */
 	struct query_meta meta;
+	bool cache_hit;			/* with REPLY_CACHE: from the cache, */
+	uint64_t age_s;			/* and so old */
 	const char *name, *value;	/* one more header, or NULL; value NULL: text */
 	char text[64];
 	struct buf body;
@@ -61,6 +63,8 @@ enum view_flag {
 	VIEW_PASSING = 8,
 	VIEW_MISSING_EMPTY = 16,	/* nothing found is [] rather than 404 */
 	VIEW_TEXT = 32,
+	VIEW_PAGE = 64,			/* KV: the payload is a part of a list, and whether there is more */
+	VIEW_COUNT = 128,		/* KV: it is a number */
 };
 
 struct view {
@@ -73,6 +77,7 @@ struct view {
 /* Turn a reply's payload into an answer; -EDECODE when it cannot be read, -ENOMEM, -ELIMIT. */
 typedef int render_fn(const struct view *v, struct str payload, struct reply *ret);
 
+struct cache_question;
 struct conn;
 struct shared_reply;
 struct waiter;
@@ -114,6 +119,7 @@ struct request {
 	const char *about;		/* what the answer is about, for its texts */
 	uint16_t op;
 	const void *record;		/* of a read, kept to ask again */
+	struct cache_question *question;	/* what the cache has been asked for */
 	render_fn *render;
 	struct view view;
 	struct waiter *waiter;

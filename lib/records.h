@@ -57,7 +57,7 @@ struct kv_query {
 	struct str key;		/* or prefix */
 	struct str separator;	/* kv.keys */
 	struct str after;	/* lists: only what comes behind this name */
-	uint64_t limit;		/* lists: so many at most, 0: all; then the payload is [list, name to go on behind or ""] */
+	uint64_t limit;		/* lists: so many at most, 0: all; then the payload is [list, whether there is more] */
 	uint64_t depth;		/* lists: so many levels below the prefix, 0: all */
 	bool count;		/* lists: only how many there are; the payload is a number */
 	bool fencing;		/* entries show their fencing tokens */

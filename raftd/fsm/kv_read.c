@@ -8,7 +8,6 @@ struct listing {
 	struct asker *who;
 	struct mp_w *out;	/* nothing is written to it while names are counted alone */
 	uint32_t n;
-	struct str last;	/* the name that was written last */
 	bool cut;		/* there is more behind it */
 };
 
@@ -156,7 +155,6 @@ list_entries(struct listing *l, struct tree_iter *it)
 			return;
 		if (!q->count)
 			kv_write_entry(l->f, kv, q->fencing, l->out);
-		l->last = key;
 		l->n++;
 	}
 }
@@ -178,11 +176,10 @@ list_names(struct listing *l, struct tree_iter *it)
 			continue;
 		if (!room(l))
 			return;
-		l->last = (struct str){ key.p, end };
 		if (!q->count)
-			mp_w_str(l->out, l->last);
+			mp_w_str(l->out, (struct str){ key.p, end });
 		l->n++;
-		if (more && !seek_behind(l->f, l->last, it))
+		if (more && !seek_behind(l->f, (struct str){ key.p, end }, it))
 			return;
 	}
 }
@@ -212,7 +209,7 @@ query_list(const struct fsm *f, const struct kv_query *q, bool names, struct ask
 	}
 	mp_w_array_patch(out, at, l.n);
 	if (q->limit > 0)
-		mp_w_str(out, l.cut ? l.last : STR(""));
+		mp_w_bool(out, l.cut);
 }
 
 /* ---- what changed */
