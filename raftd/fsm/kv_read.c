@@ -11,14 +11,22 @@ struct listing {
 	bool cut;		/* there is more behind it */
 };
 
-void
-kv_write_entry(const struct fsm *f, const struct kv *kv, bool fencing, struct mp_w *out)
+struct kv_entry
+kv_shown(const struct fsm *f, const struct kv *kv, bool fencing)
 {
 	struct kv_entry e = kv_view(kv);
 
 	if (!fencing)
 		e.fencing = 0;
 	e.expires_at = ttl_shown(f, e.key);
+	return e;
+}
+
+static void
+kv_write_entry(const struct fsm *f, const struct kv *kv, bool fencing, struct mp_w *out)
+{
+	struct kv_entry e = kv_shown(f, kv, fencing);
+
 	record_encode(&rec_kv_entry, &e, RECORD_PUBLIC, out);
 }
 

@@ -48,6 +48,19 @@ kv_set(struct apply *ap, const struct kv_entry *e)
 }
 
 int
+kv_change(struct apply *ap, const struct kv_entry *e)
+{
+	struct kv *old = kv_find(ap->f, e->key);
+	struct kv_entry n = *e, was = { 0 };
+
+	if (old != NULL)
+		was = kv_view(old);
+	n.session = was.session;
+	n.lock_index = was.lock_index;
+	return kv_put(ap, old, &n, 0);
+}
+
+int
 kv_cas(struct apply *ap, const struct kv_entry *e, bool *ret_ok)
 {
 	const struct kv *old = kv_find(ap->f, e->key);

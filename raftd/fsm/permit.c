@@ -213,7 +213,13 @@ permit_txn_kv(struct asker *who, const struct txn_kv *op, struct fsm_error *err)
 			return permit(who, ACL_KEY, op->key, ACL_READ, err);
 	if (str_eqs(op->verb, "delete-tree"))
 		return below(who, op->key, err);
-	return permit(who, ACL_KEY, op->key, ACL_WRITE, err);
+	/* What is copied is read, and what an increment tells is the value. */
+	if ((str_eqs(op->verb, "copy") || str_eqs(op->verb, "move")) && !permit(who, ACL_KEY, op->dest, ACL_WRITE, err))
+		return false;
+	if ((str_eqs(op->verb, "copy") || str_eqs(op->verb, "move") || str_eqs(op->verb, "increment")) &&
+	    !permit(who, ACL_KEY, op->key, ACL_READ, err))
+		return false;
+	return str_eqs(op->verb, "copy") || permit(who, ACL_KEY, op->key, ACL_WRITE, err);
 }
 
 static bool

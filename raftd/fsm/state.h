@@ -348,6 +348,8 @@ struct kv *kv_find(const struct fsm *f, struct str key);
 struct kv_entry kv_view(const struct kv *kv);
 /* Each verb: *ret_ok false when its condition did not hold. */
 int MUST_CHECK kv_set(struct apply *ap, const struct kv_entry *e);
+/* The same, but holder, lock index and TTL stay what they are. */
+int MUST_CHECK kv_change(struct apply *ap, const struct kv_entry *e);
 int MUST_CHECK kv_cas(struct apply *ap, const struct kv_entry *e, bool *ret_ok);
 int MUST_CHECK kv_delete(struct apply *ap, struct str key);
 int MUST_CHECK kv_delete_cas(struct apply *ap, struct str key, uint64_t index, bool *ret_ok);
@@ -368,8 +370,8 @@ int MUST_CHECK kv_load(struct fsm *f, struct str key, struct str value);
 /* kv.get, kv.list, kv.keys, kv.changes. */
 void kv_query(const struct fsm *f, uint16_t op, const struct kv_query *q, uint64_t since, struct asker *who, struct mp_w *out,
     uint64_t *idx, struct watch_set *watch, struct fsm_error *err);
-/* An entry as every reply shows it. */
-void kv_write_entry(const struct fsm *f, const struct kv *kv, bool fencing, struct mp_w *out);
+/* An entry as every reply shows it; it points into the item and the arena. */
+struct kv_entry kv_shown(const struct fsm *f, const struct kv *kv, bool fencing);
 /* With nothing below the prefix, and no tombstone, the table's index stands in: then any write wakes. */
 void kv_prefix_index(const struct fsm *f, struct str prefix, uint64_t *idx, struct watch_set *watch);
 /* Whether keys below the prefix may be listed; else the refusal is said. */

@@ -34,7 +34,7 @@ give_kv(struct txn *t, struct str key, bool value)
 
 	if (kv == NULL)
 		return;
-	e = kv_view(kv);
+	e = kv_shown(t->ap->f, kv, false);
 	if (!value)
 		e.value = STR_NONE;
 	if (shows(t->ap->f, ACL_KEY, key))
@@ -75,7 +75,7 @@ kv_get_tree(struct txn *t, struct str prefix)
 
 	tree_seek(&t->ap->f->kv, prefix, &it);
 	while ((kv = tree_next_prefixed(&it, prefix)) != NULL) {
-		struct kv_entry e = kv_view(kv);
+		struct kv_entry e = kv_shown(t->ap->f, kv, false);
 
 		if (shows(t->ap->f, ACL_KEY, e.key))
 			give(t, "KV", &rec_kv_entry, &e);
@@ -94,6 +94,9 @@ kv_look(struct txn *t, const struct txn_kv *op)
 		/* Whether it exists is nothing for everybody. */
 		if (kv == NULL && shows(t->ap->f, ACL_KEY, op->key))
 			fail(err, 500, "key %s doesn't exist", quoted(t, op->key));
+	} else if (str_eqs(op->verb, "get-or-empty")) {
+		if (kv == NULL && shows(t->ap->f, ACL_KEY, op->key))
+			give(t, "KV", &rec_kv_entry, &(struct kv_entry){ .key = op->key });
 	} else if (str_eqs(op->verb, "get-tree")) {
 		kv_get_tree(t, op->key);
 		return true;
@@ -117,7 +120,7 @@ kv_look(struct txn *t, const struct txn_kv *op)
 		return false;
 	}
 	if (!FAILED(t->ap))
-		give_kv(t, op->key, str_eqs(op->verb, "get"));
+		give_kv(t, op->key, str_eqs(op->verb, "get") || str_eqs(op->verb, "get-or-empty"));
 	return true;
 }
 
@@ -152,6 +155,91 @@ kv_delete_op(struct txn *t, const struct txn_kv *op)
 	if (rc == 0 && !ok)
 		fail(t->ap->err, 500, "failed to delete key %s, index is stale", quoted(t, op->key));
 	return rc;
+}
+
+/* ---- KV verbs of our own */
+
+/* copy, move: another key is set to the value and flags of this one; move takes this one away. */
+static int
+kv_copy_op(struct txn *t, const struct txn_kv *op)
+{
+	bool move = str_eqs(op->verb, "move");
+	const struct kv *kv = kv_find(t->ap->f, op->key);
+	struct kv_entry e;
+	int rc;
+
+	if (op->dest.len == 0)
+		fail(t->ap->err, 500, "%s needs a destination key in Dest", move ? "move" : "copy");
+	else if (kv == NULL)
+		fail(t->ap->err, 500, "key %s doesn't exist", quoted(t, op->key));
+	else if (str_eq(op->key, op->dest))
+		fail(t->ap->err, 500, "failed to %s key %s onto itself", move ? "move" : "copy", quoted(t, op->key));
+	else if (move && kv_view(kv).session.len > 0)
+		fail(t->ap->err, 500, "failed to move key %s, it is locked", quoted(t, op->key));
+	if (FAILED(t->ap))
+		return 0;
+	e = kv_view(kv);	/* the journal keeps it until the entry is done */
+	e = (struct kv_entry){ .key = op->dest, .value = e.value, .flags = e.flags };
+	rc = kv_set(t->ap, &e);
+	if (rc == 0 && move)
+		rc = kv_delete(t->ap, op->key);
+	if (rc == 0)
+		give_kv(t, op->dest, false);
+	return rc;
+}
+
+/* A decimal number that fits; false: it is none. No value is 0. */
+static bool
+decimal(struct str s, int64_t *ret)
+{
+	bool minus = s.len > 0 && s.p[0] == '-';
+	int64_t v = 0;
+
+	if (s.len == 0 || (minus && s.len == 1))
+		return false;
+	for (size_t i = minus; i < s.len; i++) {
+		int64_t digit = s.p[i] - '0';
+
+		if (digit < 0 || digit > 9 || __builtin_mul_overflow(v, 10, &v) ||
+		    __builtin_add_overflow(v, minus ? -digit : digit, &v))
+			return false;
+	}
+	*ret = v;
+	return true;
+}
+
+/* By Value, or 1; an absent key counts as 0. The result carries the new value. */
+static int
+kv_increment_op(struct txn *t, const struct txn_kv *op)
+{
+	const struct kv *kv = kv_find(t->ap->f, op->key);
+	struct kv_entry e = kv != NULL ? kv_view(kv) : (struct kv_entry){ .key = op->key };
+	int64_t have = 0, by = 1;
+	const char *text;
+	int rc;
+
+	if (op->value.len > 0 && !decimal(op->value, &by))
+		fail(t->ap->err, 500, "failed to increment key %s, Value is not a decimal number", quoted(t, op->key));
+	else if (kv != NULL && !decimal(e.value, &have))
+		fail(t->ap->err, 500, "failed to increment key %s, it does not hold a decimal number", quoted(t, op->key));
+	else if (__builtin_add_overflow(have, by, &have))
+		fail(t->ap->err, 500, "failed to increment key %s, the number is too large", quoted(t, op->key));
+	if (FAILED(t->ap))
+		return 0;
+	text = arena_printf(t->ap->f->arena, "%lld", (long long)have);
+	if (text == NULL)
+		return -ENOMEM;
+	e.value = str_from(text);
+	rc = kv_change(t->ap, &e);
+	if (rc == 0)
+		give_kv(t, op->key, true);
+	return rc;
+}
+
+static bool
+is_ours(struct str verb)
+{
+	return str_eqs(verb, "copy") || str_eqs(verb, "move") || str_eqs(verb, "increment");
 }
 
 static int
@@ -198,6 +286,8 @@ kv_run(struct txn *t, const struct txn_kv *op)
 	}
 	if (kv_look(t, op))
 		return 0;
+	if (is_ours(op->verb))
+		return str_eqs(op->verb, "increment") ? kv_increment_op(t, op) : kv_copy_op(t, op);
 	return is_delete(op->verb) ? kv_delete_op(t, op) : kv_write_op(t, op);
 }
 
@@ -471,7 +561,8 @@ txn_apply(struct apply *ap, const struct txn_request *req)
 static bool
 op_reads(const struct txn_op *op)
 {
-	static const char *const writes[] = { "set", "cas", "delete", "delete-cas", "delete-tree", "lock", "unlock" };
+	static const char *const writes[] = { "set", "cas", "delete", "delete-cas", "delete-tree", "lock", "unlock", "copy",
+		"move", "increment" };
 
 	if (op->kv.n == 1) {
 		const struct txn_kv *kv = op->kv.v;
