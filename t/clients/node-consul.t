@@ -11,8 +11,9 @@ use lib "$ENV{SRCDIR}/t/lib";
 use Node;
 use Clients;
 
-my $node = Clients::need(nodejs => '/usr/bin/node', '/usr/local/bin/node', '/opt/node*/bin/node');
-my ($npm) = grep { -x } '/usr/bin/npm', '/usr/local/bin/npm';
+my @path = split /:/, $ENV{PATH};
+my $node = Clients::need(nodejs => map { "$_/node" } @path);
+my ($npm) = grep { -x } map { "$_/npm" } @path;
 my $from = "$Node::SRCDIR/t/clients/node";
 my $lock = Clients::slurp("$from/package-lock.json");
 my $to = "$Node::BUILDDIR/t/clients/node";
