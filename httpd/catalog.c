@@ -39,8 +39,6 @@ void
 discovery_read(struct request *r, uint16_t op, const struct catalog_query *q, render_fn *render)
 {
 	r->view.reply_flags = REPLY_META | REPLY_CONSISTENCY;
-	if (r->read.cached && (r->route->flags & RT_CACHED) != 0)
-		r->view.reply_flags |= REPLY_CACHE;
 	upstream_read(r, op, q, render);
 }
 
@@ -88,8 +86,6 @@ catalog_node(struct request *r)
 void
 catalog_datacenters(struct request *r)
 {
-	if (r->read.cached)
-		r->view.reply_flags = REPLY_CACHE;
 	upstream_read(r, OP_CATALOG_DATACENTERS, NULL, render_json);
 }
 

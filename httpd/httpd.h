@@ -68,13 +68,16 @@ bool http_config_may_write(const struct http_config *c, const struct sockaddr *a
 enum peer { PEER_RAFTD, PEER_CHECKD, PEER_GOSSIPD, PEER_DNSD, PEER_HTTPD, PEER_CONSULCTL, PEERS };
 
 struct peer_link {
+	uv_loop_t *loop;
 	struct rpc_client *client;
 	uint64_t connects;	/* how often a connection was made */
+	uint64_t lost_ms;	/* when the last one was lost, by the loop's clock */
 };
 
 struct conns;
 struct server;
 struct park;
+struct cache;
 struct request;
 struct gzip;
 struct monitors;
@@ -87,6 +90,7 @@ struct httpd {
 	struct server *server;
 	struct conns *conns;
 	struct park *park;
+	struct cache *cache;
 	struct gzip *gzip;
 	struct monitors *monitors;
 	struct request *open, *spare;	/* open ones; those kept for reuse */

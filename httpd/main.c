@@ -5,6 +5,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "httpd/cache.h"
 #include "httpd/gzip.h"
 #include "httpd/monitor.h"
 #include "httpd/park.h"
@@ -34,8 +35,9 @@ httpd_init(struct daemon *d)
 	}
 	h->gzip = gzip_new(&d->loop);
 	h->park = park_new(h);
+	h->cache = cache_new(h);
 	h->monitors = monitors_new(h);
-	if (h->gzip == NULL || h->park == NULL || h->monitors == NULL)
+	if (h->gzip == NULL || h->park == NULL || h->cache == NULL || h->monitors == NULL)
 		rc = -ENOMEM;
 	if (rc == 0)
 		rc = upstream_init(h);
@@ -100,6 +102,7 @@ httpd_fini(struct daemon *d)
 	if (h == NULL)
 		return;
 	server_stop(h);
+	cache_free(h->cache);
 	upstream_release(h);
 	park_free(h->park);
 	monitors_free(h->monitors);
@@ -121,6 +124,8 @@ httpd_info(struct daemon *d, struct info_writer *iw)
 	info_add(iw, "http_unsent", "%zu", h->unsent);
 	info_add(iw, "blocking_queries", "%zu", park_waiters(h->park));
 	info_add(iw, "blocking_upstream", "%zu", park_groups(h->park));
+	info_add(iw, "cache_entries", "%zu", cache_entries(h->cache));
+	info_add(iw, "cache_bytes", "%zu", cache_bytes(h->cache));
 	info_add(iw, "library", "libmicrohttpd %s", MHD_get_version());
 	info_section(iw, "runtime");
 	info_add(iw, "arch", "%s", uname(&u) == 0 ? u.machine : "");

@@ -402,7 +402,7 @@ head_params(struct request *r, const struct headers *hd)
 	if (e.status == 0 && (flags & RT_SNAPSHOT) != 0 && r->method == M_PUT && r->opts.consistency == CONSISTENCY_STALE)
 		e = (struct param_error){ 500, "stale not allowed for restore" };
 	if (e.status == 0 && r->read.cached && (flags & RT_CACHED) != 0)
-		params_cache_control(r->cache_control, &e);
+		params_cache_control(r->cache_control, &r->read, &e);
 	if (e.status != 0)
 		respond_text(r, e.status, "%s", e.text != NULL ? e.text : "");
 	return e.status == 0;

@@ -274,7 +274,9 @@ meta_headers(struct MHD_Response *m, const struct reply *rp)
 	if ((rp->flags & REPLY_CONSISTENCY) != 0)
 		header(m, "X-Consul-Effective-Consistency", names[rp->consistency <= 2 ? rp->consistency : 0]);
 	if ((rp->flags & REPLY_CACHE) != 0)
-		header(m, "X-Cache", "MISS");
+		header(m, "X-Cache", rp->cache_hit ? "HIT" : "MISS");
+	if ((rp->flags & REPLY_CACHE) != 0 && rp->cache_hit)
+		header_u64(m, "Age", rp->age_s);
 	if ((rp->flags & REPLY_RAW) != 0) {
 		header(m, "X-Content-Type-Options", "nosniff");
 		header(m, "Content-Security-Policy", "sandbox");

@@ -1,8 +1,10 @@
 /* upstream.c - calls to the other daemons, their deadlines and stamps. */
 #include "httpd/upstream.h"
 
+#include "httpd/cache.h"
 #include "httpd/park.h"
 #include "httpd/respond.h"
+#include "httpd/routes.h"
 #include "lib/duration.h"
 
 enum { ACT_MS = 20000, JOIN_MS = 60000, LEAVE_MS = 60000, KEYRING_MS = 60000, OTHER_READ_MS = 8000, PIECE_MS = 30000, SAVE_MS = 15 * 60 * 1000,
@@ -16,6 +18,8 @@ on_state(void *arg, bool connected)
 	struct peer_link *p = arg;
 
 	p->connects += connected;
+	if (!connected)
+		p->lost_ms = uv_now(p->loop);
 }
 
 int
@@ -25,6 +29,7 @@ upstream_init(struct httpd *h)
 		h->peers[i].client = rpc_client_new(&h->d->loop, h->d->run_fd, peer_names[i]);
 		if (h->peers[i].client == NULL)
 			return -ENOMEM;
+		h->peers[i].loop = &h->d->loop.uv;
 		rpc_client_on_state(h->peers[i].client, on_state, &h->peers[i]);
 	}
 	write_stamps_init(&h->stamps);
@@ -200,6 +205,10 @@ upstream_read(struct request *r, uint16_t op, const void *record, render_fn *ren
 	const struct op_info *info = op_info(op);
 	bool hash = op == OP_AGENT_SERVICE && ((const struct agent_query *)record)->hash.len > 0;
 
+	if (r->read.cached && (r->route->flags & RT_CACHED) != 0) {
+		cache_read(r, op, record, render);
+		return;
+	}
 	r->op = op;
 	r->record = NULL;
 	r->render = render;
