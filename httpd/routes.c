@@ -44,6 +44,11 @@ static const struct route routes[] = {
 	{ "/v1/operator/autopilot/health", M_GET,                     RT_DC | R,               "operator:read",    OP_AUTOPILOT_HEALTH,        operator_autopilot_health },
 	{ "/v1/operator/autopilot/state",  M_GET,                     RT_DC | R,               "operator:read",    OP_AUTOPILOT_STATE,         operator_autopilot_state },
 
+	{ "/v1/query",                     M_GET | M_POST,            RT_DC | B,               "query:read, query:write", OP_QUERY_LIST,        query_general },
+	{ "/v1/query/",                    M_GET,                     RT_DC | R | RT_CACHED,   "service:read, node:read", OP_QUERY_EXECUTE,     query_run },
+	{ "/v1/query/",                    M_GET,                     RT_DC | R,               "query:read",       OP_QUERY_EXPLAIN,           query_run },
+	{ "/v1/query/",                    M_GET | M_PUT | M_DELETE,  RT_DC | B,               "query:read, query:write", OP_QUERY_GET,         query_one },
+
 	{ "/v1/operator/keyring",          M_GET | M_POST | M_PUT | M_DELETE, 0,               "keyring:read, keyring:write", OP_GOSSIP_KEYRING, operator_keyring },
 
 	{ "/v1/event/fire/",               M_PUT,                     RT_DC,                   "event:write",      OP_GOSSIP_EVENT_FIRE,       event_fire },
@@ -120,6 +125,26 @@ static const struct route routes[] = {
 #undef B
 #undef DISC
 
+/* How a path of this row ends besides: rows that begin alike are told apart by it. */
+static const char *
+suffix_of(const struct route *rt)
+{
+	return rt->op == OP_QUERY_EXECUTE ? "/execute" : rt->op == OP_QUERY_EXPLAIN ? "/explain" : "";
+}
+
+/* Whether the path ends so; the name before it is left, if there is one ("/v1/query/execute" is about the query "execute"). */
+static bool
+cut_suffix(struct str path, const char *suffix, struct str *rest)
+{
+	size_t n = strlen(suffix);
+
+	if (path.len < n || memcmp(path.p + path.len - n, suffix, n) != 0)
+		return false;
+	if (rest->len >= n)
+		rest->len -= n;
+	return true;
+}
+
 const struct route *
 route_find(struct str path, struct str *ret_rest)
 {
@@ -131,7 +156,8 @@ route_find(struct str path, struct str *ret_rest)
 		if (n > path.len || (n < path.len && (n == 1 || p[n - 1] != '/')) || memcmp(p, path.p, n) != 0)
 			continue;
 		*ret_rest = (struct str){ path.p + n, path.len - n };
-		return &routes[i];
+		if (cut_suffix(path, suffix_of(&routes[i]), ret_rest))
+			return &routes[i];
 	}
 	return NULL;
 }

@@ -45,7 +45,7 @@ struct template {
 
 static void complain(struct template *t, const char *what, const char *fmt, ...) PRINTF(3, 4);
 
-/* what: "format" or "evaluation" is bad. */
+/* what: "format" or "evaluation for" is bad. */
 static void
 complain(struct template *t, const char *what, const char *fmt, ...)
 {
@@ -173,7 +173,7 @@ match(struct template *t)
 	struct value v = expression(t);
 
 	if (t->rc == 0 && !v.is_int && !int_of(v.s, &v.n))
-		complain(t, "evaluation", "match() needs a number");
+		complain(t, "evaluation for", "match() needs a number");
 	need_char(t, ')');
 	if (t->rc != 0 || v.n < 0 || (uint64_t)v.n >= t->ngroups)
 		return (struct value){ .s = STR("") };
@@ -200,7 +200,7 @@ identifier(struct template *t)
 	if (take_char(t, '(')) {
 		if (str_eqs(id, "match"))
 			return match(t);
-		complain(t, "evaluation", "unknown function called: %.*s", id.len < 64 ? (int)id.len : 64, id.p);
+		complain(t, "evaluation for", "unknown function called: %.*s", id.len < 64 ? (int)id.len : 64, id.p);
 	} else if (str_eqs(id, "name.full")) {
 		return (struct value){ .s = t->name };
 	} else if (str_eqs(id, "name.prefix")) {
@@ -210,7 +210,7 @@ identifier(struct template *t)
 	} else if (str_eqs(id, "agent.segment")) {
 		return (struct value){ .s = t->segment };
 	} else {
-		complain(t, "evaluation", "unknown variable accessed: %.*s", id.len < 64 ? (int)id.len : 64, id.p);
+		complain(t, "evaluation for", "unknown variable accessed: %.*s", id.len < 64 ? (int)id.len : 64, id.p);
 	}
 	return (struct value){ .s = STR("") };
 }
@@ -253,7 +253,7 @@ add(struct template *t, struct out *o, struct str s)
 
 	t->rendered += s.len;
 	if (t->rc == 0 && t->rendered > RENDERED_MAX)
-		complain(t, "evaluation", "the query becomes longer than %d bytes", RENDERED_MAX);
+		complain(t, "evaluation for", "the query becomes longer than %d bytes", RENDERED_MAX);
 	if (t->rc != 0 || s.len == 0)
 		return;
 	if (o->cap - o->n < s.len) {
