@@ -85,6 +85,7 @@ struct session {
 	int64_t lock_delay;
 	struct str behavior;	/* release, delete */
 	struct str ttl;		/* as given: "10s"; "" none */
+	bool ttl_exact;		/* it ends after its TTL, not after twice that */
 	struct strs node_checks;
 	struct records service_checks;	/* service_check_ref */
 	uint64_t create_index, modify_index;
@@ -95,6 +96,7 @@ struct session_create {
 	struct str id, name, node;
 	int64_t lock_delay;
 	struct str behavior, ttl;
+	bool ttl_exact;
 	struct strs node_checks;
 	bool no_node_checks;	/* internal: the list was given and empty */
 	struct records service_checks;

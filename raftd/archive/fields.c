@@ -178,19 +178,23 @@ static const struct field f_snap_session[] = {
 	FIELD(snap_session, s.node_checks, "NodeChecks", F_STRS, 0),
 	FIELD_SUB(snap_session, s.service_checks, "ServiceChecks", F_RECORDS, N, rec_service_check),
 	FIELD(snap_session, s.ttl, "TTL", F_STR, 0),
+	FIELD(snap_session, s.ttl_exact, "TTLExact", F_BOOL, FF_OMITEMPTY),	/* ours */
 };
 RECORD(rec_snap_session, snap_session, "Session", f_snap_session);
 
+/* What is ours Consul passes over, and it is there only where it is set. */
 static const struct field f_snap_kvs[] = {
-	FIELD(kv_entry, create_index, "CreateIndex", F_UINT, 0),
-	FIELD(kv_entry, flags, "Flags", F_UINT, 0),
-	FIELD(kv_entry, key, "Key", F_STR, 0),
-	FIELD(kv_entry, lock_index, "LockIndex", F_UINT, 0),
-	FIELD(kv_entry, modify_index, "ModifyIndex", F_UINT, 0),
-	FIELD(kv_entry, session, "Session", F_STR, 0),
-	FIELD(kv_entry, value, "Value", F_BYTES, N),
+	FIELD(snap_kvs, e.create_index, "CreateIndex", F_UINT, 0),
+	FIELD(snap_kvs, e.fencing, "FencingToken", F_UINT, FF_OMITEMPTY),	/* ours */
+	FIELD(snap_kvs, e.flags, "Flags", F_UINT, 0),
+	FIELD(snap_kvs, e.key, "Key", F_STR, 0),
+	FIELD(snap_kvs, e.lock_index, "LockIndex", F_UINT, 0),
+	FIELD(snap_kvs, e.modify_index, "ModifyIndex", F_UINT, 0),
+	FIELD(snap_kvs, e.session, "Session", F_STR, 0),
+	FIELD(snap_kvs, ttl, "TTL", F_INT, FF_OMITEMPTY),	/* ours */
+	FIELD(snap_kvs, e.value, "Value", F_BYTES, N),
 };
-RECORD(rec_snap_kvs, kv_entry, "KVS", f_snap_kvs);
+RECORD(rec_snap_kvs, snap_kvs, "KVS", f_snap_kvs);
 
 static const struct field f_snap_autopilot[] = {
 	FIELD(autopilot_config, cleanup_dead_servers, "CleanupDeadServers", F_BOOL, 0),
@@ -232,3 +236,9 @@ static const struct field f_session_image[] = {
 	FIELD(session_image, deadline, "Deadline", F_INT, 0),
 };
 RECORD(rec_session_image, session_image, "SessionImage", f_session_image);
+
+static const struct field f_ttl_image[] = {
+	FIELD(ttl_image, ttl, "TTL", F_INT, 0),
+	FIELD(ttl_image, deadline, "Deadline", F_INT, 0),
+};
+RECORD(rec_ttl_image, ttl_image, "KVTTLImage", f_ttl_image);

@@ -82,6 +82,16 @@ struct snap_session {
 	struct strs checks;	/* the old name of NodeChecks */
 };
 
+struct snap_kvs {
+	struct kv_entry e;
+	int64_t ttl;		/* ns; 0: it stays */
+};
+
+/* A record of FSM_KV_TTL. */
+struct ttl_image {
+	int64_t ttl, deadline;
+};
+
 struct snap_index {
 	struct str key;
 	uint64_t value;
@@ -95,7 +105,7 @@ struct session_image {
 
 /* Fields in the bytewise order of their names, as Consul writes them (fields.c). */
 extern const struct record rec_snap_register, rec_snap_service, rec_snap_check, rec_snap_session, rec_snap_kvs, rec_snap_index,
-    rec_snap_autopilot, rec_snap_coordinate, rec_snap_proxy, rec_snap_weights, rec_session_image;
+    rec_snap_autopilot, rec_snap_coordinate, rec_snap_proxy, rec_snap_weights, rec_session_image, rec_ttl_image;
 
 /* ---- dialect.c: msgpack as Consul writes it: text and bytes as raw, every field, nil for what is empty */
 

@@ -393,16 +393,23 @@ load_register(struct loader *l, struct str value)
 static int
 load_kvs(struct loader *l, struct str value, enum fsm_table table, uint64_t *highest)
 {
-	struct kv_entry e;
-	int rc = decode(l, &rec_snap_kvs, value, &e);
+	struct snap_kvs in;
+	struct ttl_image t;
+	int rc = decode(l, &rec_snap_kvs, value, &in);
 
 	if (rc == 0)
-		rc = take_indexes(l, e.create_index, e.modify_index, highest);
-	if (rc == 0 && e.session.len > UINT16_MAX)
+		rc = take_indexes(l, in.e.create_index, in.e.modify_index, highest);
+	if (rc == 0 && in.e.session.len > UINT16_MAX)
 		rc = refuse(l, "its session is too long");
-	if (rc == 0 && e.key.len == 0)
+	if (rc == 0 && in.e.key.len == 0)
 		rc = refuse(l, "it has no key");
-	return rc == 0 ? put_record(l, table, e.key, &rec_kv_entry, &e) : rc;
+	if (rc == 0)
+		rc = put_record(l, table, in.e.key, &rec_kv_entry, &in.e);
+	if (rc < 0 || table != FSM_KV || in.ttl == 0)
+		return rc;
+	t = (struct ttl_image){ in.ttl, 0 };
+	rc = put_record(l, FSM_KV_TTL, in.e.key, &rec_ttl_image, &t);
+	return rc == -EINVAL ? refuse(l, "key \"%.*s\": its TTL is none", SHOWN(in.e.key)) : rc;
 }
 
 static int

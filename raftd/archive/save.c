@@ -320,13 +320,13 @@ on_session(void *ctx, struct str key, struct str value)
 static int
 write_entry(struct saver *s, unsigned kind, struct str key, struct str value)
 {
-	struct kv_entry e;
+	struct snap_kvs out = { .ttl = kind == SNAP_KVS ? fsm_key_ttl(s->f, key) : 0 };
 	int rc;
 
 	arena_reset(&s->item);
-	rc = decode(&rec_kv_entry, value, &e, &s->item);
-	e.key = key;
-	return rc < 0 ? rc : write_record(s, kind, &rec_snap_kvs, &e);
+	rc = decode(&rec_kv_entry, value, &out.e, &s->item);
+	out.e.key = key;
+	return rc < 0 ? rc : write_record(s, kind, &rec_snap_kvs, &out);
 }
 
 static int

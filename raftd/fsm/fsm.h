@@ -285,6 +285,8 @@ size_t fsm_expired(const struct fsm *f, int64_t now, struct str *ids, size_t max
 /* The same of keys with a TTL. */
 int64_t fsm_next_key_deadline(const struct fsm *f);
 size_t fsm_expired_keys(const struct fsm *f, int64_t now, struct str *keys, size_t max);
+/* ns, 0: it has none. */
+int64_t fsm_key_ttl(const struct fsm *f, struct str key);
 bool fsm_has_ttls(const struct fsm *f);
 /* What deadlines are shown as: the wall's time when it is this cluster time. No part of the state. */
 void fsm_set_wall(struct fsm *f, int64_t wall_ns, int64_t cluster_ns);

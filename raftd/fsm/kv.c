@@ -164,7 +164,7 @@ static const struct field f_kv_image[] = {
 	FIELD(kv_entry, flags, "Flags", F_UINT, FF_OMITEMPTY),
 	FIELD(kv_entry, lock_index, "LockIndex", F_UINT, FF_OMITEMPTY),
 	FIELD(kv_entry, session, "Session", F_STR, FF_OMITEMPTY),
-	FIELD(kv_entry, fencing, "Fencing", F_UINT, FF_OMITEMPTY),
+	FIELD(kv_entry, fencing, "FencingToken", F_UINT, FF_OMITEMPTY),
 };
 static RECORD(rec_kv_image, kv_entry, "KVImage", f_kv_image);
 

@@ -183,6 +183,12 @@ ttl_loaded(const struct fsm *f)
 	return 0;
 }
 
+int64_t
+fsm_key_ttl(const struct fsm *f, struct str key)
+{
+	return ttl_of(f, key);
+}
+
 /* ---- for the leader's clock */
 
 int64_t

@@ -155,6 +155,8 @@ session_vet(const struct fsm *f, const struct session_create *req, int64_t ttl_m
 		fail(err, 500, "Invalid Behavior setting '%.*s'", STR_ARG(req->behavior));
 	} else if (req->ttl.len > 0 && duration_parse(req->ttl, &ttl) < 0) {
 		fail(err, 500, "Session TTL '%.*s' invalid: %s", STR_ARG(req->ttl), duration_complaint(f, req->ttl));
+	} else if (req->ttl_exact && ttl <= 0) {
+		fail(err, 500, "TTLExact needs a TTL");
 	} else if (ttl != 0 && (ttl < ttl_min || ttl > TTL_MAX)) {
 		duration_format(ttl_min, least);
 		duration_format(TTL_MAX, most);
@@ -207,9 +209,11 @@ session_vet_links(const struct fsm *f, const struct session_create *req, struct 
 }
 
 static int64_t
-deadline_after(int64_t now, int64_t ttl)
+deadline_after(int64_t now, int64_t ttl, bool exact)
 {
-	return ttl > 0 ? now + 2 * ttl : INT64_MAX;	/* the TTL is a lower bound: Consul waits twice as long */
+	if (ttl <= 0)
+		return INT64_MAX;
+	return exact ? now + ttl : now + 2 * ttl;	/* the TTL is a lower bound: Consul waits twice as long */
 }
 
 int
@@ -228,7 +232,7 @@ session_restart(struct fsm *f, int64_t now)
 
 		if (s->due_key.len == 0)
 			continue;
-		s->deadline = deadline_after(now, s->ttl);
+		s->deadline = deadline_after(now, s->ttl, s->s.ttl_exact);
 		due = join_u64(f, (uint64_t)s->deadline, s->key);
 		if (due.p == NULL)
 			return -ENOMEM;
@@ -251,13 +255,13 @@ session_create(struct apply *ap, const struct session_create *req)
 		return 0;
 	in.s = (struct session){
 		.id = req->id, .name = req->name, .node = req->node, .lock_delay = req->lock_delay,
-		.behavior = req->behavior.len > 0 ? req->behavior : STR("release"), .ttl = req->ttl,
+		.behavior = req->behavior.len > 0 ? req->behavior : STR("release"), .ttl = req->ttl, .ttl_exact = req->ttl_exact,
 		.node_checks = linked_checks(req), .service_checks = req->service_checks,
 		.create_index = ap->index, .modify_index = ap->index,
 	};
 	if (req->ttl.len > 0 && duration_parse(req->ttl, &in.ttl) < 0)
 		return -EDECODE;	/* session_vet() read it just now */
-	in.deadline = deadline_after(ap->time, in.ttl);
+	in.deadline = deadline_after(ap->time, in.ttl, in.s.ttl_exact);
 	s = session_new(ap->f, &in);
 	if (s == NULL)
 		return -ENOMEM;
@@ -368,7 +372,7 @@ push_deadline(struct apply *ap, struct session_item *old)
 
 	if (old->ttl == 0)
 		return 0;
-	in.deadline = deadline_after(ap->time, old->ttl);
+	in.deadline = deadline_after(ap->time, old->ttl, old->s.ttl_exact);
 	if (in.deadline == old->deadline)
 		return 0;
 	s = session_new(ap->f, &in);
