@@ -14,9 +14,6 @@ struct acl_ask {
 	void *arg;
 };
 
-/* The ID of the anonymous token, which Consul's texts call by its name. */
-static const char anonymous[] = "00000000-0000-0000-0000-000000000002";
-
 bool
 acl_verdict_allows(const struct acl_verdict *v, size_t i)
 {
@@ -117,7 +114,7 @@ acl_question_parse(const char *permission, struct str segment, struct acl_questi
 void
 acl_denied_text(struct str accessor, const struct acl_question *q, char text[ACL_DENIED_MAX])
 {
-	bool is_anonymous = str_eqs(accessor, anonymous);
+	bool is_anonymous = str_eqs(accessor, ACL_ANONYMOUS);
 	char who[128] = "provided token", on[256] = "";
 
 	if (is_anonymous)

@@ -53,6 +53,9 @@ void acl_ask_cancel(struct acl_ask *a);
 /* One question, as it stands in a table: resource and access from "agent:read". False when there is no such permission ("none"). */
 bool acl_question_parse(const char *permission, struct str segment, struct acl_question *ret);
 
+/* The accessor of the anonymous token. */
+#define ACL_ANONYMOUS "00000000-0000-0000-0000-000000000002"
+
 /* The sentence for what is denied, in the words that clients know; text is always terminated. */
 void acl_denied_text(struct str accessor, const struct acl_question *q, char text[ACL_DENIED_MAX]);
 

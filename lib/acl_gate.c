@@ -169,6 +169,21 @@ acl_refuse(const struct acl_facts *f)
 	rpc_reply_error(f->server, f->token, 403, "%s", text);
 }
 
+void
+acl_refuse_missing(const struct acl_facts *f)
+{
+	const struct acl_question *q = &f->refused;
+
+	rpc_reply_error(f->server, f->token, 403, "Permission denied: Missing %.*s:%.*s on %.*s", STR_ARG(q->resource),
+	    STR_ARG(q->access), (int)(q->segment.len < ACL_DENIED_MAX ? q->segment.len : ACL_DENIED_MAX), q->segment.p);
+}
+
+bool
+acl_filtered(const struct acl_facts *f, bool hidden)
+{
+	return hidden && !f->open && !str_eqs(f->accessor, ACL_ANONYMOUS);
+}
+
 /* ---- requests that wait */
 
 static void run(struct parked *p);

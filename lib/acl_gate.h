@@ -71,7 +71,11 @@ bool acl_open(const struct acl_facts *f);
 /* Whether it is a daemon's own question. With ACLs off, too. */
 bool acl_internal(const struct acl_facts *f);
 
-/* Answer 403 with the sentence for the last acl_may() that was false. */
+/* Answer 403 with the sentence for the last acl_may() that was false; acl_refuse_missing() in the short words of Consul's agent for changes. */
 void acl_refuse(const struct acl_facts *f);
+void acl_refuse_missing(const struct acl_facts *f);
+
+/* QueryMeta's mark for a list from which something was left out: those without a token are not told. */
+bool acl_filtered(const struct acl_facts *f, bool hidden);
 
 #endif
