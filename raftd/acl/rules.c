@@ -82,13 +82,9 @@ refuse(char *err, struct json_object *at, const char *fmt, ...)
 	return -EINVAL;
 }
 
-static int
+static void
 emit(struct pass *p, enum acl_resource resource, bool prefix, enum acl_access access, struct str segment)
 {
-	if (p->n == ACL_RULES_MAX) {
-		(void)snprintf(p->err, ACL_ERROR_MAX, "Failed to parse ACL rules: more than %d rules", ACL_RULES_MAX);
-		return -EINVAL;
-	}
 	if (p->out != NULL) {
 		if (segment.len > 0)
 			memcpy(p->bytes, segment.p, segment.len);
@@ -97,7 +93,6 @@ emit(struct pass *p, enum acl_resource resource, bool prefix, enum acl_access ac
 	}
 	p->n++;
 	p->bytes_n += segment.len;
-	return 0;
 }
 
 /* The text of a value; "" for what is none. */
@@ -130,7 +125,8 @@ read_scalar(struct pass *p, const struct block *b, struct json_object *v)
 		return 0;
 	if (access == ACL_NONE || access == ACL_LIST)
 		return refuse_scalar(p, b->key, v);
-	return emit(p, b->resource, false, access, STR(""));
+	emit(p, b->resource, false, access, STR(""));
+	return 0;
 }
 
 static int
@@ -197,13 +193,14 @@ read_body(struct pass *p, const struct block *b, struct str name, struct json_ob
 	access = acl_access_parse(text_of(body.policy));
 	if (access == ACL_NONE || (access == ACL_LIST && b->resource != ACL_KEY))
 		return refuse_access(p, b, "", name, body.policy, v);
-	rc = emit(p, b->resource, b->prefix, access, name);
-	if (rc < 0 || body.intentions == NULL || (json_object_is_type(body.intentions, json_type_string) && text_of(body.intentions).len == 0))
-		return rc;
+	emit(p, b->resource, b->prefix, access, name);
+	if (body.intentions == NULL || (json_object_is_type(body.intentions, json_type_string) && text_of(body.intentions).len == 0))
+		return 0;
 	access = acl_access_parse(text_of(body.intentions));
 	if (access == ACL_NONE || access == ACL_LIST)
 		return refuse_access(p, b, " intentions", name, body.intentions, v);
-	return emit(p, ACL_INTENTION, b->prefix, access, name);
+	emit(p, ACL_INTENTION, b->prefix, access, name);
+	return 0;
 }
 
 /* key "a" { } key "b" { }: an object of names, or a list of such. */

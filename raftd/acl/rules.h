@@ -18,8 +18,7 @@
 #include "lib/str.h"
 
 enum {
-	ACL_RULES_TEXT_MAX = 512 * 1024,	/* bytes of one policy's rules */
-	ACL_RULES_MAX = 65536,			/* blocks in it */
+	ACL_RULES_TEXT_MAX = 512 * 1024,	/* bytes of one policy's rules, which bounds their number too */
 	ACL_ERROR_MAX = 512,
 	ACL_NAME_MAX = 128,
 	ACL_IDENTITY_NAME_MAX = 256,
