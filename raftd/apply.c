@@ -144,7 +144,7 @@ apply_state(struct raftd *r, const struct batch_entry *entry)
 	if (rc < 0)
 		log_fatal(SUB, "cannot apply the log: index=%" PRIu64 " error=\"%s\"", entry->index, err_text(rc));
 	count_applied(fe.op, clock_ns() - began);
-	waiters_applied(r, entry->index, entry->term, (struct str){ (const char *)e->result.data, e->result.len }, &err);
+	waiters_applied(r, entry->index, entry->term, fe.options, (struct str){ (const char *)e->result.data, e->result.len }, &err);
 }
 
 static void

@@ -334,6 +334,8 @@ autopilot_handle(void *ctx, const struct rpc_request *req)
 		forward_leader(r, req);
 		return;
 	}
+	if (!acl_require(r, req, o.token, ACL_OPERATOR, STR(""), ACL_READ))
+		return;
 	c = rules(r);
 	look(r->autopilot, &c, clock_ms());
 	if (req->info->number == OP_AUTOPILOT_HEALTH)

@@ -10,6 +10,7 @@
  * them no more than that.
  */
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,6 +90,9 @@ begin(struct raftd *r)
 static void
 clear(struct renewals *b)
 {
+	for (size_t i = 0; i < b->n; i++)
+		if (b->v[i].secret.len > 0)
+			sodium_memzero((char *)(uintptr_t)b->v[i].secret.p, b->v[i].secret.len);
 	if (b->cap > RENEWALS_KEEP) {
 		free(b->v);
 		b->v = NULL;
@@ -107,6 +111,7 @@ pass_on(struct raftd *r, struct renewals *b)
 
 	for (size_t i = 0; i < b->n; i++) {
 		const struct renewal *x = &b->v[i];
+		const struct query_options o = { .token = x->secret };
 		const struct id_request q = { x->id };
 		int rc;
 
@@ -115,7 +120,7 @@ pass_on(struct raftd *r, struct renewals *b)
 			continue;
 		}
 		buf_clear(&body);
-		rc = op_request_encode(OP_SESSION_RENEW, NULL, &q, &body);
+		rc = op_request_encode(OP_SESSION_RENEW, &o, &q, &body);
 		if (rc == 0) {
 			const struct rpc_request req = { .token = x->token, .info = op_info(OP_SESSION_RENEW), .body = body.data,
 				.len = body.len };
@@ -333,12 +338,12 @@ on_tick(uv_timer_t *t)
 }
 
 static int
-add_renewal(struct raftd *r, const struct rpc_request *req, struct str id)
+add_renewal(struct raftd *r, const struct rpc_request *req, struct str id, struct str secret)
 {
 	struct renewals *b = &r->leader.renewals[0];
 	const struct net_peer *from = req->peer;
 	struct renewal *v;
-	char *copy;
+	char *copy, *kept;
 
 	if (b->n >= RENEWALS_MAX)
 		return -ELIMIT;
@@ -350,9 +355,10 @@ add_renewal(struct raftd *r, const struct rpc_request *req, struct str id)
 		b->cap = b->cap != 0 ? b->cap * 2 : 16;
 	}
 	copy = arena_strdup(&b->arena, id);
-	if (copy == NULL)
+	kept = secret.len > 0 ? arena_strdup(&b->arena, secret) : NULL;
+	if (copy == NULL || (kept == NULL && secret.len > 0))
 		return -ENOMEM;
-	b->v[b->n++] = (struct renewal){ { copy, id.len }, req->token, from != NULL && from->id != 0 };
+	b->v[b->n++] = (struct renewal){ { copy, id.len }, { kept, secret.len }, req->token, from != NULL && from->id != 0 };
 	plan_tick(r);
 	return 0;
 }
@@ -361,7 +367,7 @@ add_renewal(struct raftd *r, const struct rpc_request *req, struct str id)
 static bool
 known(struct raftd *r, const struct rpc_request *req, struct str id)
 {
-	const struct renewal x = { id, req->token, false };
+	const struct renewal x = { .id = id, .token = req->token };
 	struct buf b = BUF_INIT(RENEW_BYTES_MAX);
 	struct mp_w w = mp_w_init(&b);
 	const struct id_request q = { id };
@@ -377,6 +383,20 @@ known(struct raftd *r, const struct rpc_request *req, struct str id)
 	if (!found && reads_refusal_holds(r, req))
 		answer_renewal(r, &x);
 	return found;
+}
+
+static bool
+may_renew(struct raftd *r, const struct rpc_request *req, struct str token, struct str id)
+{
+	struct fsm_error err = { .code = 0 };
+	struct asker who;
+
+	if (!acl_who(r, req, token, &who))
+		return false;
+	if (fsm_may_renew(r->engine.fsm, id, &who, &err))
+		return true;
+	rpc_reply_error(r->d->rpc, req->token, err.code, "%s", err.text);
+	return false;
 }
 
 void
@@ -399,8 +419,8 @@ leader_renew(void *ctx, const struct rpc_request *req)
 		forward_leader(r, req);
 	} else if (r->engine.disk_full) {
 		rpc_reply_error(r->d->rpc, req->token, 500, "The server's disk is full: this write was refused and nothing was changed");
-	} else if (known(r, req, q.id)) {
-		rc = add_renewal(r, req, q.id);
+	} else if (known(r, req, q.id) && may_renew(r, req, o.token, q.id)) {
+		rc = add_renewal(r, req, q.id, o.token);
 		if (rc < 0)
 			rpc_reply_error(r->d->rpc, req->token, 429, "The server has too many unfinished writes: this one was refused");
 	}

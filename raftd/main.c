@@ -26,6 +26,7 @@ static rpc_handler *const handlers[] = {
 	[OP_SNAPSHOT_RESTORE] = snapshot_handle,
 	[OP_COORDINATE_UPDATE] = coordinates_handle, [OP_COORDINATE_LIST] = reads_handle, [OP_COORDINATE_NODE] = reads_handle,
 	[OP_COORDINATE_DATACENTERS] = wan_handle,
+	[OP_ACL_RESOLVE] = reads_handle, [OP_ACL_AUTHORIZE] = acl_authorize,
 	[OP_PEER_RAFT] = net_handle, [OP_PEER_JOIN] = join_handle, [OP_PEER_BOOTSTRAP] = join_handle,
 };
 
@@ -72,7 +73,8 @@ raftd_serve(struct raftd *r, const struct rpc_request *req)
 {
 	if (comes_too_late(r, req))
 		return;
-	if (r->server)
+	/* What this node's daemons may do is decided on this node. */
+	if (r->server || req->token.op == OP_ACL_AUTHORIZE)
 		handlers[req->token.op](r->d, req);
 	else
 		forward_any(r, req);
@@ -182,6 +184,8 @@ init(struct daemon *d)
 	hold_init(r);
 	rc = choose_dir(r);
 	if (rc == 0)
+		rc = acl_init(r);
+	if (rc == 0)
 		rc = net_init(r);
 	if (rc == 0)
 		rc = pool_init(r);
@@ -237,6 +241,7 @@ fini(struct daemon *d)
 		leader_release(r);
 		watch_release(r);
 	}
+	acl_release(r);
 	hold_release(r);
 	reads_release(r);
 	free(r->dir);
@@ -250,13 +255,17 @@ reload(struct daemon *d, struct json_object *next, struct buf *msg)
 {
 	static const char *const fixed[] = { "data_dir", "datacenter", "node_name", "node_id", "advertise_addr", "bind_addr" };
 	struct raftd *r = d->ctx;
+	int rc;
 
 	if (r->engine.store != NULL)
 		store_set_trailing(r->engine.store, (uint64_t)cfg_int(next, "raft_trailing_logs", 10240));
 	net_reload(r, next);
+	rc = acl_reload(r, next);
+	if (rc < 0)
+		return rc;
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
 		if (strcmp(cfg_str(d->config, fixed[i], ""), cfg_str(next, fixed[i], "")) != 0) {
-			int rc = buf_addf(msg, "%s%s", msg->len > 0 ? ", " : "", fixed[i]);
+			rc = buf_addf(msg, "%s%s", msg->len > 0 ? ", " : "", fixed[i]);
 
 			if (rc < 0)
 				return rc;

@@ -187,7 +187,7 @@ struct fsm_config start_fsm_config(struct raftd *r);	/* of this server's states 
 /* ---- waiters.c: writes that wait for their entries */
 int MUST_CHECK waiters_add(struct engine *e, const struct waiter *w);
 /* An entry was applied: answer who waits for it. */
-void waiters_applied(struct raftd *r, uint64_t index, uint64_t term, struct str payload, const struct fsm_error *err);
+void waiters_applied(struct raftd *r, uint64_t index, uint64_t term, struct str options, struct str payload, const struct fsm_error *err);
 /* Entries from index on are about to leave the log: those who wait for them are sent to the leader that there is now. */
 void waiters_cut(struct raftd *r, uint64_t index);
 /* The proposals in b, from index on, never reached the log: likewise. */
@@ -281,6 +281,8 @@ void forward_release(struct raftd *r);
 void forward_leader(struct raftd *r, const struct rpc_request *req);
 /* On a client node: everything goes to some server. */
 void forward_any(struct raftd *r, const struct rpc_request *req);
+/* On a client node: the server that is asked now, if it is connected; else NULL. acl_server_left() tells when it is no more. */
+struct rpc_client *forward_client(struct raftd *r);
 void forward_cancelled(struct raftd *r, struct rpc_token t);
 /* On a client node: other servers are known, or something is known of them. */
 void forward_pool_changed(struct raftd *r);
@@ -500,7 +502,8 @@ void raftd_serve(struct raftd *r, const struct rpc_request *req);
 /* ---- propose.c */
 void propose_handle(void *ctx, const struct rpc_request *req);
 /* The entry of index has been applied with this result. */
-void propose_answer(struct raftd *r, const struct waiter *w, uint64_t index, struct str payload, const struct fsm_error *err);
+void propose_answer(struct raftd *r, const struct waiter *w, uint64_t index, struct str options, struct str payload,
+    const struct fsm_error *err);
 /* A write of our own, without an asker. request: the operation's record. */
 int MUST_CHECK propose_own(struct raftd *r, uint16_t op, const void *request);
 
@@ -531,8 +534,44 @@ bool reads_again(struct raftd *r, struct rpc_token t, struct str body, bool anyw
 /* Whether the datacenter is ours and this is a server; else the request has been answered. */
 bool check_served(struct raftd *r, struct rpc_token t, struct str datacenter);
 
+/* ---- acl.c: who asks, by the state of this server; acl_parked.c, acl_authorize.c, acl_cache.c */
+struct acl;
+int MUST_CHECK acl_init(struct raftd *r);
+void acl_release(struct raftd *r);
+int MUST_CHECK acl_reload(struct raftd *r, struct json_object *next);
+bool acl_on(const struct raftd *r);
+/* Who asks with this token; ret->authz NULL: ACLs are off. Valid until the next call. -ENOENT: there is no such token, -ENOMEM. */
+int MUST_CHECK acl_asker(struct raftd *r, struct str token, bool local, struct asker *ret);
+void acl_refuse(struct raftd *r, struct rpc_token t, int rc);	/* the answer to that */
+/* The same; false: the request has been answered. */
+bool MUST_CHECK acl_who(struct raftd *r, const struct rpc_request *req, struct str token, struct asker *ret);
+/* Whether the token allows this; else the request has been answered (403). name: STR("") for acl, keyring, operator ... */
+bool MUST_CHECK acl_require(struct raftd *r, const struct rpc_request *req, struct str token, enum acl_resource resource, struct str name,
+    enum acl_access want);
+/* acl.authorize. acl.resolve: the payload. */
+void acl_authorize(void *ctx, const struct rpc_request *req);
+int MUST_CHECK acl_resolve(struct raftd *r, struct str token, struct mp_w *out, uint64_t *ret_index, struct fsm_error *ret_err);
+/* A client node asks another server from now on: what this one was asked comes back. */
+void acl_server_left(struct raftd *r, const struct rpc_client *client);
+
+/* The rights of a parked read: part of it. */
+struct acl_entry;
+struct acl_hold {
+	struct acl_hold *next, **prev;
+	struct acl_entry *entry;	/* NULL: ACLs are off */
+};
+/* body: of the request. -ENOENT: the token has gone, -ENOMEM, -EDECODE. */
+int MUST_CHECK acl_hold(struct raftd *r, struct acl_hold *h, struct str body, bool local);
+void acl_unhold(struct raftd *r, struct acl_hold *h);
+void acl_ask_again(struct raftd *r, struct acl_hold *first);	/* those from here on have other rights */
+void acl_touched(struct raftd *r);		/* the ACL state has changed */
+void acl_state_replaced(struct raftd *r);	/* and so has everything else */
+
 /* ---- watch.c */
 struct watch;
+/* A parked read whose rights are others than they were: it is answered. And its request. */
+void watch_ask_again(struct raftd *r, struct acl_hold *h);
+struct str watch_body(const struct acl_hold *h);
 int MUST_CHECK watch_init(struct raftd *r);
 void watch_release(struct raftd *r);
 /* Keep the read until one of the keys is touched; answers it itself when there is no place. */
@@ -546,6 +585,7 @@ size_t watch_count(const struct raftd *r);
 /* ---- leader.c: what only a leader does */
 struct renewal {
 	struct str id;			/* of the session, in the arena of its batch */
+	struct str secret;		/* the ACL token, likewise */
 	struct rpc_token token;
 	bool forwarded;			/* by another server, whose connection may have gone */
 };
@@ -621,6 +661,7 @@ struct raftd {
 	struct hold hold;
 	struct defer barrier[2];	/* [consistent]: one for all reads of this turn that need one */
 	struct watch *watch;
+	struct acl *acl;		/* NULL: ACLs are off */
 	struct leader leader;
 	struct members members;
 	struct net *net;

@@ -17,6 +17,7 @@ union query {
 	struct catalog_query catalog;
 	struct id_request id;
 	struct pq_request pquery;
+	struct acl_query acl;
 };
 
 struct read {
@@ -50,7 +51,7 @@ last_contact(const struct raftd *r)
 	return ms < (uint64_t)NEVER_MS ? (int64_t)ms : NEVER_MS;
 }
 
-/* Answers that are as new as the leader's are of no age. */
+/* Answers that are as new as the leader's are of no age. With ACLs whether something is left out is told last: meta_filtered(). */
 static void
 meta_begin(const struct raftd *r, bool stale, struct mp_w *w)
 {
@@ -60,6 +61,8 @@ meta_begin(const struct raftd *r, bool stale, struct mp_w *w)
 
 	if (contact > 0)
 		head[0]++;
+	if (acl_on(r))
+		head[0]++;
 	mp_w_raw(w, bytes);
 	if (contact > 0) {
 		mp_w_str(w, STR("LastContact"));
@@ -67,6 +70,18 @@ meta_begin(const struct raftd *r, bool stale, struct mp_w *w)
 	}
 	mp_w_str(w, STR("KnownLeader"));
 	mp_w_bool(w, engine_known_leader(r));
+	if (acl_on(r)) {
+		mp_w_str(w, STR("ResultsFilteredByACLs"));
+		mp_w_bool(w, false);
+	}
+}
+
+/* end: where the meta ends. */
+static void
+meta_filtered(struct buf *b, size_t end, const struct asker *who)
+{
+	if (who->filtered)
+		b->data[end - 1] = 0xc3;	/* true, in msgpack */
 }
 
 static void
@@ -106,20 +121,47 @@ goes_on(const struct raftd *r, uint64_t min_index, uint64_t index, const uint8_t
 	return true;
 }
 
+static int
+query(struct raftd *r, const struct read *rd, uint64_t since, struct asker *who, struct mp_w *w, uint64_t *ret_index,
+    struct watch_set *ret_watch, struct fsm_error *err)
+{
+	uint16_t op = rd->req->token.op;
+
+	if (op == OP_ACL_RESOLVE)
+		return acl_resolve(r, who->secret, w, ret_index, err);
+	return fsm_query(r->engine.fsm, op, &rd->q, since, who, w, ret_index, ret_watch, err);
+}
+
+/* A prepared query may have a token of its own to run with. */
+static struct str
+token_of(const struct raftd *r, const struct read *rd)
+{
+	struct str own = STR_NONE;
+
+	if (rd->req->token.op == OP_QUERY_EXECUTE)
+		own = fsm_query_token(r->engine.fsm, &rd->q.pquery);
+	return own.len > 0 ? own : rd->o.token;
+}
+
 /* Run the query; NOT_YET: there is nothing new above min, and nothing was answered. */
 static enum outcome
-answer(struct raftd *r, struct rpc_token t, const struct query_options *o, const union query *q, struct read_seen *seen,
-    struct watch_set *ret_watch)
+answer(struct raftd *r, const struct read *rd, struct read_seen *seen, struct watch_set *ret_watch)
 {
+	const struct query_options *o = &rd->o;
+	const struct rpc_token t = rd->req->token;
 	const uint64_t min_index = o->min_index;
 	struct rpc_server *rpc = r->d->rpc;
-	struct buf *b = rpc_reply_begin(rpc, t);
 	struct fsm_error err = { .code = 0 };
 	uint64_t index = 0, since = min_index;
+	struct asker who;
 	size_t at, from;
+	struct buf *b;
 	struct mp_w w;
 	int rc;
 
+	if (!acl_who(r, rd->req, token_of(r, rd), &who))
+		return ANSWERED;
+	b = rpc_reply_begin(rpc, t);
 	if (b == NULL)
 		return ANSWERED;
 	at = b->len;
@@ -130,7 +172,7 @@ answer(struct raftd *r, struct rpc_token t, const struct query_options *o, const
 	if (min_index > 0 && seen->known && seen->index > min_index)
 		since = seen->index;
 	tell_wall(r);
-	rc = fsm_query(r->engine.fsm, t.op, q, since, NULL, &w, &index, min_index > 0 ? ret_watch : NULL, &err);
+	rc = query(r, rd, since, &who, &w, &index, min_index > 0 ? ret_watch : NULL, &err);
 	if (rc == 0 && err.code != 0) {
 		rpc_reply_drop(rpc, t);
 		rpc_reply_error(rpc, t, err.code, "%s", err.text);
@@ -140,8 +182,10 @@ answer(struct raftd *r, struct rpc_token t, const struct query_options *o, const
 		rpc_reply_drop(rpc, t);
 		return NOT_YET;
 	}
-	if (rc == 0 && w.err == 0)
+	if (rc == 0 && w.err == 0) {
 		meta_index(b, at, index);
+		meta_filtered(b, from, &who);
+	}
 	rpc_reply_end(rpc, t, rc == 0 && w.err == 0);
 	return ANSWERED;
 }
@@ -170,7 +214,7 @@ serve(struct raftd *r, const struct read *rd)
 	struct watch_set keys = { .n = 0 };
 	struct read_seen seen = { .known = false };
 
-	if (answer(r, rd->req->token, &rd->o, &rd->q, &seen, &keys) == NOT_YET)
+	if (answer(r, rd, &seen, &keys) == NOT_YET)
 		watch_park(r, rd->req, &keys, &seen);
 }
 
@@ -262,36 +306,43 @@ reads_again(struct raftd *r, struct rpc_token t, struct str body, bool anyway, s
 		return true;
 	if (anyway)
 		rd.o.min_index = 0;
-	return answer(r, t, &rd.o, &rd.q, seen, ret_watch) == ANSWERED;
+	return answer(r, &rd, seen, ret_watch) == ANSWERED;
 }
 
 /* ---- transactions that only read */
 
 static void
-answer_txn(struct raftd *r, const struct rpc_request *req, bool stale, const struct txn_request *txn)
+answer_txn(struct raftd *r, const struct rpc_request *req, const struct query_options *o, const struct txn_request *txn)
 {
 	struct rpc_server *rpc = r->d->rpc;
-	struct buf *b = rpc_reply_begin(rpc, req->token);
 	struct fsm_error err = { .code = 0 };
 	uint64_t index = 0;
+	struct asker who;
+	size_t at, from;
+	struct buf *b;
 	struct mp_w w;
-	size_t at;
 	int rc;
 
+	if (!acl_who(r, req, o->token, &who))
+		return;
+	b = rpc_reply_begin(rpc, req->token);
 	if (b == NULL)
 		return;
 	at = b->len;
 	w = mp_w_init(b);
 	tell_wall(r);
-	meta_begin(r, stale, &w);
-	rc = fsm_query_txn(r->engine.fsm, txn, NULL, &w, &index, &err);
+	meta_begin(r, o->consistency == CONSISTENCY_STALE, &w);
+	from = b->len;
+	rc = fsm_query_txn(r->engine.fsm, txn, &who, &w, &index, &err);
 	if (rc == 0 && err.code != 0) {
 		rpc_reply_drop(rpc, req->token);
 		rpc_reply_error(rpc, req->token, err.code, "%s", err.text);
 		return;
 	}
-	if (rc == 0 && w.err == 0)
+	if (rc == 0 && w.err == 0) {
 		meta_index(b, at, index);
+		meta_filtered(b, from, &who);
+	}
 	rpc_reply_end(rpc, req->token, rc == 0 && w.err == 0);
 }
 
@@ -307,7 +358,7 @@ serve_txn(struct raftd *r, const struct rpc_request *req)
 	if (rc < 0)
 		rpc_bad_request(r->d->rpc, req, err_text(rc));
 	else
-		answer_txn(r, req, o.consistency == CONSISTENCY_STALE, &txn);
+		answer_txn(r, req, &o, &txn);
 }
 
 void

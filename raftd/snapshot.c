@@ -253,6 +253,13 @@ save_start(struct raftd *r, struct rpc_token t)
 	}
 }
 
+/* A snapshot holds everything, tokens too. */
+static bool
+may_do(struct raftd *r, const struct rpc_request *req, const struct query_options *o)
+{
+	return acl_require(r, req, o->token, ACL_ACL, STR(""), ACL_WRITE);
+}
+
 /*
  * A server may take itself for the leader while there is a later one: unless
  * the lease holds, a majority must say that there is none.
@@ -262,12 +269,14 @@ handle_save(struct raftd *r, const struct rpc_request *req, const struct query_o
 {
 	bool consistent = o->consistency == CONSISTENCY_CONSISTENT;
 
-	if (o->consistency == CONSISTENCY_STALE) {
-		save_start(r, req->token);
+	if (o->consistency != CONSISTENCY_STALE && !engine_leads(r)) {
+		forward_leader(r, req);
 		return;
 	}
-	if (!engine_leads(r)) {
-		forward_leader(r, req);
+	if (!may_do(r, req, o))
+		return;
+	if (o->consistency == CONSISTENCY_STALE) {
+		save_start(r, req->token);
 		return;
 	}
 	if (!consistent && raft_lease_valid(&r->engine.core, clock_ms())) {
@@ -358,7 +367,7 @@ on_read(uv_fs_t *fs)
 }
 
 static void
-handle_read(struct raftd *r, const struct rpc_request *req, const struct snapshot_chunk *c)
+handle_read(struct raftd *r, const struct rpc_request *req, const struct query_options *o, const struct snapshot_chunk *c)
 {
 	struct snap_file *f = file_find(r, SNAP_SAVED, c->id);
 	struct piece *p;
@@ -368,6 +377,8 @@ handle_read(struct raftd *r, const struct rpc_request *req, const struct snapsho
 		forward_leader(r, req);
 		return;
 	}
+	if (!may_do(r, req, o))
+		return;
 	if (f == NULL || f->child != NULL) {
 		rpc_reply_error(r->d->rpc, req->token, 500, "the snapshot is not known here: the leader has changed, or nobody asked for it "
 		    "for a minute");
@@ -522,11 +533,13 @@ snapshot_handle(void *ctx, const struct rpc_request *req)
 	if (req->info->number == OP_SNAPSHOT_SAVE)
 		handle_save(r, req, &o);
 	else if (req->info->number == OP_SNAPSHOT_READ)
-		handle_read(r, req, &c);
+		handle_read(r, req, &o, &c);
 	else if (o.consistency == CONSISTENCY_STALE)
 		rpc_reply_error(r->d->rpc, req->token, 500, "stale not allowed for restore");
 	else if (!engine_leads(r))
 		forward_leader(r, req);
+	else if (!may_do(r, req, &o))
+		return;
 	else if (req->info->number == OP_SNAPSHOT_WRITE)
 		handle_write(r, req, &c);
 	else

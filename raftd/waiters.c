@@ -113,7 +113,7 @@ resubmit(struct raftd *r, struct waiter *w, struct str data, bool never)
 }
 
 void
-waiters_applied(struct raftd *r, uint64_t index, uint64_t term, struct str payload, const struct fsm_error *err)
+waiters_applied(struct raftd *r, uint64_t index, uint64_t term, struct str options, struct str payload, const struct fsm_error *err)
 {
 	struct engine *e = &r->engine;
 	struct waiter w;
@@ -129,7 +129,7 @@ waiters_applied(struct raftd *r, uint64_t index, uint64_t term, struct str paylo
 	}
 	count_answered(w.op, clock_ns() - w.at_ns);
 	if (w.token.conn != 0)
-		propose_answer(r, &w, fsm_index(r->engine.fsm), payload, err);
+		propose_answer(r, &w, fsm_index(r->engine.fsm), options, payload, err);
 }
 
 /* How many from the oldest are in front of index. */

@@ -37,6 +37,7 @@ struct parked {
 	struct rpc_token token;
 	bool replaced;			/* the whole state was: it is answered, whatever its index */
 	struct read_seen seen;
+	struct acl_hold rights;
 	size_t nlinks;
 	struct link links[4];
 	uint8_t *keys;			/* of the links, one block */
@@ -302,8 +303,10 @@ drop(struct watch *w, struct parked *p)
 	if (p->next != NULL)
 		p->next->prev = p->prev;
 	unmark(w, p);
+	acl_unhold(w->r, &p->rights);
 	w->n--;
 	w->bytes -= p->len;
+	sodium_memzero(p->body, p->len);	/* it holds a token */
 	free(p);
 }
 
@@ -312,6 +315,7 @@ watch_park(struct raftd *r, const struct rpc_request *req, const struct watch_se
 {
 	struct watch *w = r->watch;
 	struct parked **head, *p = NULL;
+	int rc;
 
 	if (w->n < PARKED_MAX && w->bytes + req->len <= PARKED_BYTES_MAX)
 		p = malloc(sizeof(*p) + req->len);
@@ -321,8 +325,15 @@ watch_park(struct raftd *r, const struct rpc_request *req, const struct watch_se
 	}
 	*p = (struct parked){ .token = req->token, .len = req->len, .seen = *seen };
 	memcpy(p->body, req->body, req->len);
+	rc = acl_hold(r, &p->rights, watch_body(&p->rights), req->peer == NULL);
+	if (rc < 0) {
+		acl_refuse(r, req->token, rc);
+		free(p);
+		return;
+	}
 	if (enlist(w, p, keys) < 0) {
 		rpc_reply_error(r->d->rpc, req->token, 429, "The server holds too many blocking queries");
+		acl_unhold(r, &p->rights);
 		free(p);
 		return;
 	}
@@ -352,6 +363,29 @@ watch_cancelled(struct raftd *r, struct rpc_token t)
 
 /* ---- waking */
 
+static struct parked *
+parked_of(const struct acl_hold *h)
+{
+	return (struct parked *)((char *)(uintptr_t)h - offsetof(struct parked, rights));
+}
+
+struct str
+watch_body(const struct acl_hold *h)
+{
+	const struct parked *p = parked_of(h);
+
+	return (struct str){ (const char *)p->body, p->len };
+}
+
+void
+watch_ask_again(struct raftd *r, struct acl_hold *h)
+{
+	struct parked *p = parked_of(h);
+
+	p->replaced = true;
+	mark(r->watch, p);
+}
+
 static void
 mark_key(struct watch *w, enum watch_kind kind, const char *key, size_t len)
 {
@@ -377,12 +411,16 @@ watch_touched(struct raftd *r, const struct watch_key *key)
 {
 	struct watch *w = r->watch;
 
+	if (key->kind == WATCH_ALL)
+		acl_state_replaced(r);
 	if (w->n == 0)
 		return;
 	if (key->kind == WATCH_ALL) {
 		mark_all(w);
 		return;
 	}
+	if (key->kind == WATCH_ACL)
+		acl_touched(r);
 	mark_key(w, key->kind, key->key.p, key->key.len);
 	if (key->kind == WATCH_KV_KEY)
 		for (size_t i = 0; i < w->nlengths; i++)

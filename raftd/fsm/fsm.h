@@ -226,6 +226,9 @@ struct fsm_fresh {
 int MUST_CHECK fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const struct fsm_fresh *fresh,
     struct asker *who, struct buf *out, struct str *ret_request, struct fsm_error *ret_err);
 
+/* Whether the asker may renew this session; else the error (403) is said. */
+bool fsm_may_renew(const struct fsm *f, struct str id, struct asker *who, struct fsm_error *ret_err);
+
 /* Whether the write of this stamp was applied: its retry gets the first result, whatever fsm_check() now says of it. */
 bool fsm_seen(const struct fsm *f, struct str origin, uint64_t seq);
 
@@ -263,6 +266,16 @@ size_t fsm_acl_expired(const struct fsm *f, int64_t wall_ns, struct str *ids, si
 const char *fsm_acl_jwks_file(const struct fsm *f, struct str request);
 /* The token that the prepared query of query.execute runs with instead of the asker's; empty: the asker's. Points into the state. */
 struct str fsm_query_token(const struct fsm *f, const struct pq_request *q);
+/* The first token of all has been made. */
+bool fsm_acl_bootstrapped(const struct fsm *f);
+/*
+ * A record of a snapshot of Consul's (kinds 4, 17, 19, 23, 25, 27) as one of the image; the value is appended. Key in the
+ * arena. -EDECODE: it is none; -ENOMEM.
+ */
+int MUST_CHECK fsm_acl_from_snapshot(unsigned kind, struct str value, struct arena *a, enum fsm_table *ret_table, struct str *ret_key,
+    struct buf *ret_value);
+/* A moment of a token as snapshots write it; what is no moment is the zero one. */
+void fsm_acl_snapshot_time(struct str text, char out[15]);
 /* Whether there is an initial management token to be made with this secret: the policy, the anonymous token and it are not all there. */
 bool fsm_acl_needs_init(const struct fsm *f, struct str initial_management);
 

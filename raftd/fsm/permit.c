@@ -274,3 +274,10 @@ permit_txn_op(const struct fsm *f, struct asker *who, const struct txn_op *op, s
 		return permit_txn_check(f, who, op->check.v, err);
 	return true;
 }
+
+bool
+fsm_may_renew(const struct fsm *f, struct str id, struct asker *who, struct fsm_error *ret_err)
+{
+	ret_err->code = 0;
+	return permit_session(f, who, id, ret_err);
+}
