@@ -14,6 +14,8 @@ static const struct table_ops *const tables[T_COUNT] = {
 	[T_CHECK] = &check_ops, [T_NAME] = &name_ops, [T_DELAY] = &delay_ops,
 	[T_OPAQUE] = &opaque_ops, [T_AUTOPILOT] = &autopilot_ops, [T_COORDINATE] = &coordinate_ops,
 	[T_QUERY] = &query_ops, [T_KV_TTL] = &ttl_ops,
+	[T_ACL_TOKEN] = &acl_token_ops, [T_ACL_POLICY] = &acl_policy_ops, [T_ACL_ROLE] = &acl_role_ops,
+	[T_ACL_METHOD] = &acl_method_ops, [T_ACL_BINDING] = &acl_binding_ops,
 };
 
 static int

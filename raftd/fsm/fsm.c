@@ -2,7 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "raftd/fsm/state.h"
+#include "raftd/fsm/acl.h"
 
 static const struct fsm_sink nobody;
 
@@ -35,6 +35,15 @@ init_trees(struct fsm *f)
 	tree_init(&f->queries_by_name, &query_name_tree);
 	tree_init(&f->query_templates, &query_template_tree);
 	tree_init(&f->queries_by_session, &query_session_tree);
+	tree_init(&f->acl_tokens, &acl_token_tree);
+	tree_init(&f->acl_tokens_by_secret, &acl_token_secret_tree);
+	tree_init(&f->acl_tokens_due, &acl_token_due_tree);
+	tree_init(&f->acl_policies, &acl_policy_tree);
+	tree_init(&f->acl_policies_by_name, &acl_policy_name_tree);
+	tree_init(&f->acl_roles, &acl_role_tree);
+	tree_init(&f->acl_roles_by_name, &acl_role_name_tree);
+	tree_init(&f->acl_methods, &acl_method_tree);
+	tree_init(&f->acl_bindings, &acl_binding_tree);
 	tree_init(&f->origins, &origin_tree);
 }
 
@@ -135,6 +144,7 @@ union request {
 	struct deregister_request dereg;
 	struct autopilot_set autopilot;
 	struct pq_apply pquery;
+	union acl_request acl;
 };
 
 /* The request of a WRITE operation. -EDECODE for one that this release does not know. */
@@ -180,7 +190,7 @@ apply_op(struct apply *ap, const struct fsm_entry *e)
 	case OP_QUERY_APPLY:
 		return pquery_apply(ap, &q.pquery);
 	default:
-		return -EDECODE;
+		return acl_apply(ap, e->op, &q.acl);
 	}
 }
 
@@ -209,7 +219,9 @@ dispatch(struct apply *ap, const struct fsm_entry *e)
 	switch (e->kind) {
 	case FSM_ENTRY_NOOP:
 		rc = coordinate_adopt(ap);
-		return rc == 0 ? pquery_adopt(ap) : rc;
+		if (rc == 0)
+			rc = pquery_adopt(ap);
+		return rc == 0 ? acl_adopt(ap) : rc;
 	case FSM_ENTRY_OP:
 		return apply_op(ap, e);
 	case FSM_ENTRY_TICK:
@@ -389,6 +401,20 @@ may_do(const struct fsm *f, uint16_t op, const union request *q, struct asker *w
 	}
 }
 
+/* A registration of what is there already needs no entry: it is answered as if it had been one, the last that was applied. */
+static int
+answer_standing(const struct fsm *f, const struct register_request *req, struct buf *out, struct str *ret_reply,
+    struct fsm_error *err)
+{
+	struct mp_w w = mp_w_init(out);
+	size_t start = out->len;
+
+	mp_w_bool(&w, !catalog_kept_by_agent(f, req->node));
+	*ret_reply = (struct str){ (const char *)out->data + start, out->len - start };
+	err->code = FSM_ANSWERED;
+	return w.err;
+}
+
 int
 fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const struct fsm_fresh *fresh, struct asker *who,
     struct buf *out, struct str *ret_request, struct fsm_error *ret_err)
@@ -424,7 +450,8 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 		(void)session_vet_id(f, q.id.id, ret_err);
 		break;
 	case OP_CATALOG_REGISTER:
-		(void)catalog_vet_register(f, &q.reg, ret_err);
+		if (catalog_vet_register(f, &q.reg, ret_err) && catalog_stands(f, &q.reg))
+			rc = answer_standing(f, &q.reg, out, ret_request, ret_err);
 		break;
 	case OP_CATALOG_DEREGISTER:
 		(void)catalog_vet_deregister(&q.dereg, ret_err);
@@ -436,6 +463,8 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 		rc = pquery_check(f, &q.pquery, who, fresh->random, out, ret_request, ret_err);
 		break;
 	default:
+		if (op >= OP_ACL_BOOTSTRAP && op <= OP_ACL_LOGOUT)
+			rc = acl_check(f, op, &q.acl, fresh, who, out, ret_request, ret_err);
 		break;
 	}
 	return rc == 0 && f->scratch->starved ? -ENOMEM : rc;
@@ -486,6 +515,8 @@ fsm_query(const struct fsm *f, uint16_t op, const void *request, uint64_t since,
 		rc = coordinate_query(f, op, request, out, &idx, ret_watch);
 	else if (op >= OP_QUERY_GET && op <= OP_QUERY_EXPLAIN)
 		rc = pquery_read(f, op, request, who, out, &idx, ret_watch, ret_err);
+	else if (op >= OP_ACL_TOKEN_READ && op <= OP_ACL_TRANSLATE)
+		rc = acl_query_read(f, op, request, who, out, &idx, ret_watch, ret_err);
 	else
 		return -EINVAL;
 	*ret_index = max_u64(idx, 1);	/* 0 would mean: do not block */

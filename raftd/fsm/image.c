@@ -1,7 +1,7 @@
 /* image.c - the whole state as records, out and in. */
 #include <stdlib.h>
 
-#include "raftd/fsm/state.h"
+#include "raftd/fsm/acl.h"
 
 #define META_STATE "state"
 #define META_SERVERS "servers"
@@ -19,6 +19,12 @@ static const struct field f_meta[] = {
 	FIELD(fsm, idx.extinction, "ServiceExtinction", F_UINT, 0),
 	FIELD(fsm, idx.coordinates, "Coordinates", F_UINT, FF_OMITEMPTY),
 	FIELD(fsm, idx.queries, "PreparedQueries", F_UINT, FF_OMITEMPTY),
+	FIELD(fsm, idx.acl_tokens, "ACLTokens", F_UINT, FF_OMITEMPTY),
+	FIELD(fsm, idx.acl_policies, "ACLPolicies", F_UINT, FF_OMITEMPTY),
+	FIELD(fsm, idx.acl_roles, "ACLRoles", F_UINT, FF_OMITEMPTY),
+	FIELD(fsm, idx.acl_methods, "ACLAuthMethods", F_UINT, FF_OMITEMPTY),
+	FIELD(fsm, idx.acl_bindings, "ACLBindingRules", F_UINT, FF_OMITEMPTY),
+	FIELD(fsm, idx.acl_bootstrap, "ACLBootstrap", F_UINT, FF_OMITEMPTY),
 };
 static RECORD(rec_meta, fsm, "Meta", f_meta);
 
@@ -170,6 +176,7 @@ fsm_load(struct fsm *f, enum fsm_table table, struct str key, struct str value)
 	case FSM_ACL_ROLE:
 	case FSM_ACL_METHOD:
 	case FSM_ACL_BINDING:
+		return acl_load(f, table, key, value);
 	case FSM_TABLES:
 		break;
 	}
@@ -182,6 +189,12 @@ static const struct {
 	const char *name;	/* Consul's */
 	size_t offset;
 } table_indexes[] = {
+	{ "acl-auth-methods", offsetof(struct indexes, acl_methods) },
+	{ "acl-binding-rules", offsetof(struct indexes, acl_bindings) },
+	{ "acl-policies", offsetof(struct indexes, acl_policies) },
+	{ "acl-roles", offsetof(struct indexes, acl_roles) },
+	{ "acl-token-bootstrap", offsetof(struct indexes, acl_bootstrap) },
+	{ "acl-tokens", offsetof(struct indexes, acl_tokens) },
 	{ "checks", offsetof(struct indexes, checks) },
 	{ "coordinates", offsetof(struct indexes, coordinates) },
 	{ "kvs", offsetof(struct indexes, kvs) },
@@ -219,6 +232,7 @@ fsm_loaded(struct fsm *f)
 {
 	int rc = tomb_loaded(f);
 
+	f->scratch->acl_index = f->applied;
 	/* What went before is not known here. */
 	gone_reset(f->gone, fsm_index(f));
 	if (rc == 0)

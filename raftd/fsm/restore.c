@@ -242,6 +242,7 @@ end(struct fsm *f, uint64_t index, struct fsm_error *err, const struct fsm_sink 
 	rc = tell_rest(f, sink);
 	if (rc < 0)
 		return rc;
+	f->scratch->acl_index = index;
 	fsm_free(s->f);
 	free(s);
 	f->stage = NULL;

@@ -30,7 +30,8 @@ enum {
 
 /* ---- items */
 
-enum item_table { T_KV, T_TOMB, T_SESSION, T_NODE, T_SERVICE, T_CHECK, T_NAME, T_DELAY, T_OPAQUE, T_AUTOPILOT, T_COORDINATE, T_QUERY, T_KV_TTL, T_COUNT };
+enum item_table { T_KV, T_TOMB, T_SESSION, T_NODE, T_SERVICE, T_CHECK, T_NAME, T_DELAY, T_OPAQUE, T_AUTOPILOT, T_COORDINATE, T_QUERY, T_KV_TTL,
+	T_ACL_TOKEN, T_ACL_POLICY, T_ACL_ROLE, T_ACL_METHOD, T_ACL_BINDING, T_COUNT };
 
 /*
  * A KV entry: the key, the value, and only when one of them is set, flags,
@@ -140,6 +141,8 @@ struct query_item {
 
 struct indexes {
 	uint64_t kvs, tombstones, sessions, nodes, services, checks, extinction, coordinates, queries;
+	uint64_t acl_tokens, acl_policies, acl_roles, acl_methods, acl_bindings;
+	uint64_t acl_bootstrap;		/* when the first token was made; 0: it may be */
 };
 
 struct change {
@@ -166,6 +169,7 @@ struct scratch {
 	/* A key could not be made for lack of memory: what was looked for counts as absent, so this call fails. */
 	bool starved;
 	int64_t wall_ahead;	/* of cluster time: see fsm_set_wall() */
+	uint64_t acl_index;	/* see fsm_acl_index() */
 };
 
 struct fsm {
@@ -190,6 +194,8 @@ struct fsm {
 	struct gone *gone;		/* the keys that went lately: this server's memory, no part of the state */
 	struct tree opaque, autopilot, coordinates;
 	struct tree queries, queries_by_name, query_templates, queries_by_session;
+	struct tree acl_tokens, acl_tokens_by_secret, acl_tokens_due;
+	struct tree acl_policies, acl_policies_by_name, acl_roles, acl_roles_by_name, acl_methods, acl_bindings;
 	struct tree origins;
 	struct origin *origins_dirty;	/* changed since the last fsm_flush() */
 	bool meta_dirty;
@@ -255,7 +261,8 @@ struct table_ops {
 	void (*release)(struct fsm *f);
 };
 extern const struct table_ops kv_ops, tomb_ops, session_ops, node_ops, service_ops, check_ops, name_ops, delay_ops,
-    opaque_ops, autopilot_ops, coordinate_ops, query_ops, ttl_ops;
+    opaque_ops, autopilot_ops, coordinate_ops, query_ops, ttl_ops, acl_token_ops, acl_policy_ops, acl_role_ops, acl_method_ops,
+    acl_binding_ops;
 
 /* ---- helpers (text.c) */
 
@@ -399,6 +406,8 @@ extern const struct tree_type node_tree, node_id_tree, service_tree, service_nam
 extern const struct tree_type check_tree, check_name_tree, origin_tree, opaque_tree, autopilot_tree,
     coordinate_tree;
 extern const struct tree_type query_tree, query_name_tree, query_template_tree, query_session_tree;
+extern const struct tree_type acl_token_tree, acl_token_secret_tree, acl_token_due_tree, acl_policy_tree, acl_policy_name_tree,
+    acl_role_tree, acl_role_name_tree, acl_method_tree, acl_binding_tree;
 
 /* ---- session.c */
 int MUST_CHECK session_create(struct apply *ap, const struct session_create *req);
@@ -445,6 +454,16 @@ int MUST_CHECK check_load(struct fsm *f, struct str key, struct str value);
 /* ---- catalog.c: registration */
 int MUST_CHECK catalog_register(struct apply *ap, const struct register_request *req);
 int MUST_CHECK catalog_deregister(struct apply *ap, const struct deregister_request *req);
+/* Whether the registration would change nothing. */
+bool catalog_stands(const struct fsm *f, const struct register_request *req);
+/* Whether an agent looks after the node: what others write there it undoes. */
+bool catalog_kept_by_agent(const struct fsm *f, struct str node);
+/* The same of each part. */
+bool node_stands(const struct fsm *f, const struct node *n);
+bool service_stands(const struct fsm *f, struct str node, const struct node_service *s);
+bool check_stands(const struct fsm *f, const struct health_check *c);
+/* Whether a session of the node (key) would end with this check. */
+bool session_linked(const struct fsm *f, struct str node, struct str check_id);
 /* Arguments alone. The error is said when false. */
 bool catalog_vet_register(const struct fsm *f, const struct register_request *req, struct fsm_error *err);
 bool catalog_vet_deregister(const struct deregister_request *req, struct fsm_error *err);
