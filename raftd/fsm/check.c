@@ -132,7 +132,7 @@ bump(struct apply *ap, const struct check_item *c)
 
 /* Fill in what the caller left out, and the name and tags of its service. */
 static void
-complete(struct apply *ap, const struct node_item *host, struct health_check *c)
+complete(const struct fsm *f, const struct node_item *host, struct health_check *c, struct fsm_error *err)
 {
 	static const char empty_map = (char)0x80;
 	const struct service_item *s;
@@ -144,19 +144,37 @@ complete(struct apply *ap, const struct node_item *host, struct health_check *c)
 		c->definition = (struct str){ &empty_map, 1 };
 	if (c->service_id.len == 0)
 		return;
-	s = service_find(ap->f, c->node, c->service_id);
+	s = service_find(f, c->node, c->service_id);
 	if (s == NULL) {
-		fail(ap->err, 500, "Missing service registration");
+		fail(err, 500, "Missing service registration");
 		return;
 	}
 	c->service_name = s->s.service;
 	c->service_tags = s->s.tags;
 }
 
+static const char *const skip[] = { "CreateIndex", "ModifyIndex", NULL };
+
+bool
+check_stands(const struct fsm *f, const struct health_check *in)
+{
+	const struct node_item *host = node_find(f, in->node);
+	struct fsm_error err = { .code = 0 };
+	struct health_check c = *in;
+	const struct check_item *is;
+
+	if (host == NULL)
+		return false;
+	complete(f, host, &c, &err);
+	is = err.code == 0 ? check_find(f, c.node, c.check_id) : NULL;
+	if (is == NULL || !record_equal(&rec_health_check, &is->c, &c, skip))
+		return false;
+	return !str_eqs(c.status, "critical") || !session_linked(f, host->key, c.check_id);
+}
+
 int
 check_ensure(struct apply *ap, const struct health_check *in)
 {
-	static const char *const skip[] = { "CreateIndex", "ModifyIndex", NULL };
 	const struct node_item *host = node_find(ap->f, in->node);
 	struct check_item *old, *new;
 	struct health_check c = *in;
@@ -166,7 +184,7 @@ check_ensure(struct apply *ap, const struct health_check *in)
 		fail(ap->err, 500, "Missing node registration");
 		return 0;
 	}
-	complete(ap, host, &c);
+	complete(ap->f, host, &c, ap->err);
 	if (FAILED(ap))
 		return 0;
 	old = check_find(ap->f, c.node, c.check_id);

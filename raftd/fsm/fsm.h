@@ -215,7 +215,7 @@ int MUST_CHECK fsm_flush(struct fsm *f, const struct fsm_sink *sink);
  * encoding in out, else the given one.
  * now: cluster time. Returns 0 also when ret_err->code is set. FSM_ANSWERED
  * is a code without a text: a transaction was refused operation by operation,
- * and *ret_request is the payload of the reply.
+ * or a registration stands so already; *ret_request is the payload of the reply.
  */
 enum { FSM_ANSWERED = -1 };
 struct fsm_fresh {

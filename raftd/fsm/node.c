@@ -166,10 +166,22 @@ identify(struct apply *ap, const struct node *n, struct node_item **ret)
 	return 0;
 }
 
+static const char *const skip[] = { "CreateIndex", "ModifyIndex", NULL };
+
+bool
+node_stands(const struct fsm *f, const struct node *in)
+{
+	const struct node_item *is = node_find(f, in->node);
+	struct node n = *in;
+
+	if (n.datacenter.len == 0)
+		n.datacenter = str_from(f->datacenter);
+	return is != NULL && record_equal(&rec_node, &is->n, &n, skip);
+}
+
 int
 node_ensure(struct apply *ap, const struct node *in)
 {
-	static const char *const skip[] = { "CreateIndex", "ModifyIndex", NULL };
 	struct node_item *was, *item, *by_name;
 	struct node n = *in;
 	int rc;

@@ -286,6 +286,23 @@ move_names(struct apply *ap, const struct service_item *old, const struct servic
 	return rc == 0 && old != NULL && !same ? name_move(ap, old->name, -1) : rc;
 }
 
+static void
+default_weights(struct node_service *s)
+{
+	if (s->weights.passing == 0 && s->weights.warning == 0)
+		s->weights = (struct weights){ 1, 1 };
+}
+
+bool
+service_stands(const struct fsm *f, struct str node, const struct node_service *in)
+{
+	const struct service_item *is = service_find(f, node, in->id);
+	struct node_service s = *in;
+
+	default_weights(&s);
+	return is != NULL && record_equal(&rec_node_service, &is->s, &s, skip_indexes);
+}
+
 int
 service_ensure(struct apply *ap, struct str node, const struct node_service *in)
 {
@@ -298,8 +315,7 @@ service_ensure(struct apply *ap, struct str node, const struct node_service *in)
 		fail(ap->err, 500, "Missing node registration");
 		return 0;
 	}
-	if (s.weights.passing == 0 && s.weights.warning == 0)
-		s.weights = (struct weights){ 1, 1 };
+	default_weights(&s);
 	old = service_find(ap->f, node, s.id);
 	if (old != NULL && record_equal(&rec_node_service, &old->s, &s, skip_indexes))
 		return 0;

@@ -345,6 +345,14 @@ next_of(const struct fsm *f, struct str prefix, struct str from, const struct st
 	return NULL;
 }
 
+bool
+session_linked(const struct fsm *f, struct str node, struct str check_id)
+{
+	struct str prefix = join(f, node, STR_NONE, STR_NONE);
+
+	return prefix.p == NULL || next_of(f, prefix, prefix, &check_id) != NULL;
+}
+
 int
 session_end_of(struct apply *ap, struct str node, const struct str *check_id)
 {
