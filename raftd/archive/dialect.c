@@ -128,12 +128,16 @@ write_value(const struct field *f, const void *obj, struct mp_w *w)
 	}
 }
 
-/* Consul's own fields are there always; numbers that it does not know, only where they are set. */
+/* Consul's own fields are there always; numbers that it does not know, only where they are set; texts and lists likewise. */
 static bool
 left_out(const struct field *f, const void *obj)
 {
 	if ((f->flags & FF_OMITEMPTY) == 0)
 		return false;
+	if (f->type == F_STR)
+		return CMEMBER(obj, f, struct str)->len == 0;
+	if (f->type == F_RECORDS)
+		return CMEMBER(obj, f, struct records)->n == 0;
 	return f->type == F_BOOL ? !*CMEMBER(obj, f, bool) : (f->type == F_UINT || f->type == F_INT) && *CMEMBER(obj, f, uint64_t) == 0;
 }
 

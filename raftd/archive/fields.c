@@ -225,6 +225,60 @@ static const struct field f_snap_coordinate[] = {
 };
 RECORD(rec_snap_coordinate, coordinate_entry, "Coordinate", f_snap_coordinate);
 
+static const struct field f_snap_pq_dns[] = {
+	FIELD(pq_dns, ttl, "TTL", F_STR, 0),
+};
+static RECORD(rec_snap_pq_dns, pq_dns, "DNS", f_snap_pq_dns);
+
+/* What came after the release whose format this is stands only where it is used: Consul passes over what it does not know. */
+static const struct field f_snap_pq_target[] = {
+	FIELD(pq_failover_target, datacenter, "Datacenter", F_STR, 0),
+	FIELD(pq_failover_target, peer, "Peer", F_STR, 0),
+};
+static RECORD(rec_snap_pq_target, pq_failover_target, "Target", f_snap_pq_target);
+
+static const struct field f_snap_pq_failover[] = {
+	FIELD(pq_failover, datacenters, "Datacenters", F_STRS, N),
+	FIELD(pq_failover, nearest_n, "NearestN", F_INT, 0),
+	FIELD_SUB(pq_failover, targets, "Targets", F_RECORDS, FF_OMITEMPTY, rec_snap_pq_target),
+};
+static RECORD(rec_snap_pq_failover, pq_failover, "Failover", f_snap_pq_failover);
+
+static const struct field f_snap_pq_service[] = {
+	FIELD(pq_service, connect, "Connect", F_BOOL, 0),
+	FIELD_SUB(pq_service, failover, "Failover", F_RECORD, 0, rec_snap_pq_failover),
+	FIELD(pq_service, ignore_check_ids, "IgnoreCheckIDs", F_STRS, N),
+	FIELD(pq_service, near, "Near", F_STR, 0),
+	FIELD(pq_service, node_meta, "NodeMeta", F_STRMAP, N),
+	FIELD(pq_service, only_passing, "OnlyPassing", F_BOOL, 0),
+	FIELD(pq_service, peer, "Peer", F_STR, FF_OMITEMPTY),
+	FIELD(pq_service, sameness_group, "SamenessGroup", F_STR, FF_OMITEMPTY),
+	FIELD(pq_service, service, "Service", F_STR, 0),
+	FIELD(pq_service, service_meta, "ServiceMeta", F_STRMAP, N),
+	FIELD(pq_service, tags, "Tags", F_STRS, N),
+};
+static RECORD(rec_snap_pq_service, pq_service, "Service", f_snap_pq_service);
+
+static const struct field f_snap_pq_template[] = {
+	FIELD(pq_template, regexp, "Regexp", F_STR, 0),
+	FIELD(pq_template, remove_empty_tags, "RemoveEmptyTags", F_BOOL, 0),
+	FIELD(pq_template, type, "Type", F_STR, 0),
+};
+static RECORD(rec_snap_pq_template, pq_template, "Template", f_snap_pq_template);
+
+static const struct field f_snap_query[] = {
+	FIELD(prepared_query, create_index, "CreateIndex", F_UINT, 0),
+	FIELD_SUB(prepared_query, dns, "DNS", F_RECORD, 0, rec_snap_pq_dns),
+	FIELD(prepared_query, id, "ID", F_STR, 0),
+	FIELD(prepared_query, modify_index, "ModifyIndex", F_UINT, 0),
+	FIELD(prepared_query, name, "Name", F_STR, 0),
+	FIELD_SUB(prepared_query, service, "Service", F_RECORD, 0, rec_snap_pq_service),
+	FIELD(prepared_query, session, "Session", F_STR, 0),
+	FIELD_SUB(prepared_query, template, "Template", F_RECORD, 0, rec_snap_pq_template),
+	FIELD(prepared_query, token, "Token", F_STR, 0),
+};
+RECORD(rec_snap_query, prepared_query, "PreparedQuery", f_snap_query);
+
 static const struct field f_snap_index[] = {
 	FIELD(snap_index, key, "Key", F_STR, 0),
 	FIELD(snap_index, value, "Value", F_UINT, 0),

@@ -4,7 +4,7 @@
 #ifndef RAFTD_ARCHIVE_INTERNAL_H
 #define RAFTD_ARCHIVE_INTERNAL_H
 
-#include "lib/records.h"
+#include "lib/records_acl.h"
 #include "raftd/archive/archive.h"
 
 /* One node, or it with one of its services or checks. */
@@ -105,7 +105,7 @@ struct session_image {
 
 /* Fields in the bytewise order of their names, as Consul writes them (fields.c). */
 extern const struct record rec_snap_register, rec_snap_service, rec_snap_check, rec_snap_session, rec_snap_kvs, rec_snap_index,
-    rec_snap_autopilot, rec_snap_coordinate, rec_snap_proxy, rec_snap_weights, rec_session_image, rec_ttl_image;
+    rec_snap_autopilot, rec_snap_coordinate, rec_snap_query, rec_snap_proxy, rec_snap_weights, rec_session_image, rec_ttl_image;
 
 /* ---- dialect.c: msgpack as Consul writes it: text and bytes as raw, every field, nil for what is empty */
 

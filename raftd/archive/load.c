@@ -20,7 +20,7 @@ struct loader {
 	struct buf image;		/* one record of the image */
 	struct buf last_node;		/* each of a node's records repeats it */
 	char *why;			/* of the record at hand */
-	uint64_t kvs, tombstones, sessions, nodes, services, checks;	/* the highest index of each, for tables without a record of it */
+	uint64_t kvs, tombstones, sessions, nodes, services, checks, queries;	/* the highest index of each, for tables without a record of it */
 	uint64_t last_index;		/* of the header */
 	bool coordinates;		/* there are some, which have no index of their own */
 };
@@ -455,6 +455,30 @@ load_kept(struct loader *l, unsigned kind, struct str value)
 	return rc == 0 ? put(l, FSM_OPAQUE, key, value) : rc;
 }
 
+/* One that the state cannot hold, without an ID or with another's name, is kept as it stands. */
+static int
+load_query(struct loader *l, struct str value)
+{
+	struct mp_w w = mp_w_init(&l->image);
+	struct prepared_query q;
+	struct str id;
+	int rc = decode(l, &rec_snap_query, value, &q);
+
+	if (rc == 0)
+		rc = take_indexes(l, q.create_index, q.modify_index, &l->queries);
+	if (rc < 0)
+		return rc;
+	sort_strmap(&q.service.node_meta);
+	sort_strmap(&q.service.service_meta);
+	id = lower(l, q.id);
+	buf_clear(&l->image);
+	record_encode(&rec_prepared_query, &q, RECORD_WHOLE, &w);
+	rc = q.id.len > 0 && id.p == NULL ? -ENOMEM : w.err;
+	if (rc == 0)
+		rc = fsm_load(l->f, FSM_QUERY, id, (struct str){ (const char *)l->image.data, l->image.len });
+	return rc == -EDECODE ? load_kept(l, SNAP_QUERY, value) : rc;
+}
+
 /* one: as it stands. What cannot be a coordinate of the state is kept in a list of its own, as Consul writes them. */
 static int
 load_coordinate(struct loader *l, struct str one)
@@ -550,6 +574,8 @@ load_record(struct loader *l, unsigned kind, struct str value)
 		return load_session(l, value);
 	case SNAP_COORDINATE:
 		return load_coordinates(l, value);
+	case SNAP_QUERY:
+		return load_query(l, value);
 	case SNAP_AUTOPILOT:
 		return load_autopilot(l, value);
 	case SNAP_ACL_BOOTSTRAP:
@@ -622,7 +648,7 @@ finish(struct loader *l)
 	static const char prefix = SNAP_INDEX;
 	const struct { const char *name; uint64_t index; } seen[] = {
 		{ "kvs", l->kvs }, { "tombstones", l->tombstones }, { "sessions", l->sessions }, { "nodes", l->nodes },
-		{ "services", l->services }, { "checks", l->checks }, { "coordinates", l->coordinates ? l->last_index : 0 },
+		{ "services", l->services }, { "checks", l->checks }, { "prepared-queries", l->queries }, { "coordinates", l->coordinates ? l->last_index : 0 },
 	};
 	int rc;
 

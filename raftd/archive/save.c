@@ -377,6 +377,19 @@ on_autopilot(void *ctx, struct str key, struct str value)
 }
 
 static int
+on_query(void *ctx, struct str key, struct str value)
+{
+	struct saver *s = ctx;
+	struct prepared_query q;
+	int rc;
+
+	(void)key;
+	arena_reset(&s->item);
+	rc = decode(&rec_prepared_query, value, &q, &s->item);
+	return rc < 0 ? rc : write_record(s, SNAP_QUERY, &rec_snap_query, &q);
+}
+
+static int
 on_kept(void *ctx, struct str key, struct str value)
 {
 	struct saver *s = ctx;
@@ -435,6 +448,7 @@ static const struct step {
 	{ SNAP_AUTH_METHOD, 0, NULL },
 	{ SNAP_KVS, FSM_KV, on_kv },
 	{ SNAP_TOMBSTONE, FSM_TOMBSTONE, on_tombstone },
+	{ SNAP_QUERY, FSM_QUERY, on_query },
 	{ SNAP_QUERY, 0, NULL },
 	{ SNAP_AUTOPILOT, FSM_AUTOPILOT, on_autopilot },
 	{ SNAP_AREA, 0, NULL },
