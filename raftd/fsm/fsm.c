@@ -60,14 +60,16 @@ fsm_new(const struct fsm_config *c)
 	f->config.datacenter = f->datacenter;
 	f->scratch = calloc(1, sizeof(*f->scratch));
 	f->gone = gone_new();
+	if (f->scratch != NULL) {
+		f->arena = &f->scratch->arena;
+		f->enc = &f->scratch->enc;
+		arena_init(f->arena, SIZE_MAX / 4);
+		buf_init(f->enc, FSM_ENTRY_MAX);
+	}
 	if (f->datacenter == NULL || f->scratch == NULL || f->gone == NULL) {
 		fsm_free(f);
 		return NULL;
 	}
-	f->arena = &f->scratch->arena;
-	f->enc = &f->scratch->enc;
-	arena_init(f->arena, SIZE_MAX / 4);
-	buf_init(f->enc, FSM_ENTRY_MAX);
 	return f;
 }
 
@@ -129,7 +131,7 @@ fsm_stats(const struct fsm *f, struct fsm_stats *ret)
 {
 	*ret = (struct fsm_stats){
 		.kv = f->kv.n, .kv_bytes = f->kv_bytes, .tombstones = f->tombs.n, .sessions = f->sessions.n,
-		.nodes = f->nodes.n, .services = f->services.n, .checks = f->checks.n, .origins = f->origins.n,
+		.nodes = f->nodes.n, .services = f->services.n, .service_names = f->names.n, .checks = f->checks.n, .origins = f->origins.n,
 	};
 }
 
@@ -482,7 +484,7 @@ is_session_read(uint16_t op)
 static bool
 may_ask(uint16_t op, const void *request, struct asker *who, struct fsm_error *err)
 {
-	if (op == OP_AUTOPILOT_CONFIG)
+	if (op == OP_AUTOPILOT_CONFIG || op == OP_OPERATOR_USAGE)
 		return permit(who, ACL_OPERATOR, STR(""), ACL_READ, err);
 	return op != OP_COORDINATE_NODE || permit(who, ACL_NODE, ((const struct catalog_query *)request)->node, ACL_READ, err);
 }
@@ -511,6 +513,10 @@ fsm_query(const struct fsm *f, uint16_t op, const void *request, uint64_t since,
 		idx = 0;
 	else if (op == OP_AUTOPILOT_CONFIG)
 		autopilot_query(f, out, &idx);
+	else if (op == OP_UI_NODES || op == OP_UI_SERVICES)
+		rc = ui_query(f, op, request, out, &idx, ret_watch, ret_err);
+	else if (op == OP_OPERATOR_USAGE)
+		usage_query(f, out, &idx);
 	else if (op == OP_COORDINATE_LIST || op == OP_COORDINATE_NODE)
 		rc = coordinate_query(f, op, request, out, &idx, ret_watch);
 	else if (op >= OP_QUERY_GET && op <= OP_QUERY_EXPLAIN)

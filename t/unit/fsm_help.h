@@ -350,7 +350,7 @@ node(struct world *w, const char *name)
 
 	(void)snprintf(json, sizeof(json), "{'Node':'%s','Address':'10.0.0.1','Check':{'CheckID':'serfHealth',"
 	    "'Name':'Serf Health Status','Status':'passing'}}", name);
-	assert_string_equal(reg(w, json), "true");
+	assert_true(reg(w, json)[0] != 'E');
 }
 
 #endif
