@@ -19,6 +19,9 @@ static rpc_handler *const handlers[] = {
 	[OP_CATALOG_NODE] = reads_handle, [OP_CATALOG_NODE_SERVICES] = reads_handle,
 	[OP_HEALTH_NODE] = reads_handle, [OP_HEALTH_CHECKS] = reads_handle, [OP_HEALTH_STATE] = reads_handle,
 	[OP_HEALTH_SERVICE] = reads_handle,
+	[OP_UI_NODES] = reads_handle, [OP_UI_SERVICES] = reads_handle, [OP_OPERATOR_USAGE] = reads_handle,
+	[OP_QUERY_APPLY] = propose_handle, [OP_QUERY_GET] = reads_handle, [OP_QUERY_LIST] = reads_handle,
+	[OP_QUERY_EXECUTE] = reads_handle, [OP_QUERY_EXPLAIN] = reads_handle,
 	[OP_AUTOPILOT_CONFIG] = reads_handle, [OP_AUTOPILOT_SET] = propose_handle,
 	[OP_AUTOPILOT_HEALTH] = autopilot_handle, [OP_AUTOPILOT_STATE] = autopilot_handle,
 	[OP_RAFT_CONFIGURATION] = operator_handle, [OP_RAFT_REMOVE_PEER] = operator_handle, [OP_RAFT_TRANSFER] = operator_handle,
@@ -26,6 +29,15 @@ static rpc_handler *const handlers[] = {
 	[OP_SNAPSHOT_RESTORE] = snapshot_handle,
 	[OP_COORDINATE_UPDATE] = coordinates_handle, [OP_COORDINATE_LIST] = reads_handle, [OP_COORDINATE_NODE] = reads_handle,
 	[OP_COORDINATE_DATACENTERS] = wan_handle,
+	[OP_ACL_BOOTSTRAP] = propose_handle, [OP_ACL_TOKEN_SET] = propose_handle, [OP_ACL_TOKEN_DELETE] = propose_handle,
+	[OP_ACL_TOKEN_READ] = reads_handle, [OP_ACL_TOKEN_LIST] = reads_handle, [OP_ACL_TOKEN_REAP] = propose_handle,
+	[OP_ACL_POLICY_SET] = propose_handle, [OP_ACL_POLICY_DELETE] = propose_handle, [OP_ACL_POLICY_READ] = reads_handle,
+	[OP_ACL_POLICY_LIST] = reads_handle, [OP_ACL_ROLE_SET] = propose_handle, [OP_ACL_ROLE_DELETE] = propose_handle,
+	[OP_ACL_ROLE_READ] = reads_handle, [OP_ACL_ROLE_LIST] = reads_handle, [OP_ACL_METHOD_SET] = propose_handle,
+	[OP_ACL_METHOD_DELETE] = propose_handle, [OP_ACL_METHOD_READ] = reads_handle, [OP_ACL_METHOD_LIST] = reads_handle,
+	[OP_ACL_BINDING_SET] = propose_handle, [OP_ACL_BINDING_DELETE] = propose_handle, [OP_ACL_BINDING_READ] = reads_handle,
+	[OP_ACL_BINDING_LIST] = reads_handle, [OP_ACL_LOGIN] = propose_handle, [OP_ACL_LOGOUT] = propose_handle,
+	[OP_ACL_REPLICATION] = reads_handle, [OP_ACL_TRANSLATE] = reads_handle,
 	[OP_ACL_RESOLVE] = reads_handle, [OP_ACL_AUTHORIZE] = acl_authorize,
 	[OP_PEER_RAFT] = net_handle, [OP_PEER_JOIN] = join_handle, [OP_PEER_BOOTSTRAP] = join_handle,
 };
@@ -68,10 +80,22 @@ comes_too_late(struct raftd *r, const struct rpc_request *req)
 	return late;
 }
 
+/* The ACL state is not touched while nobody's rights are looked at: anyone could make himself a token. */
+static bool
+acl_is_off(struct raftd *r, const struct rpc_request *req)
+{
+	uint16_t op = req->token.op;
+
+	if (!r->server || acl_on(r) || op < OP_ACL_BOOTSTRAP || op > OP_ACL_TRANSLATE || op == OP_ACL_AUTHORIZE || op == OP_ACL_RESOLVE)
+		return false;
+	rpc_reply_error(r->d->rpc, req->token, 401, "ACL support disabled");
+	return true;
+}
+
 void
 raftd_serve(struct raftd *r, const struct rpc_request *req)
 {
-	if (comes_too_late(r, req))
+	if (comes_too_late(r, req) || acl_is_off(r, req))
 		return;
 	/* What this node's daemons may do is decided on this node. */
 	if (r->server || req->token.op == OP_ACL_AUTHORIZE)
@@ -83,6 +107,7 @@ raftd_serve(struct raftd *r, const struct rpc_request *req)
 static void
 on_request(void *ctx, const struct rpc_request *req)
 {
+	count_request(req->token.op, req->peer == NULL);
 	raftd_serve(((struct daemon *)ctx)->ctx, req);
 }
 
@@ -283,6 +308,7 @@ static struct daemon_spec spec = {
 	.drain = drain,
 	.fini = fini,
 	.info = status_info,
+	.measure = count_measure,
 };
 
 int
