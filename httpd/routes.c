@@ -44,6 +44,33 @@ static const struct route routes[] = {
 	{ "/v1/operator/autopilot/health", M_GET,                     RT_DC | R,               "operator:read",    OP_AUTOPILOT_HEALTH,        operator_autopilot_health },
 	{ "/v1/operator/autopilot/state",  M_GET,                     RT_DC | R,               "operator:read",    OP_AUTOPILOT_STATE,         operator_autopilot_state },
 
+	{ "/v1/operator/usage",            M_GET,                     RT_DC | B,               "operator:read",    OP_OPERATOR_USAGE,          operator_usage },
+	{ "/v1/internal/ui/nodes",         M_GET,                     DISC,                    "node:read, service:read", OP_UI_NODES,         ui_nodes },
+	{ "/v1/internal/ui/node/",         M_GET,                     DISC,                    "node:read, service:read", OP_UI_NODES,         ui_node },
+	{ "/v1/internal/ui/services",      M_GET,                     DISC,                    "service:read, node:read", OP_UI_SERVICES,      ui_services },
+
+	/* The service mesh is not there: as a Consul without it. */
+	{ "/v1/catalog/connect/",          M_GET,                     DISC,                    "service:read, node:read", OP_CATALOG_SERVICE,  mesh_empty },
+	{ "/v1/catalog/gateway-services/", M_GET,                     DISC,                    "service:read",     OP_CATALOG_SERVICE,         mesh_empty },
+	{ "/v1/health/connect/",           M_GET,                     DISC,                    "service:read, node:read", OP_HEALTH_SERVICE,   mesh_empty },
+	{ "/v1/health/ingress/",           M_GET,                     DISC,                    "service:read, node:read", OP_HEALTH_SERVICE,   mesh_empty },
+	{ "/v1/internal/ui/gateway-services-nodes/", M_GET,           DISC,                    "service:read",     OP_CATALOG_SERVICE,         mesh_empty },
+	{ "/v1/internal/ui/gateway-intentions/", M_GET,               DISC,                    "service:read",     OP_CATALOG_SERVICE,         mesh_empty },
+	{ "/v1/internal/ui/service-topology/", M_GET,                 0,                       "service:read",     0,                          mesh_missing },
+	{ "/v1/internal/ui/metrics-proxy/", M_GET,                    0,                       "none",             0,                          mesh_missing },
+	{ "/v1/internal/federation-states", M_GET,                    RT_DC | B,               "operator:read",    0,                          mesh_empty },
+	{ "/v1/internal/federation-state/", M_GET,                    0,                       "operator:read",    0,                          mesh_missing },
+	{ "/v1/agent/connect/ca/roots",    M_GET,                     0,                       "none",             0,                          mesh_off },
+	{ "/v1/agent/connect/ca/leaf/",    M_GET,                     0,                       "service:write",    0,                          mesh_off },
+	{ "/v1/agent/connect/authorize",   M_POST,                    0,                       "service:write",    0,                          mesh_off },
+	{ "/v1/connect/ca/configuration",  M_GET | M_PUT,             0,                       "operator:read, operator:write", 0,             mesh_off },
+	{ "/v1/connect/ca/roots",          M_GET,                     0,                       "none",             0,                          mesh_off },
+	{ "/v1/connect/intentions",        M_GET,                     RT_DC | B,               "intention:read",   0,                          mesh_empty },
+	{ "/v1/connect/intentions/",       M_GET | M_DELETE,          0,                       "intention:read, intention:write", 0,           mesh_missing },
+	{ "/v1/config",                    M_PUT,                     0,                       "service:write or operator:write", 0,           mesh_off },
+	{ "/v1/config/",                   M_GET | M_DELETE,          RT_DC | B,               "service:read or operator:read", 0,             mesh_config },
+	{ "/v1/discovery-chain/",          M_GET | M_POST,            0,                       "service:read",     0,                          mesh_off },
+
 	{ "/v1/query",                     M_GET | M_POST,            RT_DC | B,               "query:read, query:write", OP_QUERY_LIST,        query_general },
 	{ "/v1/query/",                    M_GET,                     RT_DC | R | RT_CACHED,   "service:read, node:read", OP_QUERY_EXECUTE,     query_run },
 	{ "/v1/query/",                    M_GET,                     RT_DC | R,               "query:read",       OP_QUERY_EXPLAIN,           query_run },
@@ -189,28 +216,41 @@ route_allow(const struct route *rt, char text[ALLOW_TEXT_MAX])
 	    (m & M_POST) != 0 ? ",POST" : "", (m & M_DELETE) != 0 ? ",DELETE" : "");
 }
 
-/* A row's metric: its path with dots, "_" for what follows a prefix. */
-static struct metric_slot *
+/* A row's metric, its path with dots and "_" for what follows a prefix: of now, with labels, and as it was called before 1.9. */
+struct route_metrics {
+	struct metric_slot *now, *old;
+};
+
+static struct route_metrics *
 route_metric(const struct route *rt, enum http_method method, const char *method_name)
 {
-	static struct metric_slot *slots[ARRAY_LEN(routes)][4];
+	static struct route_metrics slots[ARRAY_LEN(routes)][4];
 	size_t m = method == M_GET ? 0 : method == M_PUT ? 1 : method == M_POST ? 2 : 3, n = strlen(rt->path);
-	struct metric_slot **slot = &slots[rt - routes][m];
-	char name[METRIC_NAME_MAX];
+	struct route_metrics *slot = &slots[rt - routes][m];
+	char name[METRIC_NAME_MAX], path[METRIC_NAME_MAX];
 
-	if (*slot != NULL)
-		return *slot;
-	(void)snprintf(name, sizeof(name), "http.%s%s%s", method_name, rt->path, rt->path[n - 1] == '/' ? "_" : "");
-	for (char *p = name; *p != '\0'; p++)
+	if (slot->now != NULL)
+		return slot;
+	(void)snprintf(path, sizeof(path), "%s%s", rt->path + 1, rt->path[n - 1] == '/' ? "_" : "");
+	for (char *p = path; *p != '\0'; p++)
 		if (*p == '/')
 			*p = '.';
-	*slot = metric_get(name, METRIC_SAMPLE);
-	return *slot;
+	(void)snprintf(name, sizeof(name), "api.http;method=%s;path=%.64s", method_name, path);
+	slot->now = metric_get(name, METRIC_SAMPLE);
+	(void)snprintf(name, sizeof(name), "http.%s.%.64s", method_name, path);
+	slot->old = metric_get(name, METRIC_SAMPLE);
+	return slot;
 }
 
 void
 route_measure(const struct request *r, uint64_t ns)
 {
-	if (r->route != NULL && (r->route->methods & r->method) != 0)
-		metric_add(route_metric(r->route, r->method, r->method_name), (double)ns / 1e6);
+	const struct route_metrics *m;
+
+	if (r->route == NULL || (r->route->methods & r->method) == 0)
+		return;
+	m = route_metric(r->route, r->method, r->method_name);
+	metric_add(m->now, (double)ns / 1e6);
+	if (!cfg_bool(r->h->cfg.slice, "telemetry.disable_compat_1.9", false))
+		metric_add(m->old, (double)ns / 1e6);
 }
