@@ -430,3 +430,9 @@ asker_denied(const struct asker *w, enum acl_resource r, struct str name, enum a
 	(void)snprintf(text, len, "Permission denied: %s lacks permission '%s:%s'%s%s", who, acl_resource_name(r), acl_access_name(want), what,
 	    anonymous ? ". The anonymous token is used implicitly when a request does not specify a token." : "");
 }
+
+bool
+authz_lists_keys(const struct authz *a)
+{
+	return a->config.key_list;
+}

@@ -39,6 +39,9 @@ bool authz_may_any(const struct authz *a, enum acl_resource r, enum acl_access w
 /* Whether everything of this resource may be read: lists need no filter. */
 bool authz_may_all(const struct authz *a, enum acl_resource r, enum acl_access want);
 
+/* Whether to list keys takes a right of its own (acl.enable_key_list_policy). */
+bool authz_lists_keys(const struct authz *a);
+
 /* ---- who asks: what the state machine's reads and checks are given */
 
 /* NULL in its place, or authz NULL: ACLs are off, or it is this server itself; everything is allowed. */

@@ -88,7 +88,8 @@ classify(const struct gnutls_lib *lib, struct jwt_key *k, char *err)
 		return jwt_invalid(err, "an RSA key has %u bits: %d to %d are taken", k->bits, JWT_RSA_BITS_MIN, JWT_RSA_BITS_MAX);
 	k->algs = 0;
 	for (size_t i = 0; i < ARRAY_LEN(algs); i++)
-		if (algs[i].kind == k->kind && (algs[i].bits == 0 || algs[i].bits == k->bits))
+		/* Whole bytes are compared: GnuTLS tells those of P-521 as 528. */
+		if (algs[i].kind == k->kind && (algs[i].bits == 0 || (algs[i].bits + 7) / 8 == (k->bits + 7) / 8))
 			k->algs |= jwt_alg_bit(&algs[i]);
 	return k->algs != 0 ? 0 : jwt_invalid(err, "a public key is on a curve of %u bits: P-256, P-384 and P-521 are taken", k->bits);
 }
