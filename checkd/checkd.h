@@ -25,6 +25,7 @@ struct hash_watch;
 struct coordinates;
 struct watches;
 struct rexec;
+struct statsd;
 
 struct checkd {
 	struct daemon *d;
@@ -42,6 +43,7 @@ struct checkd {
 	struct coordinates *coordinates;	/* NULL: disabled */
 	struct watches *plans;			/* watches.c */
 	struct rexec *rexec;			/* NULL: disabled */
+	struct statsd *statsd;			/* NULL: nowhere to send to */
 	struct script_policy script_policy;
 	size_t output_max;			/* check_output_max_size */
 	uint64_t update_interval_ms;		/* check_update_interval */

@@ -6,6 +6,7 @@
 #include "checkd/process.h"
 #include "checkd/register.h"
 #include "checkd/rexec.h"
+#include "checkd/statsd.h"
 #include "checkd/sync.h"
 #include "checkd/watches.h"
 
@@ -74,6 +75,8 @@ checkd_init(struct daemon *d)
 		rc = coordinates_start(cd);
 	if (rc == 0)
 		rc = rexec_start(cd);
+	if (rc == 0)
+		rc = statsd_start(cd);
 	if (rc < 0)
 		log_err("agent", "checkd: cannot start: error=\"%s\"", err_text(rc));
 	return rc < 0 ? rc : load(cd);
@@ -115,6 +118,8 @@ checkd_reload(struct daemon *d, struct json_object *next, struct buf *msg)
 		rc = sync_describe(cd, next);
 	if (rc == 0)
 		rc = watches_apply(cd, next);
+	if (rc == 0)
+		rc = statsd_reload(cd, next);
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(start_keys); i++)
 		if (!json_object_equal(cfg_get(cd->started_with, start_keys[i]), cfg_get(next, start_keys[i])))
 			rc = buf_addf(msg, "%s%s", msg->len > before ? ", " : "", start_keys[i]);
@@ -150,6 +155,7 @@ checkd_fini(struct daemon *d)
 	acl_gate_free(cd->gate);
 	cd->gate = NULL;
 	timer_free(cd->reap);
+	statsd_stop(cd);
 	rpc_client_free(cd->raftd);
 	rpc_client_free(cd->gossipd);
 	rexec_stop(cd);

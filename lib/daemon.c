@@ -401,11 +401,32 @@ on_hup(uv_signal_t *h, int signum)
 	buf_release(&msg);
 }
 
+/* What every daemon has: memory from the allocator, and in RAM, its own and as a part of all daemons together. */
+static void
+measure_self(struct daemon *d)
+{
+	char name[METRIC_NAME_MAX];
+	struct mallinfo2 m = mallinfo2();
+	size_t resident = 0;
+
+	metric_set(metric_get("runtime.alloc_bytes", METRIC_GAUGE), (double)(m.uordblks + m.hblkhd));
+	if (uv_resident_set_memory(&resident) < 0)
+		return;
+	metric_set(metric_get("runtime.sys_bytes", METRIC_GAUGE), (double)resident);
+	(void)snprintf(name, sizeof(name), "process.resident_bytes;daemon=%s", d->spec->name);
+	metric_set(metric_get(name, METRIC_GAUGE), (double)resident);
+}
+
 static void
 on_tick(uv_timer_t *t)
 {
-	(void)t;
-	metrics_tick(clock_ms());
+	struct daemon *d = ((struct life *)t->data)->d;
+
+	if (!metrics_tick(clock_ms()))
+		return;
+	measure_self(d);
+	if (d->spec->measure != NULL)
+		d->spec->measure(d);
 }
 
 static void

@@ -58,6 +58,8 @@ struct daemon_spec {
 	/* The loop has ended: free everything; close every handle still open (the loop is run until they are closed). */
 	void (*fini)(struct daemon *d);
 	void (*info)(struct daemon *d, struct info_writer *iw);
+	/* An interval of metrics has begun: set gauges. May be NULL. */
+	void (*measure)(struct daemon *d);
 };
 
 struct daemon {

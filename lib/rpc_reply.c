@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "lib/rpc_conn.h"
+#include "lib/metrics.h"
 
 size_t
 rpc_reply_queued(struct rpc_server *s, struct rpc_token t)
@@ -128,6 +129,8 @@ rpc_reply_error(struct rpc_server *s, struct rpc_token t, int code, const char *
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	e.text = str_from(text);
+	if (code >= 500)
+		metric_add(metric_get("rpc.request_error", METRIC_COUNTER), 1);
 	b = begin(s, t, FRAME_REPLY, FRAME_ERROR);
 	if (b == NULL)
 		return;

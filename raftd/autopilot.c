@@ -262,6 +262,20 @@ reply(struct raftd *r, const struct rpc_request *req, const struct record *rec, 
 	rpc_reply_end(r->d->rpc, req->token, w.err == 0);
 }
 
+void
+autopilot_measure(struct raftd *r, struct metric_slot *healthy, struct metric_slot *tolerance)
+{
+	const struct autopilot *ap = r->autopilot;
+
+	if (ap == NULL || !ap->leads || ap->view.n == 0) {
+		metric_clear(healthy);
+		metric_clear(tolerance);
+		return;
+	}
+	metric_set(healthy, ap_healthy(&ap->view) ? 1 : 0);
+	metric_set(tolerance, (double)ap_tolerance(&ap->view));
+}
+
 static void
 answer_health(struct autopilot *ap, const struct rpc_request *req)
 {

@@ -419,6 +419,8 @@ void autopilot_release(struct raftd *r);
 void autopilot_lead(struct raftd *r, bool leads);
 void autopilot_config_changed(struct raftd *r);
 void autopilot_pool_changed(struct raftd *r);
+/* The leader's word on the servers; others have none. */
+void autopilot_measure(struct raftd *r, struct metric_slot *healthy, struct metric_slot *tolerance);
 void autopilot_handle(void *ctx, const struct rpc_request *req);	/* autopilot.health, autopilot.state */
 /* What the leader thinks of a server, for members.c. */
 enum server_health { SERVER_UNKNOWN, SERVER_ALIVE, SERVER_FAILED };
@@ -534,6 +536,17 @@ bool reads_again(struct raftd *r, struct rpc_token t, struct str body, bool anyw
 /* Whether the datacenter is ours and this is a server; else the request has been answered. */
 bool check_served(struct raftd *r, struct rpc_token t, struct str datacenter);
 
+/* ---- acl_leader.c: what is always there, and what has expired */
+void acl_leader_init(struct raftd *r);
+void acl_leader_release(void);
+void acl_lead(struct raftd *r, bool lead);
+
+/* ---- acl_bootstrap.c: data_dir/acl-bootstrap-reset */
+/* The index in it, 0: none. */
+uint64_t acl_bootstrap_reset(const struct raftd *r);
+/* It has served. */
+void acl_bootstrap_used(const struct raftd *r);
+
 /* ---- acl.c: who asks, by the state of this server; acl_parked.c, acl_authorize.c, acl_cache.c */
 struct acl;
 int MUST_CHECK acl_init(struct raftd *r);
@@ -645,6 +658,8 @@ void count_sent(uint64_t entries);
 void count_message(const struct raft *core, const struct raft_message *m, uint64_t now_ms);	/* received */
 void count_query(size_t parked);
 void count_sessions(uint64_t n);
+void count_request(uint16_t op, bool local);	/* has come: from this node's daemons, or over the network */
+void count_measure(struct daemon *d);	/* the gauges, once an interval */
 
 struct raftd {
 	struct daemon *d;

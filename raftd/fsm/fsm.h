@@ -221,6 +221,7 @@ enum { FSM_ANSWERED = -1 };
 struct fsm_fresh {
 	uint8_t random[32];	/* two new ids */
 	int64_t wall_ns;	/* Unix time: for what people read, and tokens that expire */
+	uint64_t reset_index;	/* acl.bootstrap: what the operator wrote down, 0: nothing */
 	struct str jwks;	/* acl.login: the content of the auth method's JWKSFile, if it has one */
 };
 int MUST_CHECK fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const struct fsm_fresh *fresh,
@@ -334,7 +335,7 @@ bool fsm_set_table_index(struct fsm *f, struct str name, uint64_t index);
 
 /* Counts and bytes for `info` and metrics. */
 struct fsm_stats {
-	uint64_t kv, kv_bytes, tombstones, sessions, nodes, services, checks, origins;
+	uint64_t kv, kv_bytes, tombstones, sessions, nodes, services, service_names, checks, origins;
 };
 void fsm_stats(const struct fsm *f, struct fsm_stats *ret);
 
