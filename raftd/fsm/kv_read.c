@@ -44,7 +44,8 @@ may_read(struct asker *who, struct str key, struct fsm_error *err)
 bool
 kv_may_list(struct asker *who, struct str prefix, struct fsm_error *err)
 {
-	if (asker_may(who, ACL_KEY, prefix, ACL_LIST))
+	/* Without that right lists are filtered, and never refused. */
+	if (who == NULL || who->authz == NULL || !authz_lists_keys(who->authz) || asker_may(who, ACL_KEY, prefix, ACL_LIST))
 		return true;
 	err->code = 403;
 	asker_denied(who, ACL_KEY, prefix, ACL_LIST, err->text, sizeof(err->text));
