@@ -18,7 +18,8 @@
 #include "lib/duration.h"
 
 enum { BUCKETS = 512, JITTER_FRACTION = 16,
-	SETTLED_MS = 1000,	/* who waits for that long is likely to wait for longer: memory is given back */
+	SETTLED_MS = 3000,	/* who waits for that long is likely to wait for longer: memory is given back, */
+				/* and has to be taken again when it is woken, which takes longer than its answer */
 	SETTLE_BATCH = 256, SETTLE_PAUSE_MS = 20, LOOK_MS = 10000, DIGEST = 16, SHOWN_WAYS = 2 };
 
 struct group;
