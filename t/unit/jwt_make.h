@@ -185,7 +185,7 @@ make_token_raw(struct signer *s, const char *header, const char *claims, struct 
 	return (struct str){ (char *)out->data, out->len };
 }
 
-static struct str
+static inline struct str
 make_token(struct signer *s, const char *claims, struct buf *out)
 {
 	char header[128];
