@@ -34,6 +34,7 @@ leader_init(struct raftd *r)
 	(void)uv_timer_init(&r->d->loop.uv, &l->tick);
 	(void)uv_timer_init(&r->d->loop.uv, &l->reap);
 	l->tick.data = l->reap.data = r;
+	acl_leader_init(r);
 }
 
 void
@@ -43,6 +44,7 @@ leader_release(struct raftd *r)
 
 	uv_close((uv_handle_t *)&l->tick, NULL);
 	uv_close((uv_handle_t *)&l->reap, NULL);
+	acl_leader_release();
 	for (int i = 0; i < 2; i++) {
 		arena_release(&l->renewals[i].arena);
 		free(l->renewals[i].v);
@@ -82,6 +84,7 @@ begin(struct raftd *r)
 	pool_new_leader(r);
 	members_start(r);
 	autopilot_lead(r, true);
+	acl_lead(r, true);
 	hold_wake_leader(r);
 }
 
@@ -145,6 +148,7 @@ end(struct raftd *r)
 	(void)uv_timer_stop(&l->reap);
 	members_stop(r);
 	autopilot_lead(r, false);
+	acl_lead(r, false);
 	log_info(SUB, "cluster leadership lost");
 	pass_on(r, &l->renewals[1]);
 	pass_on(r, &l->renewals[0]);

@@ -106,6 +106,8 @@ make_fresh(struct raftd *r, uint16_t op, struct str request, struct fsm_fresh *r
 	randombytes_buf(ret->random, sizeof(ret->random));
 	if (clock_gettime(CLOCK_REALTIME, &now) == 0)
 		ret->wall_ns = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+	if (op == OP_ACL_BOOTSTRAP && fsm_acl_bootstrapped(r->engine.fsm))
+		ret->reset_index = acl_bootstrap_reset(r);
 	path = op == OP_ACL_LOGIN ? fsm_acl_jwks_file(r->engine.fsm, request) : NULL;
 	if (path == NULL)
 		return true;
@@ -137,6 +139,8 @@ check(struct raftd *r, const struct rpc_request *req, const struct query_options
 		return rc;
 	rc = fsm_check(r->engine.fsm, req->info->number, e->request, e->time, &fresh, &who, completed, &e->request, err);
 	sodium_memzero(fresh.random, sizeof(fresh.random));
+	if (rc == 0 && err->code == 0 && fresh.reset_index != 0)
+		acl_bootstrap_used(r);
 	return rc;
 }
 
@@ -177,7 +181,8 @@ propose(struct raftd *r, const struct rpc_request *req, const struct query_optio
 			say_refused(r, req, &err, e->request);
 		return;
 	}
-	if (err.code != 0)
+	/* The bearer's own token is not in what fsm_check() made of a login, refused or not. */
+	if (err.code != 0 && req->info->number != OP_ACL_LOGIN)
 		e->request = given;
 	if (o->origin.len == sizeof(w.origin))
 		memcpy(w.origin, o->origin.p, sizeof(w.origin));
@@ -287,6 +292,8 @@ propose_own(struct raftd *r, uint16_t op, const void *request)
 	rc = w.err;
 	if (rc == 0)
 		rc = engine_propose(r, &e, NULL);
+	if (b.len > 0)
+		sodium_memzero(b.data, b.len);	/* of the first token the secret */
 	buf_release(&b);
 	return rc;
 }

@@ -114,6 +114,12 @@ void dialect_encode(const struct record *rec, const void *obj, struct mp_w *w);
 /* One value of any form, its strings as raw and its numbers as floats: what came from JSON. */
 void dialect_json(struct mp_w *w, struct str value);
 
+/* ---- acl.c */
+
+/* A record of the image as one of the snapshot's kind; and the indexes of one of a snapshot. -EDECODE, -ENOMEM. */
+int MUST_CHECK archive_acl_put(unsigned kind, struct str image, struct arena *a, struct mp_w *w);
+int MUST_CHECK archive_acl_indexes(struct str value, struct arena *a, uint64_t *ret_create, uint64_t *ret_modify);
+
 /* ---- proxy.c */
 
 /* What the API shows of a proxy (arena; empty: nothing is set), and back (zero when it is no proxy). */

@@ -21,6 +21,7 @@ struct loader {
 	struct buf last_node;		/* each of a node's records repeats it */
 	char *why;			/* of the record at hand */
 	uint64_t kvs, tombstones, sessions, nodes, services, checks, queries;	/* the highest index of each, for tables without a record of it */
+	uint64_t tokens, policies, roles, methods, bindings;	/* the same of ACLs */
 	uint64_t last_index;		/* of the header */
 	bool coordinates;		/* there are some, which have no index of their own */
 };
@@ -528,6 +529,26 @@ load_coordinates(struct loader *l, struct str value)
 	return rc == 0 && !mp_r_done(&r) ? -EDECODE : rc;
 }
 
+/* Tokens, policies, roles, auth methods, binding rules; those from before 1.4 become tokens. */
+static int
+load_acl(struct loader *l, unsigned kind, struct str value, uint64_t *highest)
+{
+	uint64_t create, modify;
+	enum fsm_table table;
+	struct str key;
+	struct mp_r r = mp_r_init(value.p, value.len);
+	int rc = mp_r_type(&r) == MP_MAP ? archive_acl_indexes(value, &l->arena, &create, &modify) :
+	    refuse(l, "it is not of the form of its kind");
+
+	if (rc == 0)
+		rc = take_indexes(l, create, modify, highest);
+	if (rc < 0)
+		return rc;
+	buf_clear(&l->image);
+	rc = fsm_acl_from_snapshot(kind, value, &l->arena, &table, &key, &l->image);
+	return rc == 0 ? put(l, table, key, (struct str){ (const char *)l->image.data, l->image.len }) : rc;
+}
+
 /* An index is kept like what is unknown; finish() looks which of them are ours. */
 static int
 load_index(struct loader *l, struct str value)
@@ -578,6 +599,17 @@ load_record(struct loader *l, unsigned kind, struct str value)
 		return load_query(l, value);
 	case SNAP_AUTOPILOT:
 		return load_autopilot(l, value);
+	case SNAP_ACL:
+	case SNAP_TOKEN:
+		return load_acl(l, kind, value, &l->tokens);
+	case SNAP_POLICY:
+		return load_acl(l, kind, value, &l->policies);
+	case SNAP_ROLE:
+		return load_acl(l, kind, value, &l->roles);
+	case SNAP_AUTH_METHOD:
+		return load_acl(l, kind, value, &l->methods);
+	case SNAP_BINDING_RULE:
+		return load_acl(l, kind, value, &l->bindings);
 	case SNAP_ACL_BOOTSTRAP:
 		return load_bootstrap(l, value);
 	case SNAP_INDEX:
@@ -648,7 +680,9 @@ finish(struct loader *l)
 	static const char prefix = SNAP_INDEX;
 	const struct { const char *name; uint64_t index; } seen[] = {
 		{ "kvs", l->kvs }, { "tombstones", l->tombstones }, { "sessions", l->sessions }, { "nodes", l->nodes },
-		{ "services", l->services }, { "checks", l->checks }, { "prepared-queries", l->queries }, { "coordinates", l->coordinates ? l->last_index : 0 },
+		{ "services", l->services }, { "checks", l->checks }, { "prepared-queries", l->queries }, { "acl-tokens", l->tokens },
+		{ "acl-policies", l->policies }, { "acl-roles", l->roles }, { "acl-auth-methods", l->methods },
+		{ "acl-binding-rules", l->bindings }, { "coordinates", l->coordinates ? l->last_index : 0 },
 	};
 	int rc;
 

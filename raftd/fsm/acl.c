@@ -223,6 +223,7 @@ acl_bootstrap_check(const struct fsm *f, struct acl_bootstrap *req, const struct
     struct str *ret_request, struct fsm_error *err)
 {
 	req->description = STR_NONE;
+	req->reset_index = fresh->reset_index;
 	req->accessor_id = acl_uuid(f, fresh->random);
 	req->create_time = acl_time(f, fresh->wall_ns);
 	if (req->secret_id.len == 0)

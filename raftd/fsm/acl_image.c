@@ -87,7 +87,8 @@ fsm_acl_snapshot_time(struct str text, char out[15])
 		out[1 + i] = (char)(s >> (56 - 8 * i));
 	for (int i = 0; i < 4; i++)
 		out[9 + i] = (char)(t.ns >> (24 - 8 * i));
-	out[13] = out[14] = (char)0xff;	/* UTC */
+	/* The zone: Consul has the server's own, UTC here, for all moments but the zero one. */
+	out[13] = out[14] = (char)(t.s == WALL_ZERO_S && t.ns == 0 ? 0xff : 0);
 }
 
 /*
