@@ -11,8 +11,7 @@ enum { HASH_BYTES = 8, HASH_TEXT = 2 * HASH_BYTES + 1 };
 /* An agent.service request whose service still has the hash it knows. The whole of it is kept: its rights are asked for again. */
 struct hash_watch {
 	struct hash_watch *next;
-	struct rpc_request req;
-	uint8_t *body;
+	struct acl_kept kept;
 	char hash[HASH_TEXT];
 	char *id;
 };
@@ -233,9 +232,7 @@ has_hash(const struct checkd *cd, struct str id, struct str hash)
 static void
 watch_free(struct hash_watch *x)
 {
-	if (x->body != NULL)
-		sodium_memzero(x->body, x->req.len);
-	free(x->body);
+	acl_kept_release(&x->kept);
 	free(x->id);
 	free(x);
 }
@@ -245,20 +242,14 @@ park(struct checkd *cd, const struct rpc_request *req, const struct agent_query 
 {
 	struct hash_watch *x = cd->nwatches < HASH_WATCHES_MAX ? calloc(1, sizeof(*x)) : NULL;
 
-	if (x != NULL) {
+	if (x != NULL)
 		x->id = strndup(q->id.p, q->id.len);
-		x->body = malloc(req->len);
-	}
-	if (x == NULL || x->id == NULL || x->body == NULL) {
+	if (x == NULL || x->id == NULL || acl_keep(&x->kept, req) < 0) {
 		if (x != NULL)
 			watch_free(x);
 		rpc_reply_error(cd->d->rpc, req->token, 500, "too many watches of services");
 		return;
 	}
-	memcpy(x->body, req->body, req->len);
-	x->req = *req;
-	x->req.body = x->body;
-	x->req.from = NULL;
 	(void)snprintf(x->hash, sizeof(x->hash), "%.*s", STR_ARG(q->hash));
 	x->next = cd->watches;
 	cd->watches = x;
@@ -307,7 +298,7 @@ ops_wake(struct checkd *cd)
 		}
 		*at = x->next;
 		cd->nwatches--;
-		acl_gate_serve(cd->gate, cd->d->rpc, cd->d, &x->req, op_service);
+		acl_gate_serve(cd->gate, cd->d->rpc, cd->d, &x->kept.req, op_service);
 		watch_free(x);
 	}
 }
@@ -400,7 +391,7 @@ checkd_cancelled(void *ctx, struct rpc_token token)
 	for (struct hash_watch **at = &cd->watches; *at != NULL; at = &(*at)->next) {
 		struct hash_watch *x = *at;
 
-		if (x->req.token.conn == token.conn && x->req.token.id == token.id) {
+		if (x->kept.req.token.conn == token.conn && x->kept.req.token.id == token.id) {
 			*at = x->next;
 			cd->nwatches--;
 			watch_free(x);

@@ -32,9 +32,8 @@ struct acl_facts {
 struct parked {
 	struct parked *next, **prev;
 	struct acl_gate *gate;
-	struct rpc_request req;		/* body is ours */
-	uint8_t *body;
-	struct str secret;		/* in the body */
+	struct acl_kept kept;
+	struct str secret;		/* in its body */
 	void *ctx;
 	acl_handler *fn;
 	struct acl_facts facts;
@@ -184,7 +183,33 @@ acl_filtered(const struct acl_facts *f, bool hidden)
 	return hidden && !f->open && !str_eqs(f->accessor, ACL_ANONYMOUS);
 }
 
-/* ---- requests that wait */
+/* ---- requests that are kept */
+
+int
+acl_keep(struct acl_kept *k, const struct rpc_request *req)
+{
+	uint8_t *body = malloc(req->len > 0 ? req->len : 1);
+
+	if (body == NULL)
+		return -ENOMEM;
+	if (req->len > 0)
+		memcpy(body, req->body, req->len);
+	k->req = *req;
+	k->req.body = k->body = body;
+	k->req.from = NULL;
+	return 0;
+}
+
+void
+acl_kept_release(struct acl_kept *k)
+{
+	if (k->body != NULL)
+		sodium_memzero(k->body, k->req.len);
+	free(k->body);
+	k->body = NULL;
+}
+
+/* ---- requests that wait for their rights */
 
 static void run(struct parked *p);
 
@@ -197,11 +222,9 @@ parked_free(struct parked *p)
 		if (p->next != NULL)
 			p->next->prev = p->prev;
 		p->gate->n--;
-		p->gate->bytes -= p->req.len;
+		p->gate->bytes -= p->kept.req.len;
 	}
-	if (p->body != NULL)
-		sodium_memzero(p->body, p->req.len);
-	free(p->body);
+	acl_kept_release(&p->kept);
 	arena_release(&p->facts.arena);
 	free(p);
 }
@@ -209,7 +232,7 @@ parked_free(struct parked *p)
 static void
 fail(struct parked *p, uint64_t code, struct str text)
 {
-	rpc_reply_error(p->facts.server, p->req.token, (int)code, "%.*s", STR_ARG(text));
+	rpc_reply_error(p->facts.server, p->kept.req.token, (int)code, "%.*s", STR_ARG(text));
 	parked_free(p);
 }
 
@@ -274,9 +297,9 @@ run(struct parked *p)
 	struct acl_facts *f = &p->facts;
 
 	if (f->missing == 0)
-		p->fn(p->ctx, &p->req, f);
+		p->fn(p->ctx, &p->kept.req, f);
 	/* Answered (a malformed request has been, too), or taken elsewhere to wait for something. */
-	if (!rpc_request_open(f->server, p->req.token) || (f->rc == 0 && !acl_pending(f))) {
+	if (!rpc_request_open(f->server, p->kept.req.token) || (f->rc == 0 && !acl_pending(f))) {
 		parked_free(p);
 		return;
 	}
@@ -296,21 +319,15 @@ park(struct acl_gate *g, struct rpc_server *s, void *ctx, const struct rpc_reque
 	if (p == NULL)
 		return NULL;
 	p->gate = g;
-	p->req = *req;
 	p->ctx = ctx;
 	p->fn = fn;
 	arena_init(&p->facts.arena, ACL_GATE_FACTS_MAX);
 	p->facts.server = s;
 	p->facts.token = req->token;
-	p->body = malloc(req->len > 0 ? req->len : 1);
-	if (p->body == NULL) {
+	if (acl_keep(&p->kept, req) < 0) {
 		parked_free(p);
 		return NULL;
 	}
-	if (req->len > 0)
-		memcpy(p->body, req->body, req->len);
-	p->req.body = p->body;
-	p->req.from = NULL;
 	p->next = g->parked;
 	p->prev = &g->parked;
 	if (p->next != NULL)
@@ -350,7 +367,7 @@ acl_gate_serve(struct acl_gate *g, struct rpc_server *s, void *ctx, const struct
 	}
 	p = park(g, s, ctx, req, fn);
 	/* Of the copy: it has been decoded once, and decodes again. */
-	if (p == NULL || options_of(p->body, p->req.len, &o) < 0) {
+	if (p == NULL || options_of(p->kept.body, p->kept.req.len, &o) < 0) {
 		rpc_reply_error(s, req->token, 500, "too many requests wait for the rights of their tokens");
 		if (p != NULL)
 			parked_free(p);
@@ -364,7 +381,7 @@ bool
 acl_gate_cancelled(struct acl_gate *g, struct rpc_token token)
 {
 	for (struct parked *p = g != NULL ? g->parked : NULL; p != NULL; p = p->next)
-		if (p->req.token.conn == token.conn && p->req.token.id == token.id) {
+		if (p->kept.req.token.conn == token.conn && p->kept.req.token.id == token.id) {
 			parked_free(p);
 			return true;
 		}

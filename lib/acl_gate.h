@@ -51,6 +51,19 @@ void acl_gate_serve(struct acl_gate *g, struct rpc_server *s, void *ctx, const s
 /* Its asker does not wait any more; false: not one of ours. */
 bool acl_gate_cancelled(struct acl_gate *g, struct rpc_token token);
 
+/*
+ * A request that waits for something else than its rights, whole: when that
+ * has come it goes through the gate anew, with the rights of then.
+ */
+struct acl_kept {
+	struct rpc_request req;
+	uint8_t *body;
+};
+/* A copy of req; -ENOMEM. */
+int MUST_CHECK acl_keep(struct acl_kept *k, const struct rpc_request *req);
+/* Wipes it. Fine on one that is all zero. */
+void acl_kept_release(struct acl_kept *k);
+
 /* How many wait. */
 size_t acl_gate_waiting(const struct acl_gate *g);
 
