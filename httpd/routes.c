@@ -227,7 +227,7 @@ route_metric(const struct route *rt, enum http_method method, const char *method
 	static struct route_metrics slots[ARRAY_LEN(routes)][4];
 	size_t m = method == M_GET ? 0 : method == M_PUT ? 1 : method == M_POST ? 2 : 3, n = strlen(rt->path);
 	struct route_metrics *slot = &slots[rt - routes][m];
-	char name[METRIC_NAME_MAX], path[METRIC_NAME_MAX];
+	char name[METRIC_NAME_MAX], path[56];
 
 	if (slot->now != NULL)
 		return slot;
@@ -235,9 +235,9 @@ route_metric(const struct route *rt, enum http_method method, const char *method
 	for (char *p = path; *p != '\0'; p++)
 		if (*p == '/')
 			*p = '.';
-	(void)snprintf(name, sizeof(name), "api.http;method=%s;path=%.64s", method_name, path);
+	(void)snprintf(name, sizeof(name), "api.http;method=%.7s;path=%s", method_name, path);
 	slot->now = metric_get(name, METRIC_SAMPLE);
-	(void)snprintf(name, sizeof(name), "http.%s.%.64s", method_name, path);
+	(void)snprintf(name, sizeof(name), "http.%.7s.%s", method_name, path);
 	slot->old = metric_get(name, METRIC_SAMPLE);
 	return slot;
 }
@@ -251,6 +251,5 @@ route_measure(const struct request *r, uint64_t ns)
 		return;
 	m = route_metric(r->route, r->method, r->method_name);
 	metric_add(m->now, (double)ns / 1e6);
-	if (!cfg_bool(r->h->cfg.slice, "telemetry.disable_compat_1.9", false))
-		metric_add(m->old, (double)ns / 1e6);
+	metric_add(m->old, (double)ns / 1e6);
 }

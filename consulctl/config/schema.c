@@ -248,7 +248,7 @@ const struct config_key config_keys[] = {
 	IGNORED("telemetry.statsite_address", STR, ""),
 	RELOAD("telemetry.dogstatsd_addr", STR, C, ""),
 	RELOAD("telemetry.dogstatsd_tags", STRS, C, "[]"),
-	RELOAD("telemetry.disable_compat_1.9", BOOL, H, "false"),
+	IGNORED("telemetry.disable_compat_1.9", BOOL, "false"),
 	IGNORED("telemetry.retry_failed_connection", BOOL, "true"),
 	IGNORED("telemetry.enable_host_metrics", BOOL, "false"),
 	IGNORED("telemetry.disable_per_tenancy_usage_metrics", BOOL, "false"),
