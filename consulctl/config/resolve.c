@@ -348,6 +348,7 @@ static const struct {
 	{ "dns_config.soa.min_ttl", 0, UINT32_MAX },
 	{ "limits.kv_max_value_size", 1, 512 * 1024 * 1024 },
 	{ "limits.txn_max_req_len", 1, 512 * 1024 * 1024 },
+	{ "limits.txn_max_ops", 1, 10000 },
 	{ "limits.http_max_conns_per_client", 0, INT32_MAX },
 	{ "http_config.max_header_bytes", 0, INT32_MAX },
 	{ "acl.token_ttl", 0, HOUR_MS },

@@ -166,6 +166,7 @@ const struct config_key config_keys[] = {
 	RELOAD("limits.rpc_max_conns_per_client", INT, R, "100"),
 	USED("limits.kv_max_value_size", INT, R | H, "524288"),
 	USED("limits.txn_max_req_len", INT, R | H, "524288"),
+	USED("limits.txn_max_ops", INT, R | H, "64"),
 	IGNORED("limits.request_limits.mode", STR, "disabled"),
 	IGNORED("limits.request_limits.read_rate", FLOAT, "-1"),
 	IGNORED("limits.request_limits.write_rate", FLOAT, "-1"),
