@@ -297,5 +297,7 @@ agent_self(struct request *r)
 		{ PEER_GOSSIPD, OP_GOSSIP_MEMBERS, &lan }, { PEER_GOSSIPD, OP_GOSSIP_COORDINATES, &own },
 	};
 
+	/* The right to see this node's own state was asked for: what it is made of needs no other. */
+	r->opts.internal = true;
 	gather(r, questions, ARRAY_LEN(questions), on_parts);
 }

@@ -16,6 +16,7 @@
 #include "httpd/gzip.h"
 #include "httpd/monitor.h"
 #include "httpd/park.h"
+#include "httpd/permit.h"
 #include "httpd/respond.h"
 #include "httpd/routes.h"
 #include "httpd/server.h"
@@ -498,7 +499,7 @@ static void
 request_serve(struct request *r)
 {
 	r->state = REQ_WAIT;
-	r->route->handler(r);
+	permit_serve(r);
 }
 
 enum MHD_Result

@@ -17,6 +17,7 @@ enum route_flag {
 	RT_TXN = 64,		/* the body is a transaction */
 	RT_SNAPSHOT = 256,	/* the body is an archive, of almost any size */
 	RT_PLAIN = 128,		/* no common parameters, no headers of ours */
+	RT_OWN = 512,		/* the permission is asked for here, before the handler (permit.h) */
 };
 
 struct route {
@@ -102,6 +103,7 @@ void agent_force_leave(struct request *r);
 void agent_reload(struct request *r);
 void agent_monitor(struct request *r);
 void agent_metrics(struct request *r);
+void agent_token_set(struct request *r);
 void agent_services(struct request *r);
 void agent_service(struct request *r);
 void agent_service_register(struct request *r);
