@@ -55,13 +55,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct str text = { (const char *)data, size };
 
-	for (int syntax = ACL_SYNTAX_CURRENT; syntax <= ACL_SYNTAX_LEGACY; syntax++) {
+	for (int syntax = ACL_SYNTAX_CURRENT; syntax <= (ACL_SYNTAX_LEGACY | ACL_SYNTAX_STORED); syntax++) {
 		struct acl_rules *r = NULL;
 		char err[ACL_ERROR_MAX];
 		int rc;
 
 		memset(err, 'x', sizeof(err));
-		rc = acl_rules_parse(text, (enum acl_syntax)syntax, &r, err);
+		rc = acl_rules_parse(text, (unsigned)syntax, &r, err);
 		if (rc == 0) {
 			check_rules(r);
 			if (syntax == ACL_SYNTAX_LEGACY)

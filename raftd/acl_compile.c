@@ -43,7 +43,8 @@ parse_all(const struct acl_identity *id, struct acl_rules **sets, size_t *ret_n,
 
 	*ret_bad = NULL;
 	for (*ret_n = 0; rc == 0 && *ret_n < id->policies.n; (*ret_n)++) {
-		rc = acl_rules_parse(p[*ret_n].rules, (enum acl_syntax)p[*ret_n].syntax, &sets[*ret_n], why);
+		rc = acl_rules_parse(p[*ret_n].rules, (p[*ret_n].syntax == ACL_SYNTAX_LEGACY ? ACL_SYNTAX_LEGACY : ACL_SYNTAX_CURRENT) | ACL_SYNTAX_STORED,
+		    &sets[*ret_n], why);
 		if (rc < 0)
 			*ret_bad = &p[*ret_n];
 		if (rc < 0)

@@ -52,7 +52,7 @@ acl_resource_is_scalar(enum acl_resource r)
 }
 
 struct pass {
-	enum acl_syntax syntax;
+	unsigned syntax;		/* enum acl_syntax */
 	struct acl_rules *out;	/* NULL: count */
 	char *bytes;		/* where the next segment goes */
 	size_t n, bytes_n;
@@ -162,7 +162,7 @@ read_members(struct pass *p, const struct block *b, struct json_object *v, struc
 			ret->intentions = child;
 		else if (str_eq_nocase(k, STR("sentinel")))
 			return refuse(p->err, child, "Failed to parse ACL rules: Sentinel code in %s is not supported", b->key);
-		else
+		else if ((p->syntax & ACL_SYNTAX_STORED) == 0)
 			return refuse(p->err, child, "Failed to parse ACL rules: unknown key \"%.64s\" in %s", key, b->key);
 	}
 	return 0;
@@ -229,7 +229,7 @@ read_names(struct pass *p, const struct block *b, struct json_object *v, bool li
 
 /* "key_prefix" is prefixes of keys. -EINVAL for what is no resource with rules of its own. */
 static int
-read_key(const char *key, enum acl_syntax syntax, struct block *ret)
+read_key(const char *key, unsigned syntax, struct block *ret)
 {
 	static const char suffix[] = "_prefix";
 	struct str s = str_from(key);
@@ -242,7 +242,7 @@ read_key(const char *key, enum acl_syntax syntax, struct block *ret)
 
 		if (i == ACL_INTENTION || (prefix && scalar) || !str_eq_nocase(s, str_from(resources[i])))
 			continue;
-		*ret = (struct block){ key, (enum acl_resource)i, prefix || (syntax == ACL_SYNTAX_LEGACY && !scalar) };
+		*ret = (struct block){ key, (enum acl_resource)i, prefix || ((syntax & ACL_SYNTAX_LEGACY) != 0 && !scalar) };
 		return 0;
 	}
 	return -EINVAL;
@@ -257,7 +257,10 @@ read_tree(struct pass *p, struct json_object *tree)
 	json_object_object_foreach(tree, key, v) {
 		if (str_eq_nocase(str_from(key), STR("sentinel")))
 			return refuse(p->err, v, "Failed to parse ACL rules: Sentinel code is not supported");
-		if (read_key(key, p->syntax, &b) < 0)
+		rc = read_key(key, p->syntax, &b);
+		if (rc < 0 && (p->syntax & ACL_SYNTAX_STORED) != 0)
+			continue;
+		if (rc < 0)
 			return refuse(p->err, v, "Failed to parse ACL rules: unknown key \"%.64s\"", key);
 		rc = acl_resource_is_scalar(b.resource) ? read_scalar(p, &b, v) : read_names(p, &b, v, false);
 		if (rc < 0)
@@ -267,7 +270,7 @@ read_tree(struct pass *p, struct json_object *tree)
 }
 
 int
-acl_rules_of_tree(struct json_object *tree, enum acl_syntax syntax, struct acl_rules **ret, char ret_err[ACL_ERROR_MAX])
+acl_rules_of_tree(struct json_object *tree, unsigned syntax, struct acl_rules **ret, char ret_err[ACL_ERROR_MAX])
 {
 	struct pass p = { .syntax = syntax, .err = ret_err };
 	struct pass count;
@@ -291,7 +294,7 @@ acl_rules_of_tree(struct json_object *tree, enum acl_syntax syntax, struct acl_r
 }
 
 int
-acl_rules_parse(struct str text, enum acl_syntax syntax, struct acl_rules **ret, char ret_err[ACL_ERROR_MAX])
+acl_rules_parse(struct str text, unsigned syntax, struct acl_rules **ret, char ret_err[ACL_ERROR_MAX])
 {
 	struct json_object *tree;
 	int rc = acl_tree_parse(text, &tree, ret_err);

@@ -30,7 +30,11 @@ enum acl_resource { ACL_ACL, ACL_AGENT, ACL_EVENT, ACL_INTENTION, ACL_KEY, ACL_K
 /* In the order in which rules of one segment are merged: a later one loses against deny, and wins against an earlier one. */
 enum acl_access { ACL_NONE = 0, ACL_READ = 1, ACL_LIST = 2, ACL_WRITE = 3, ACL_DENY = 4 };
 
-enum acl_syntax { ACL_SYNTAX_CURRENT = 0, ACL_SYNTAX_LEGACY = 1 };
+/*
+ * What is stored may have come with a snapshot of Consul, which passes over keys that it does not know:
+ * with ACL_SYNTAX_STORED so do we, in rules that nobody writes any more.
+ */
+enum acl_syntax { ACL_SYNTAX_CURRENT = 0, ACL_SYNTAX_LEGACY = 1, ACL_SYNTAX_STORED = 2 };
 
 /* "key", "write"; NULL and ACL_RESOURCES, ACL_NONE for what is none. */
 const char *acl_resource_name(enum acl_resource r);
@@ -54,10 +58,10 @@ struct acl_rules {
  * One block of memory, to be freed with free(). -EINVAL with the whole
  * sentence for the client in ret_err: "Failed to parse ACL rules: ..." for a
  * malformed text, "Invalid key policy: ..." for a wrong word, as Consul has
- * them; -ENOMEM. A service's `intentions` give a rule of ACL_INTENTION; what
+ * them; -ENOMEM. syntax: one of the first two, maybe with ACL_SYNTAX_STORED. A service's `intentions` give a rule of ACL_INTENTION; what
  * follows for intentions from a service's policy alone is authz_new()'s.
  */
-int MUST_CHECK acl_rules_parse(struct str text, enum acl_syntax syntax, struct acl_rules **ret, char ret_err[ACL_ERROR_MAX]);
+int MUST_CHECK acl_rules_parse(struct str text, unsigned syntax, struct acl_rules **ret, char ret_err[ACL_ERROR_MAX]);
 
 /*
  * Legacy text as today's, appended to out: comments go, names become prefixes,

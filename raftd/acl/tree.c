@@ -84,6 +84,9 @@ acl_tree_parse(struct str text, struct json_object **ret, char ret_err[ACL_ERROR
 		(void)snprintf(ret_err, ACL_ERROR_MAX, "Failed to parse ACL rules: they have more than %d KiB", ACL_RULES_TEXT_MAX >> 10);
 		return -EINVAL;
 	}
+	/* Absent rules are none. */
+	if (text.p == NULL)
+		text = STR("");
 	if (is_json(text))
 		return parse_json(text, ret, ret_err);
 	rc = hcl_parse(text, 0, ret, &e);

@@ -13,7 +13,7 @@
 int MUST_CHECK acl_tree_parse(struct str text, struct json_object **ret, char ret_err[ACL_ERROR_MAX]);
 
 /* As acl_rules_parse(). */
-int MUST_CHECK acl_rules_of_tree(struct json_object *tree, enum acl_syntax syntax, struct acl_rules **ret, char ret_err[ACL_ERROR_MAX]);
+int MUST_CHECK acl_rules_of_tree(struct json_object *tree, unsigned syntax, struct acl_rules **ret, char ret_err[ACL_ERROR_MAX]);
 
 /* Whether a resource has no names: acl, keyring, mesh, operator, peering. */
 bool acl_resource_is_scalar(enum acl_resource r);

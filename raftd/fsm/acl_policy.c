@@ -159,7 +159,7 @@ acl_policy_check_set(const struct fsm *f, struct acl_policy *req, const struct f
 	rc = acl_rules_parse(req->rules, ACL_SYNTAX_CURRENT, &rules, why);
 	free(rules);
 	if (rc == -EINVAL) {
-		fail(err, 500, "Failed to parse ACL rules: %s", why);
+		fail(err, 500, "%s", why);
 		return 0;
 	}
 	return rc == 0 ? acl_complete(&rec_acl_policy, req, out, ret_request) : rc;

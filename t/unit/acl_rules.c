@@ -110,7 +110,7 @@ tell(const struct acl_rules *r, struct buf *out)
 }
 
 static void
-expect(const char *text, enum acl_syntax syntax, const char *rules)
+expect(const char *text, unsigned syntax, const char *rules)
 {
 	struct buf got = BUF_INIT(1 << 20);
 	struct acl_rules *r = NULL;
@@ -164,6 +164,25 @@ test_legacy(void **state)
 	    "agent_prefix  read; event_prefix  read; node_prefix  read; query_prefix  read; session_prefix  read; keyring deny");
 	/* What was written in today's words already. */
 	expect("key_prefix \"a\" { policy = \"read\" }", ACL_SYNTAX_LEGACY, "key_prefix a read");
+}
+
+/* What Consul passed over when it was stored there is passed over here; what it would have refused is refused. */
+static void
+test_stored(void **state)
+{
+	struct acl_rules *r = NULL;
+	char err[ACL_ERROR_MAX];
+
+	(void)state;
+	expect("kye \"a\" { policy = \"read\" } namespace \"n\" { } key \"b\" { policy = \"read\" x = 1 }", ACL_SYNTAX_CURRENT | ACL_SYNTAX_STORED, "key b read");
+	expect("key \"b\" { policy = \"read\" x = 1 }", ACL_SYNTAX_LEGACY | ACL_SYNTAX_STORED, "key_prefix b read");
+	assert_int_equal(acl_rules_parse(STR("key \"b\" { policy = \"x\" }"), ACL_SYNTAX_STORED, &r, err), -EINVAL);
+	assert_int_equal(acl_rules_parse(STR("key \"b\" { policy = \"read\" sentinel { } }"), ACL_SYNTAX_STORED, &r, err), -EINVAL);
+	assert_int_equal(acl_rules_parse(STR("kye \"b\" {"), ACL_SYNTAX_STORED, &r, err), -EINVAL);
+	/* Rules that are absent are none. */
+	assert_int_equal(acl_rules_parse(STR_NONE, ACL_SYNTAX_STORED, &r, err), 0);
+	assert_int_equal(r->n, 0);
+	free(r);
 }
 
 /* Long names and values are told boundedly. */
@@ -286,6 +305,7 @@ main(void)
 		{ "texts_and_their_rules", test_good, NULL, NULL, NULL },
 		{ "texts_that_are_refused", test_bad, NULL, NULL, NULL },
 		{ "names_of_legacy_rules_are_prefixes", test_legacy, NULL, NULL, NULL },
+		{ "stored_rules_may_hold_unknown_keys", test_stored, NULL, NULL, NULL },
 		{ "sentences_are_bounded", test_long, NULL, NULL, NULL },
 		{ "size_depth_and_number_have_limits", test_limits, NULL, NULL, NULL },
 		{ "a_text_as_dense_as_can_be", test_dense, NULL, NULL, NULL },
