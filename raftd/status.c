@@ -73,7 +73,7 @@ info_consul(struct raftd *r, struct info_writer *iw)
 	bool leads = engine_leads(r);
 
 	info_section(iw, "consul");
-	info_add(iw, "acl", "disabled");
+	info_add(iw, "acl", "%s", acl_on(r) ? "enabled" : "disabled");
 	info_add(iw, "bootstrap", "%s", r->bootstrap ? "true" : "false");
 	info_add(iw, "known_datacenters", "1");
 	if (r->server) {
