@@ -63,7 +63,7 @@ sub query
 ok $n->wait_for(sub { (query('up{job="consul"}')->{consulup} // 0) == 1 }), 'up' or diag $p->text;
 ok $n->wait_for(sub { (query('up{job="negotiated"}')->{negotiatedup} // 0) == 1 }), 'by the Accept header alone too' or diag $p->text;
 for my $name (qw(consul_raft_apply consul_kvs_apply_count consul_raft_commitTime_count consul_state_nodes consul_state_services
-	consul_state_kv_entries consul_members_servers consul_autopilot_healthy consul_rpc_query consul_runtime_alloc_bytes)) {
+	consul_state_kv_entries consul_members_servers consul_autopilot_healthy consul_rpc_query consul_runtime_sys_bytes)) {
 	my $v;
 	ok $n->wait_for(sub { ($v = query("${name}{job=\"consul\"}"))->{"consul$name"} }), "$name is there and not 0" or diag explain $v;
 }
