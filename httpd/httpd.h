@@ -46,6 +46,7 @@ struct http_config {
 	struct json_object *slice;
 	const char *node_name, *node_id, *datacenter, *primary_datacenter, *version, *revision;
 	const char *default_policy, *default_token;
+	bool acl_enabled;
 	bool dev_mode, server, acls, translate_wan, filter_unprintable, disable_coordinates;
 	int64_t kv_max_value, txn_max_req, txn_max_ops, conns_per_client;
 	int64_t default_wait_ms, max_wait_ms, hold_ms, discovery_max_stale_ms, prometheus_retention_ms;
