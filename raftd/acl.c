@@ -177,7 +177,11 @@ is_current(const struct acl *a, const struct acl_entry *e)
 int
 acl_identity_of(struct acl *a, struct str token, struct acl_identity *ret)
 {
-	return fsm_acl_identity(a->r->engine.fsm, token, wall_now(), &a->arena, ret);
+	int rc = fsm_acl_identity(a->r->engine.fsm, token, wall_now(), &a->arena, ret);
+
+	if (rc == 0)
+		ret->default_policy = a->default_access == ACL_DENY ? STR("deny") : STR("allow");
+	return rc;
 }
 
 /* Ask the state. -ENOENT, -ENOMEM: e is as it was. */

@@ -22,6 +22,7 @@ enum {
 struct acl_rights {
 	struct authz *authz;			/* NULL: nothing is known yet */
 	unsigned char fingerprint[ACL_FINGERPRINT];
+	enum acl_access default_access;
 	char accessor[ACL_ACCESSOR_MAX];
 	size_t accessor_len;
 	int64_t expires;			/* Unix time in ns, 0: never */

@@ -91,7 +91,8 @@ acl_compile(struct acl_rights *x, const struct acl_identity *id, bool key_list,
 
 	if (id->fingerprint.len > 0)
 		memcpy(fingerprint, id->fingerprint.p, id->fingerprint.len < sizeof(fingerprint) ? id->fingerprint.len : sizeof(fingerprint));
-	*ret_changed = x->authz == NULL || id->fingerprint.len == 0 || memcmp(x->fingerprint, fingerprint, sizeof(fingerprint)) != 0;
+	*ret_changed = x->authz == NULL || id->fingerprint.len == 0 || x->default_access != access_of_default(id->default_policy) ||
+	    memcmp(x->fingerprint, fingerprint, sizeof(fingerprint)) != 0;
 	if (*ret_changed) {
 		if (like != NULL && id->fingerprint.len > 0)
 			same = like(ctx, fingerprint);
@@ -104,6 +105,7 @@ acl_compile(struct acl_rights *x, const struct acl_identity *id, bool key_list,
 		authz_unref(x->authz);
 		x->authz = authz;
 		memcpy(x->fingerprint, fingerprint, sizeof(fingerprint));
+		x->default_access = access_of_default(id->default_policy);
 	}
 	x->accessor_len = id->accessor_id.len < sizeof(x->accessor) ? id->accessor_id.len : sizeof(x->accessor) - 1;
 	if (x->accessor_len > 0)
