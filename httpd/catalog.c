@@ -56,7 +56,7 @@ catalog_services(struct request *r)
 {
 	struct catalog_query q;
 
-	if (discovery_query(r, D_META, &q))
+	if (discovery_query(r, D_META | D_FILTER, &q))
 		discovery_read(r, OP_CATALOG_SERVICES, &q, render_json);
 }
 

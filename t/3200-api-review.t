@@ -161,7 +161,7 @@ for ('Service.ModifyIndex == 1', 'Checks.Definition.HTTP == 1', 'service.port ==
 	is "$r->{status} $r->{body}", qq{500 Failed to create boolean expression evaluator: Selector "$selector" is not valid}, "filter $_";
 }
 is filter('health/service/fs', $_)->{status}, 500, "filter $_" for 'Service.Port == x', 'Service.Service matches "("', 'Service.Port ==', 'Service';
-is filter('catalog/services', 'Foo == 1')->{status}, 200, 'the list of services ignores filters';
+is filter('catalog/services', 'Foo == 1')->{status}, 500, 'the list of services takes filters, as newer releases do';
 is_deeply $json->decode(filter('catalog/node/f1', 'Service == none')->{body})->{Services}, {}, 'a node without the services';
 is_deeply $json->decode(filter('catalog/node-services/f1', 'Service == none')->{body})->{Services}, [], 'as a list';
 

@@ -242,8 +242,23 @@ named_slot(struct named *all, size_t *n, const struct service_item *s)
 	return &all[(*n)++];
 }
 
+/* Whether the instance counts: it is on a node of the asked kind, and passes the filter with it. */
+static bool
+instance_counts(const struct fsm *f, const struct catalog_query *q, const struct bexpr *filter, const struct service_item *s)
+{
+	const struct node_item *n = q->node_meta.n > 0 || filter != NULL ? host_of(f, s->node, q) : NULL;
+	struct service_node both;
+
+	if (q->node_meta.n == 0 && filter == NULL)
+		return true;
+	if (n == NULL || filter == NULL)
+		return n != NULL;
+	both = service_with_node(s, &n->n);
+	return bexpr_match(filter, &both);
+}
+
 static int
-query_services(const struct fsm *f, const struct catalog_query *q, struct mp_w *out)
+query_services(const struct fsm *f, const struct catalog_query *q, const struct bexpr *filter, struct mp_w *out)
 {
 	struct named *all = arena_alloc(f->arena, (f->services.n + 1) * sizeof(*all)), *slot;
 	const struct service_item *s;
@@ -253,7 +268,7 @@ query_services(const struct fsm *f, const struct catalog_query *q, struct mp_w *
 
 	tree_seek(&f->services_by_name, STR_NONE, &it);
 	while (rc == 0 && (s = tree_next(&it)) != NULL) {
-		if (q->node_meta.n > 0 && host_of(f, s->node, q) == NULL)
+		if (!instance_counts(f, q, filter, s))
 			continue;
 		if (!shows(f, ACL_SERVICE, s->s.service))
 			continue;
@@ -273,6 +288,25 @@ query_services(const struct fsm *f, const struct catalog_query *q, struct mp_w *
 			mp_w_str(out, all[i].tags[j]);
 	}
 	return 0;
+}
+
+static int
+filter_services(const struct fsm *f, const struct catalog_query *q, struct mp_w *out, struct fsm_error *err)
+{
+	struct bexpr *filter = NULL;
+	char why[FSM_TEXT_MAX];
+	int rc = 0;
+
+	if (q->filter.len > 0)
+		rc = bexpr_parse(q->filter, &rec_service_node, f->arena, &filter, why, sizeof(why));
+	if (rc == -EINVAL) {
+		fail(err, 500, "Failed to create boolean expression evaluator: %.900s", why);
+		return 0;
+	}
+	if (rc == 0)
+		rc = query_services(f, q, filter, out);
+	bexpr_free(filter);
+	return rc;
 }
 
 /* ---- the instances of a service */
@@ -455,11 +489,11 @@ catalog_query(const struct fsm *f, uint16_t op, const struct catalog_query *q, s
 		watch_add(watch, WATCH_NODES, STR(""));
 		return query_nodes(f, q, out, err);
 	case OP_CATALOG_SERVICES:
-		*idx = q->node_meta.n > 0 ? max_u64(f->idx.services, f->idx.nodes) : f->idx.services;
+		*idx = q->node_meta.n > 0 || q->filter.len > 0 ? max_u64(f->idx.services, f->idx.nodes) : f->idx.services;
 		watch_add(watch, WATCH_SERVICES, STR(""));
-		if (q->node_meta.n > 0)
+		if (q->node_meta.n > 0 || q->filter.len > 0)
 			watch_add(watch, WATCH_NODES, STR(""));
-		return query_services(f, q, out);
+		return filter_services(f, q, out, err);
 	case OP_CATALOG_SERVICE:
 		name = lower(f, q->service);
 		*idx = name_index(f, name, false);
