@@ -218,7 +218,7 @@ main(int argc, char **argv)
 
 	if (argc != 5)
 		return 2;
-	server = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[2])) };
+	server = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)strtoul(argv[2], NULL, 10)) };
 	nclients = strtoul(argv[3], NULL, 10);
 	nkeys = strtoul(argv[4], NULL, 10);
 	if (inet_pton(AF_INET, argv[1], &server.sin_addr) != 1 || nclients < 1 || nclients > CLIENTS_MAX || nkeys < 1 ||

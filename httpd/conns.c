@@ -12,6 +12,7 @@
 #include "httpd/request.h"
 #include "httpd/server.h"
 #include "httpd/snapshot.h"
+#include "httpd/stream.h"
 
 enum { BATCH = 64 };
 
@@ -63,6 +64,7 @@ on_events(uv_poll_t *p, int status, int what)
 		if (c->r != NULL) {
 			park_hangup(c->r);
 			monitor_hangup(c->r);
+			stream_hangup(c->r);
 			snapshot_hangup(c->r);
 		}
 	}

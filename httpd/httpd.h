@@ -22,6 +22,8 @@ enum {
 	HTTP_ARENA_MAX = 64 * 1024 * 1024, /* what one request decodes */
 	HTTP_BLOCKING_MAX = 20000,	/* parked clients */
 	HTTP_MONITORS_MAX = 64,
+	HTTP_STREAMS_MAX = 1024,
+	HTTP_STREAM_TOPICS_MAX = 64,	/* of one stream */
 	HTTP_SPARE_REQUESTS = 32,	/* kept for reuse */
 	HTTP_KEEP_BYTES = 8 * 1024,	/* memory that a spare request keeps in each buffer */
 	HTTP_SPIN_MAX = 512,		/* answers awaited without suspending their connections */
@@ -82,6 +84,7 @@ struct cache;
 struct request;
 struct gzip;
 struct monitors;
+struct streams;
 
 struct httpd {
 	struct daemon *d;
@@ -94,6 +97,7 @@ struct httpd {
 	struct cache *cache;
 	struct gzip *gzip;
 	struct monitors *monitors;
+	struct streams *streams;
 	struct request *open, *spare;	/* open ones; those kept for reuse */
 	unsigned nspare, nrequests;	/* spare ones; open ones */
 	unsigned spinning;		/* open ones that wait without being suspended */

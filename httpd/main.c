@@ -11,6 +11,7 @@
 #include "httpd/park.h"
 #include "httpd/request.h"
 #include "httpd/server.h"
+#include "httpd/stream.h"
 #include "httpd/upstream.h"
 
 static int
@@ -37,7 +38,8 @@ httpd_init(struct daemon *d)
 	h->park = park_new(h);
 	h->cache = cache_new(h);
 	h->monitors = monitors_new(h);
-	if (h->gzip == NULL || h->park == NULL || h->cache == NULL || h->monitors == NULL)
+	h->streams = streams_new(h);
+	if (h->gzip == NULL || h->park == NULL || h->cache == NULL || h->monitors == NULL || h->streams == NULL)
 		rc = -ENOMEM;
 	if (rc == 0)
 		rc = upstream_init(h);
@@ -90,6 +92,7 @@ httpd_drain(struct daemon *d)
 	server_quiesce(h);
 	park_end_all(h->park);
 	monitors_end_all(h->monitors);
+	streams_end_all(h->streams);
 	if (h->nrequests == 0)
 		daemon_stopped(d);
 }
@@ -106,6 +109,7 @@ httpd_fini(struct daemon *d)
 	upstream_release(h);
 	park_free(h->park);
 	monitors_free(h->monitors);
+	streams_free(h->streams);
 	gzip_free(h->gzip);
 	requests_release(h);
 	http_config_release(&h->cfg);
@@ -124,6 +128,8 @@ httpd_info(struct daemon *d, struct info_writer *iw)
 	info_add(iw, "http_unsent", "%zu", h->unsent);
 	info_add(iw, "blocking_queries", "%zu", park_waiters(h->park));
 	info_add(iw, "blocking_upstream", "%zu", park_groups(h->park));
+	info_add(iw, "streams", "%u", streams_count(h->streams));
+	info_add(iw, "stream_topics", "%zu", streams_topics(h->streams));
 	info_add(iw, "cache_entries", "%zu", cache_entries(h->cache));
 	info_add(iw, "cache_bytes", "%zu", cache_bytes(h->cache));
 	info_add(iw, "library", "libmicrohttpd %s", MHD_get_version());

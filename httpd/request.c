@@ -21,6 +21,7 @@
 #include "httpd/routes.h"
 #include "httpd/server.h"
 #include "httpd/snapshot.h"
+#include "httpd/stream.h"
 #include "httpd/upstream.h"
 #include "lib/duration.h"
 #include "lib/sock.h"
@@ -146,6 +147,7 @@ request_forget(struct request *r)
 	gather_forget(r);
 	park_leave(r);
 	monitor_leave(r);
+	stream_leave(r);
 	snapshot_leave(r);
 }
 

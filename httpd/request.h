@@ -28,7 +28,7 @@ enum req_state {
 	REQ_GONE,	/* the client left: close */
 };
 
-enum content { CONTENT_NONE, CONTENT_JSON, CONTENT_TEXT, CONTENT_PLAIN, CONTENT_HTML, CONTENT_PROMETHEUS, CONTENT_LOG,
+enum content { CONTENT_NONE, CONTENT_JSON, CONTENT_TEXT, CONTENT_PLAIN, CONTENT_HTML, CONTENT_PROMETHEUS, CONTENT_LOG, CONTENT_EVENTS, CONTENT_NDJSON,
 	CONTENT_GZIP };
 
 enum reply_flag {
@@ -83,6 +83,7 @@ struct shared_reply;
 struct waiter;
 struct gather;
 struct monitor;
+struct stream;
 struct transfer;
 
 struct request {
@@ -125,6 +126,7 @@ struct request {
 	struct waiter *waiter;
 	struct gather *gather;
 	struct monitor *monitor;
+	struct stream *stream;
 	struct transfer *transfer;
 
 	struct reply reply;

@@ -229,6 +229,10 @@ content_type(enum content c)
 		return "text/plain; version=0.0.4; charset=utf-8";
 	case CONTENT_LOG:
 		return "text/plain; charset=utf-8";
+	case CONTENT_EVENTS:
+		return "text/event-stream";
+	case CONTENT_NDJSON:
+		return "application/x-ndjson";
 	case CONTENT_GZIP:
 		return "application/x-gzip";
 	}
@@ -262,11 +266,8 @@ meta_headers(struct MHD_Response *m, const struct reply *rp)
 
 	if ((rp->flags & (REPLY_META | REPLY_INDEX)) != 0)
 		header_u64(m, "X-Consul-Index", rp->meta.index != 0 ? rp->meta.index : 1);
-	if ((rp->flags & REPLY_META) != 0) {
+	if ((rp->flags & REPLY_META) != 0)
 		header(m, "X-Consul-Query-Backend", "blocking-query");
-		if (rp->meta.filtered)
-			header(m, "X-Consul-Results-Filtered-By-ACLs", "true");
-	}
 	if ((rp->flags & (REPLY_META | REPLY_LEADER)) != 0) {
 		header(m, "X-Consul-Knownleader", rp->meta.known_leader ? "true" : "false");
 		header_u64(m, "X-Consul-Lastcontact", rp->meta.last_contact_ms > 0 ? (uint64_t)rp->meta.last_contact_ms : 0);
@@ -314,6 +315,8 @@ all_headers(struct httpd *h, const struct view *v, const struct reply *rp, struc
 		header(m, "X-Consul-Default-Acl-Policy", h->cfg.default_policy);
 	if (rp->flags != 0)
 		meta_headers(m, rp);
+	if (rp->meta.filtered)
+		header(m, "X-Consul-Results-Filtered-By-ACLs", "true");
 	if ((rp->flags & REPLY_ALLOW) != 0 && v->route != NULL) {
 		route_allow(v->route, allow);
 		header(m, "Allow", allow);

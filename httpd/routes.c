@@ -33,6 +33,8 @@ static const struct route routes[] = {
 
 	{ "/v1/txn",                       M_PUT,                     RT_DC | R | RT_TXN,      "as each operation", OP_TXN_APPLY,              txn_apply },
 
+	{ "/v1/stream",                    M_GET,                     RT_DC | R,               "as each topic",    0,                          stream_serve },
+
 	{ "/v1/status/leader",             M_GET,                     RT_DC,                   "none",             OP_STATUS_LEADER,           status_leader },
 	{ "/v1/status/peers",              M_GET,                     RT_DC,                   "none",             OP_STATUS_PEERS,            status_peers },
 

@@ -117,6 +117,7 @@ void agent_check_result(struct request *r);
 void agent_check_update(struct request *r);
 void agent_health_by_id(struct request *r);
 void agent_health_by_name(struct request *r);
+void stream_serve(struct request *r);
 void acl_disabled(struct request *r);
 void acl_bootstrap(struct request *r);
 void acl_login(struct request *r);

@@ -21,6 +21,7 @@
 #include "httpd/monitor.h"
 #include "httpd/request.h"
 #include "httpd/socket_mode.h"
+#include "httpd/stream.h"
 #include "lib/sock.h"
 
 enum { ACCEPT_BATCH = 64, PAUSE_MS = 100, NUDGE_MIN_MS = 2, NUDGE_MAX_MS = 16, RUN_ROUNDS = 4, IDLE_MS = 500,
@@ -476,6 +477,7 @@ server_stop(struct httpd *h)
 	if (s->mhd != NULL) {
 		/* None may be suspended when the library stops: it would abort. */
 		monitors_end_all(h->monitors);
+		streams_end_all(h->streams);
 		requests_abandon(h);
 		(void)MHD_run(s->mhd);
 		MHD_stop_daemon(s->mhd);
