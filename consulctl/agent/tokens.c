@@ -127,7 +127,7 @@ wipe(struct buf *b)
 }
 
 static void
-take(struct agent_tokens *t, struct json_object *file, const struct config *c)
+take(struct agent_tokens *t, struct json_object *file, struct config *c)
 {
 	json_object_object_foreach(file, key, v) {
 		int kind = agent_token_kind(str_from(key));
@@ -136,18 +136,18 @@ take(struct agent_tokens *t, struct json_object *file, const struct config *c)
 		if (kind < 0 || text[0] == '\0')
 			continue;
 		if (config_token_problem(text) != NULL) {
-			log_warn("agent", "Not using a token that was kept: token=%s error=\"%s\"", kinds[kind].name, config_token_problem(text));
+			config_note(c, LOG_WARN, "Not using a token that was kept: token=%s error=\"%s\"", kinds[kind].name, config_token_problem(text));
 			continue;
 		}
 		forget(&t->v[kind]);
 		t->v[kind] = strdup(text);
 		if (cfg_str(cfg_get(config_tree(c), "acl.tokens"), kinds[kind].name, "")[0] != '\0')
-			log_warn("agent", "A token of the config files has been replaced by the API: token=%s", kinds[kind].name);
+			config_note(c, LOG_WARN, "A token of the config files has been replaced by the API: token=%s", kinds[kind].name);
 	}
 }
 
 void
-agent_tokens_load(struct agent_tokens *t, const struct config *c)
+agent_tokens_load(struct agent_tokens *t, struct config *c)
 {
 	struct buf text = BUF_INIT(FILE_BYTES_MAX);
 	struct json_object *file = NULL;
@@ -165,7 +165,7 @@ agent_tokens_load(struct agent_tokens *t, const struct config *c)
 	if (rc == 0)
 		take(t, file, c);
 	else if (rc != -ENOENT)
-		log_warn("agent", "unable to load persisted tokens: file=%s error=\"%s\"", path, rc == -EDECODE ? "no JSON object" : err_text(rc));
+		config_note(c, LOG_WARN, "unable to load persisted tokens: file=%s error=\"%s\"", path, rc == -EDECODE ? "no JSON object" : err_text(rc));
 	json_object_put(file);
 	wipe(&text);
 }

@@ -22,8 +22,8 @@ struct agent_tokens {
 /* Which one a name of the API means, old names too; -1: none. */
 int agent_token_kind(struct str name);
 
-/* What was kept. A file that cannot be read is told in the log, and is no reason not to start. */
-void agent_tokens_load(struct agent_tokens *t, const struct config *c);
+/* What was kept. A file that cannot be read is told by a notice of c, and is no reason not to start. */
+void agent_tokens_load(struct agent_tokens *t, struct config *c);
 
 /* Put those that are set into a loaded configuration. -ENOMEM. */
 int MUST_CHECK agent_tokens_apply(const struct agent_tokens *t, struct config *c);

@@ -51,9 +51,6 @@ int config_fail(struct buf *err, int rc, const char *fmt, ...) PRINTF(3, 4);
 /* The same, with " (FILE, line N)" when v's position is known. -EINVAL. */
 int config_fail_at(const struct config *c, struct json_object *v, struct buf *err, const char *fmt, ...) PRINTF(4, 5);
 
-/* Beyond CONFIG_NOTICES_MAX, and without memory, notices are lost. */
-void config_note(struct config *c, enum log_level level, const char *fmt, ...) PRINTF(3, 4);
-
 /* Copies name; its number, or -ELIMIT, -ENOMEM. */
 int MUST_CHECK config_add_source(struct config *c, const char *name);
 

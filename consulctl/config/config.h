@@ -73,6 +73,9 @@ const char *config_token_problem(const char *token);
 /* Notice i, or NULL behind the last: keys without effect, doubtful values, skipped files. */
 const struct config_notice *config_notice(const struct config *c, size_t i);
 
+/* Add one; beyond CONFIG_NOTICES_MAX, and without memory, notices are lost. */
+void config_note(struct config *c, enum log_level level, const char *fmt, ...) PRINTF(3, 4);
+
 /*
  * What a daemon ("raftd" "gossipd" "httpd" "dnsd" "checkd") may know, with
  * "run_dir" set; the caller puts it. NULL without memory or for an unknown name.
