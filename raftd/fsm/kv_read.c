@@ -75,7 +75,7 @@ kv_prefix_index(const struct fsm *f, struct str prefix, uint64_t *idx, struct wa
 	if (prefix.len > 0)
 		below = max_u64(tree_prefix_max(&f->kv, prefix), tree_prefix_max(&f->tombs, prefix));
 	*idx = below != 0 ? below : table;
-	watch_add(watch, WATCH_KV_PREFIX, below != 0 ? prefix : STR(""));
+	watch_add(watch, WATCH_KV_PREFIX, prefix);	/* whatever the index does: only what is below it shows */
 }
 
 /* ---- lists */

@@ -379,7 +379,7 @@ void kv_query(const struct fsm *f, uint16_t op, const struct kv_query *q, uint64
     uint64_t *idx, struct watch_set *watch, struct fsm_error *err);
 /* An entry as every reply shows it; it points into the item and the arena. */
 struct kv_entry kv_shown(const struct fsm *f, const struct kv *kv, bool fencing);
-/* With nothing below the prefix, and no tombstone, the table's index stands in: then any write wakes. */
+/* With nothing below the prefix, and no tombstone, the table's index stands in. */
 void kv_prefix_index(const struct fsm *f, struct str prefix, uint64_t *idx, struct watch_set *watch);
 /* Whether keys below the prefix may be listed; else the refusal is said. */
 bool kv_may_list(struct asker *who, struct str prefix, struct fsm_error *err);

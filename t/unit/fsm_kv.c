@@ -104,12 +104,12 @@ test_prefix_index(void **state)
 	tick(w, NULL, NULL, 4);
 	list(w, "p/");
 	assert_int_equal(w->result_index, 1);
-	/* The empty prefix has the table's index; so has one with nothing below, which any write wakes. */
+	/* The empty prefix has the table's index; so has one with nothing below, which other keys' writes do not wake all the same. */
 	list(w, "");
 	assert_int_equal(w->result_index, 5);
 	assert_string_equal(list(w, "none/"), EMPTY);
 	assert_int_equal(w->result_index, 5);
-	assert_string_equal(w->watch, "prefix: ");
+	assert_string_equal(w->watch, "prefix:none/ ");
 	world_free(w);
 }
 
