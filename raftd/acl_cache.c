@@ -47,7 +47,7 @@ struct known {
 	struct acl_cache *cache;
 	unsigned char hash[ACL_HASH];
 	struct acl_rights rights;	/* authz NULL: nothing was said of it yet */
-	uint64_t fresh_until_ms, failed_ms;	/* failed_ms 0: a server answered the last time */
+	uint64_t fresh_until_ms;
 	/* While a server is asked: */
 	bool asking, sure;		/* sure: with the leader's word */
 	uint64_t deadline_ms;
@@ -66,6 +66,7 @@ struct acl_cache {
 	struct known *buckets[ACL_BUCKETS];
 	struct known *newest, *oldest;
 	size_t n, nasking, nwaiting, waiting_bytes;
+	uint64_t away_ms;		/* when servers did not answer last, 0: they have answered since */
 	uv_timer_t tick;
 	struct arena arena;
 };
@@ -233,10 +234,10 @@ rights_down(const struct known *x)
 static void
 failed(struct known *x, const char *why)
 {
-	if (x->failed_ms == 0)
+	if (x->cache->away_ms == 0)
 		log_warn(SUB, "no server tells what a token may do, the down policy decides: accessor=\"%s\" error=\"%s\"",
 		    x->rights.accessor, why);
-	x->failed_ms = clock_ms();
+	x->cache->away_ms = clock_ms();
 	asked(x);
 	answer_all(x, rights_down(x));
 }
@@ -288,7 +289,7 @@ on_answer(void *arg, const struct rpc_answer *a)
 			failed(x, err_text(rc));
 			return;
 		}
-		x->failed_ms = 0;
+		x->cache->away_ms = 0;
 		x->fresh_until_ms = clock_ms() + x->cache->ttl_ms;
 		asked(x);
 		answer_all(x, &x->rights);
@@ -296,6 +297,8 @@ on_answer(void *arg, const struct rpc_answer *a)
 	}
 	if (a->rc == -EPROTO)
 		rpc_error_decode(a, &e);
+	if (a->rc == -EPROTO && e.code == 403)
+		x->cache->away_ms = 0;
 	if (a->rc == -EPROTO && e.code == 403 && x->sure) {
 		not_found(x);
 	} else if (a->rc == -EPROTO && e.code == 403) {
@@ -384,20 +387,23 @@ acl_server_left(struct raftd *r, const struct rpc_client *client)
 
 /* ---- acl.authorize */
 
-/* What can be said at once; NULL: a server has to be asked first. */
+/* What can be said at once; NULL: a server has to be asked first. *ret_ask: it is asked anyway. */
 static const struct acl_rights *
-at_once(const struct known *x, uint64_t now)
+at_once(const struct known *x, uint64_t now, bool *ret_ask)
 {
+	const struct acl_cache *c = x->cache;
 	bool usable = x->rights.authz != NULL && !acl_rights_expired(&x->rights);
+	bool away = c->away_ms != 0, fixed = c->down == DOWN_ALLOW || c->down == DOWN_DENY;
 
+	*ret_ask = false;
 	if (usable && now < x->fresh_until_ms)
 		return &x->rights;
-	if (x->failed_ms != 0 && now < x->failed_ms + AGAIN_MS)
+	if (away && now < c->away_ms + AGAIN_MS)
 		return rights_down(x);
-	/* They are away, as far as is known: they are asked in the background. */
-	if (usable && (x->cache->down == DOWN_ASYNC || (x->failed_ms != 0 && x->cache->down == DOWN_EXTEND)))
+	*ret_ask = true;
+	if (usable && c->down == DOWN_ASYNC)
 		return &x->rights;
-	return NULL;
+	return away && (usable || fixed) ? rights_down(x) : NULL;
 }
 
 void
@@ -405,6 +411,7 @@ acl_cache_authorize(struct acl *a, const struct rpc_request *req, struct str tok
 {
 	const struct str body = { (const char *)req->body, req->len };
 	const struct acl_rights *rights;
+	bool asks = true;
 	struct known *x;
 	uint64_t now = clock_ms();
 
@@ -413,10 +420,10 @@ acl_cache_authorize(struct acl *a, const struct rpc_request *req, struct str tok
 		return;
 	}
 	x = known_of(a->cache, token);
-	rights = x != NULL ? at_once(x, now) : NULL;
+	rights = x != NULL ? at_once(x, now, &asks) : NULL;
 	if (rights != NULL)
 		acl_answer(a->r, req->token, body, rights);
-	if (rights != NULL && (now < x->fresh_until_ms || (x->failed_ms != 0 && now < x->failed_ms + AGAIN_MS)))
+	if (!asks)
 		return;
 	if (x == NULL || (rights == NULL && !wait_for(x, req)))
 		rpc_reply_error(a->r->d->rpc, req->token, 429, "The agent has too many unfinished requests: this one was refused");
