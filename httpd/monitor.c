@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "httpd/gzip.h"
 #include "httpd/respond.h"
 #include "httpd/routes.h"
 #include "httpd/server.h"
@@ -26,6 +27,8 @@ struct monitor {
 	struct log_query query;
 	struct source sources[PEERS];
 	struct buf out;
+	struct gzip_stream *gzip;	/* NULL: as it is */
+	struct buf packed;		/* what of it is compressed and not sent yet */
 	bool suspended, ended;
 };
 
@@ -119,12 +122,19 @@ static ssize_t
 read_lines(void *cls, uint64_t pos, char *buf, size_t max)
 {
 	struct monitor *m = cls;
-	size_t n = m->out.len < max ? m->out.len : max;
+	struct buf *from = m->gzip != NULL ? &m->packed : &m->out;
+	size_t n;
 
 	(void)pos;
+	if (m->gzip != NULL && m->packed.len == 0 && m->out.len > 0) {
+		if (gzip_stream_add(m->gzip, (struct str){ (const char *)m->out.data, m->out.len }, &m->packed) < 0)
+			return MHD_CONTENT_READER_END_WITH_ERROR;
+		buf_clear(&m->out);
+	}
+	n = from->len < max ? from->len : max;
 	if (n > 0) {
-		memcpy(buf, m->out.data, n);
-		buf_consume(&m->out, n);
+		memcpy(buf, from->data, n);
+		buf_consume(from, n);
 		return (ssize_t)n;
 	}
 	if (m->ended)
@@ -162,6 +172,7 @@ monitor_new(struct request *r, const struct log_query *q)
 	m->r = r;
 	m->query = *q;
 	buf_init(&m->out, BUFFER_MAX);
+	buf_init(&m->packed, 2 * BUFFER_MAX);
 	m->next = ms->list;
 	m->prev = &ms->list;
 	if (m->next != NULL)
@@ -190,6 +201,8 @@ monitor_leave(struct request *r)
 	if (--m->all->n == 0)
 		(void)uv_timer_stop(m->all->flush);
 	r->monitor = NULL;
+	gzip_stream_free(m->gzip);
+	buf_release(&m->packed);
 	buf_release(&m->out);
 	free(m);
 }
@@ -215,6 +228,13 @@ agent_monitor(struct request *r)
 	m = monitor_new(r, &q);
 	r->reply.content = CONTENT_LOG;
 	r->shared = m != NULL ? shared_reply_stream(r->h, &r->view, &r->reply, MHD_SIZE_UNKNOWN, read_lines, m) : NULL;
+	/* Without memory for it the client gets what it takes as well. */
+	if (r->shared != NULL && (r->view.flags & VIEW_GZIP) != 0)
+		m->gzip = gzip_stream_new();
+	if (m != NULL && m->gzip != NULL && MHD_add_response_header(r->shared->mhd, "Content-Encoding", "gzip") != MHD_YES) {
+		gzip_stream_free(m->gzip);
+		m->gzip = NULL;
+	}
 	if (r->shared == NULL)
 		respond_empty(r, 500);
 	else

@@ -2,6 +2,7 @@
 # /v1/agent/metrics: names, labels, host, filters, of all daemons, as JSON and as Prometheus' text; doc/metrics.md names each.
 use strict;
 use warnings;
+use Compress::Raw::Zlib ();
 use JSON::PP;
 use Sys::Hostname;
 use Test::More;
@@ -120,6 +121,30 @@ for (split /\n/, ask('GET', '/v1/agent/metrics?format=prometheus')->{body}) {
 is_deeply \@missing, [], 'doc/metrics.md has each metric and its kind';
 my $source = join '', map { Node::_slurp($_) } map { glob "$Node::SRCDIR/$_/*.c" } qw(lib raftd gossipd httpd dnsd checkd);
 is_deeply [grep { my $literal = $_ =~ s/METHOD\.PATH$|WHY$//r; $source !~ /"\Q$literal\E/ } sort keys %doc], [], 'and none that is none';
+# ---- a monitor that is compressed can be read line by line as it comes
+my $monitor = Raw->new($n);
+my $z = Compress::Raw::Zlib::Inflate->new(-WindowBits => Compress::Raw::Zlib::WANT_GZIP());
+$monitor->send("GET /v1/agent/monitor?loglevel=debug HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n");
+my ($lines, $taken) = ('', 0);
+for my $i (1 .. 3) {
+	ok $n->wait_for(sub {
+		ask('GET', "/v1/kv/number$i");
+		$monitor->_more(time + 0.1);
+		$monitor->{in} =~ /\r\n\r\n/ or return 0;
+		my ($body, $plain) = ('', '');
+		for (my $rest = substr $monitor->{in}, $+[0]; $rest =~ /\A([0-9a-f]+)\r\n/i && length $rest >= $+[0] + 2 + hex $1; $rest = substr $rest, $+[0] + 2 + hex $1) {
+			$body .= substr $rest, $+[0], hex $1;
+		}
+		my $new = substr $body, $taken;
+		$taken = length $body;
+		$z->inflate($new, $plain);
+		$lines .= $plain;
+		return $lines =~ /url=\/v1\/kv\/number$i\b/;
+	}), "line $i of a compressed monitor";
+}
+like $monitor->{in}, qr/^Content-Encoding: gzip\r\n/m, 'which says that it is';
+$monitor->close;
+
 is $n->err_text, '', 'without a word from the sanitizers';
 
 done_testing;
