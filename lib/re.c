@@ -331,17 +331,17 @@ parse_flags(struct compiler *c)
 	return false;
 }
 
-/* P<name> or <name> behind a question mark; the name itself is of no use here. */
+/* P<name> behind a question mark; the name itself is of no use here. */
 static bool
 take_group_name(struct compiler *c)
 {
-	const char *p = c->p + (c->p < c->end && *c->p == 'P');
+	const char *p = c->p + 2, *name = p;
 
-	if (c->end - p < 2 || *p != '<')
+	if (c->end - c->p < 4 || c->p[0] != 'P' || c->p[1] != '<')
 		return false;
-	for (p++; p < c->end && (word_byte((unsigned char)*p)); p++)
-		;
-	if (p == c->end || *p != '>')
+	while (p < c->end && word_byte((unsigned char)*p))
+		p++;
+	if (p == name || p == c->end || *p != '>')
 		return false;
 	c->p = p + 1;
 	return true;

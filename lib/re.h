@@ -20,7 +20,7 @@ enum {
 	RE_REPEAT_MAX = 1000,		/* in {n,m} */
 	RE_PROGRAM_MAX = 8192,		/* instructions of a compiled pattern */
 	RE_DEPTH_MAX = 100,		/* nested groups */
-	RE_GROUPS_MAX = 33,		/* that are told apart, the whole match counted; later ones only group */
+	RE_GROUPS_MAX = 33,		/* groups that are told apart, the whole match counted; later ones only group */
 };
 
 struct re;

@@ -155,10 +155,10 @@ for (['Service.Tags contains red', 1], ['"red" in Service.Tags', 1], ['red in Se
     ['Service.TaggedAddresses["wan"].Port == 7', 1], ['Service.EnableTagOverride == false', 1], ['Service.Kind is empty', 1]) {
 	is scalar @{$json->decode(filter('health/service/fs', $_->[0])->{body})}, $_->[1], "filter $_->[0]";
 }
-for ('Service.ModifyIndex == 1', 'Checks.Definition.HTTP == 1', 'service.port == 1', 'Service == 1') {
-	my ($selector) = /^(\S+)/;
-	$r = filter('health/service/fs', $_);
-	is "$r->{status} $r->{body}", qq{500 Failed to create boolean expression evaluator: Selector "$selector" is not valid}, "filter $_";
+for (['Service.ModifyIndex == 1', 'Selector "Service.ModifyIndex" is not valid'], ['Checks.Definition.HTTP == 1', 'Selector "Checks.Definition" is not valid'],
+    ['service.port == 1', 'Selector "service" is not valid'], ['Service == 1', 'Invalid match operator "Equal" for selector "Service"']) {
+	$r = filter('health/service/fs', $_->[0]);
+	is "$r->{status} $r->{body}", qq{500 Failed to create boolean expression evaluator: $_->[1]}, "filter $_->[0]";
 }
 is filter('health/service/fs', $_)->{status}, 500, "filter $_" for 'Service.Port == x', 'Service.Service matches "("', 'Service.Port ==', 'Service';
 is filter('catalog/services', 'Foo == 1')->{status}, 500, 'the list of services takes filters, as newer releases do';
