@@ -1,4 +1,5 @@
 /* checkd_statsd.c - metrics as statsd's lines, look by look, and names by the rules of telemetry. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +12,17 @@
 #include <json-c/json.h>
 
 #include "checkd/statsd_lines.h"
+
+#include "t/unit/nomem.h"
+
+static bool armed;
+static unsigned left;	/* allocations before the one that fails */
+
+static bool
+refuse(void)
+{
+	return armed && left-- == 0;
+}
 
 static struct metric
 counter(const char *name, uint64_t count, double sum)
@@ -183,12 +195,46 @@ merged(void **state)
 	arena_release(&arena);
 }
 
+/* Without memory a look fails or is whole; the one after it goes on from what was sent. */
+static void
+no_memory(void **state)
+{
+	struct statsd_format f = plain("{\"telemetry\":{\"disable_hostname\":true}}");
+	struct metric v[] = { counter("a", 1, 1) };
+	bool failed = true;
+
+	(void)state;
+	for (unsigned n = 0; failed && n < 100; n++) {
+		struct statsd_state s = { .begun = false };
+		struct got g = { .len = 0 };
+
+		v[0].total_count = 1;
+		v[0].total_sum = 1;
+		assert_int_equal(statsd_look(&s, &f, v, 1, take, &g), 0);
+		v[0].total_count = 2;
+		v[0].total_sum = 4;
+		armed = true;
+		left = n;
+		failed = statsd_look(&s, &f, v, 1, take, &g) == -ENOMEM;
+		armed = false;
+		if (failed) {
+			assert_int_equal(g.len, 0);
+			expect(&s, &f, v, 1, "consul.a:3|c\n");
+		} else {
+			assert_string_equal(g.text, "consul.a:3|c\n");
+		}
+		statsd_state_release(&s);
+	}
+	assert_false(failed);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_moved_is_sent), cmocka_unit_test(labels_are_tags), cmocka_unit_test(filters),
 		cmocka_unit_test(datagrams_are_bounded), cmocka_unit_test(merged),
+		cmocka_unit_test(no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
