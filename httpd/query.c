@@ -204,7 +204,7 @@ query_run(struct request *r)
 		return;
 	if (near != NULL)
 		q.near = str_eqs(*near, "_agent") ? q.agent_node : *near;
-	/* An answer from the cache is for all who ask the same: the address counts only where it is asked for. */
+	/* The query itself may say near=_ip, which is not known here. */
 	q.source_ip = source_ip(r);
 	r->view.reply_flags = REPLY_META | REPLY_CONSISTENCY;
 	upstream_read(r, r->route->op, &q, render_with_meta);
