@@ -269,7 +269,7 @@ my ($back, %seen) = (0);
 for my $round (1 .. 8) {
 	my %open = map { $_ => begin("$_&index=$loop{$_}&wait=60000ms") } keys %loop;
 	put("kv/tmpl/k$round", $round);
-	register("tm$round", 'tmpl', Port => $round);
+	register("tm$round", 'tmpl', Port => $round, Tags => ["r$round"]);	# a tag: what shows nothing new does not wake the list of services
 	for (keys %open) {
 		my $x = $open{$_}->reply;
 		$back++ if !$x || $x->{headers}{'X-Consul-Index'} < $loop{$_};
