@@ -144,7 +144,7 @@ acl_binding_set(struct apply *ap, const struct acl_binding_rule *req)
 	struct binding_item *old = acl_binding_find(ap->f, req->id), *item;
 	struct acl_binding_rule b = *req;
 
-	if (req->create_index == 0 ? old != NULL : old == NULL || old->b.create_index != req->create_index)
+	if (req->id.len == 0 || (req->create_index == 0 ? old != NULL : old == NULL || old->b.create_index != req->create_index))
 		fail(ap->err, 500, "cannot find binding rule %.*s", STR_ARG(req->id));
 	else if (acl_method_find(ap->f, req->auth_method) == NULL)
 		fail(ap->err, 500, "cannot find auth method with name %s", go_quote(ap->f, req->auth_method));

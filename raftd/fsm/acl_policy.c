@@ -177,7 +177,7 @@ acl_policy_set(struct apply *ap, const struct acl_policy *req)
 		record_encode(&rec_acl_policy, &old->p, RECORD_PUBLIC, ap->w);
 		return 0;
 	}
-	if (req->create_index == 0 ? old != NULL : old == NULL || old->p.create_index != req->create_index)
+	if (req->id.len == 0 || (req->create_index == 0 ? old != NULL : old == NULL || old->p.create_index != req->create_index))
 		fail(ap->err, 500, "cannot find policy %.*s", STR_ARG(req->id));
 	if (FAILED(ap) || !vet(ap->f, req, old, ap->err))
 		return 0;

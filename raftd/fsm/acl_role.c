@@ -157,7 +157,7 @@ acl_role_set(struct apply *ap, const struct acl_role *req)
 	struct role_item *old = acl_role_find(ap->f, req->id), *item;
 	struct acl_role r = *req, shown;
 
-	if (req->create_index == 0 ? old != NULL : old == NULL || old->r.create_index != req->create_index)
+	if (req->id.len == 0 || (req->create_index == 0 ? old != NULL : old == NULL || old->r.create_index != req->create_index))
 		fail(ap->err, 500, "cannot find role %.*s", STR_ARG(req->id));
 	if (FAILED(ap) || !vet(ap->f, req, old, ap->err))
 		return 0;

@@ -192,8 +192,9 @@ acl_token_put(struct apply *ap, struct token_item *old, const struct acl_token *
 	struct acl_token t = *in, shown;
 	int64_t expires;
 
-	if (!read_expiry(&t, &expires))
-		return -EDECODE;	/* it was read before it went into the log */
+	/* All of this was looked at before it went into the log. */
+	if (t.accessor_id.len == 0 || t.secret_id.len == 0 || !read_expiry(&t, &expires))
+		return -EDECODE;
 	t.create_index = old != NULL ? old->t.create_index : ap->index;
 	t.modify_index = ap->index;
 	t.expiration_ttl = 0;

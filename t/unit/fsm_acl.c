@@ -192,6 +192,10 @@ test_races(void **state)
 	act_as(w, OP_ACL_TOKEN_SET, "{'Verb':'update','Token':{'AccessorID':'" U(1) "','Description':'d'}}", NOW, NULL, &made);
 	act(w, OP_ACL_TOKEN_DELETE, "{'IDs':['" U(1) "']}");
 	assert_string_equal(apply_made(w, OP_ACL_TOKEN_SET, &made), "E500 Cannot find token '" U(1) "'");
+	/* What no check lets into the log does not become a part of the state either: its image would not load. */
+	assert_string_equal(apply(w, OP_ACL_POLICY_SET, "{'Name':'x'}"), "E500 cannot find policy ");
+	assert_string_equal(apply(w, OP_ACL_ROLE_SET, "{'Name':'x'}"), "E500 cannot find role ");
+	assert_string_equal(apply(w, OP_ACL_BINDING_SET, "{'AuthMethod':'x'}"), "E500 cannot find binding rule ");
 	/* Verbs that are the leader's, and reaping, are not for others. */
 	assert_string_equal(act(w, OP_ACL_TOKEN_SET, "{'Verb':'init','Token':{}}"), "E400 Bad request: unknown verb");
 	assert_int_equal(strncmp(act(w, OP_ACL_TOKEN_REAP, "{'IDs':['" ANON "']}"), "E403", 4), 0);
