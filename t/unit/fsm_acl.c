@@ -520,6 +520,47 @@ test_nomem(void **state)
 	}
 }
 
+/* Each read with the Nth allocation refused: all of the answer, or none. */
+static void
+test_nomem_reads(void **state)
+{
+	static const uint16_t ops[] = { OP_ACL_TOKEN_LIST, OP_ACL_TOKEN_READ, OP_ACL_POLICY_LIST, OP_ACL_ROLE_LIST, OP_ACL_METHOD_LIST,
+		OP_ACL_BINDING_LIST };
+	const struct acl_query q = { .id = STR(U(1)), .expanded = true };
+	struct world *w = full();
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
+		const struct acl_query all = { .expanded = true }, *use = ops[i] == OP_ACL_TOKEN_READ ? &q : &all;
+		struct buf whole = BUF_INIT(1 << 20);
+
+		for (long n = -1;; n++) {
+			struct buf out = BUF_INIT(1 << 20);
+			struct mp_w m = mp_w_init(&out);
+			struct fsm_error err;
+			uint64_t index;
+			int rc;
+
+			refused = false;
+			left = n;
+			rc = fsm_query(w->f, ops[i], use, 0, NULL, &m, &index, NULL, &err);
+			left = -1;
+			assert_int_equal(rc, refused ? -ENOMEM : 0);
+			assert_int_equal(err.code, 0);
+			if (n < 0)
+				assert_int_equal(buf_add(&whole, out.data, out.len), 0);
+			else if (!refused)
+				assert_true(out.len == whole.len && memcmp(out.data, whole.data, out.len) == 0);
+			buf_release(&out);
+			if (n >= 0 && !refused)
+				break;
+		}
+		assert_true(whole.len > 1);
+		buf_release(&whole);
+	}
+	world_free(w);
+}
+
 static void
 test_nomem_identity(void **state)
 {
@@ -549,7 +590,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bootstrap), cmocka_unit_test(test_races), cmocka_unit_test(test_identity), cmocka_unit_test(test_reap),
 		cmocka_unit_test(test_method), cmocka_unit_test(test_image), cmocka_unit_test(test_adopt), cmocka_unit_test(test_wall),
-		cmocka_unit_test(test_nomem), cmocka_unit_test(test_nomem_identity),
+		cmocka_unit_test(test_nomem), cmocka_unit_test(test_nomem_reads), cmocka_unit_test(test_nomem_identity),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
