@@ -107,4 +107,8 @@ struct httpd {
 	size_t pool_size;		/* a connection's memory in the library */
 };
 
+/* Everything behind a decoded h->cfg: parts, clients of the other daemons, the server. Negative: httpd_close() takes down what there is. */
+int MUST_CHECK httpd_open(struct httpd *h);
+void httpd_close(struct httpd *h);
+
 #endif

@@ -34,18 +34,7 @@ httpd_init(struct daemon *d)
 		log_err("agent.http", "%s", err);
 		return rc;
 	}
-	h->gzip = gzip_new(&d->loop);
-	h->park = park_new(h);
-	h->cache = cache_new(h);
-	h->monitors = monitors_new(h);
-	h->streams = streams_new(h);
-	if (h->gzip == NULL || h->park == NULL || h->cache == NULL || h->monitors == NULL || h->streams == NULL)
-		rc = -ENOMEM;
-	if (rc == 0)
-		rc = upstream_init(h);
-	if (rc == 0)
-		rc = server_start(h);
-	return rc;
+	return httpd_open(h);
 }
 
 /* What a listener or the library was started with stays until a restart. */
@@ -104,15 +93,7 @@ httpd_fini(struct daemon *d)
 
 	if (h == NULL)
 		return;
-	server_stop(h);
-	cache_free(h->cache);
-	upstream_release(h);
-	park_free(h->park);
-	monitors_free(h->monitors);
-	streams_free(h->streams);
-	gzip_free(h->gzip);
-	requests_release(h);
-	http_config_release(&h->cfg);
+	httpd_close(h);
 	free(h);
 	d->ctx = NULL;
 }

@@ -189,20 +189,21 @@ refuse(int fd)
 	(void)close(fd);
 }
 
-static void
-serve(struct server *s, int fd, const union sock_addr *from, socklen_t len)
+void
+server_serve(struct httpd *h, int fd, const struct sockaddr *from, socklen_t len)
 {
-	int64_t max = s->h->cfg.conns_per_client;
-	struct client *k = client_opened(s->clients, &from->sa, max > 0 ? (unsigned)max : 0);
+	struct server *s = h->server;
+	int64_t max = h->cfg.conns_per_client;
+	struct client *k = client_opened(s->clients, from, max > 0 ? (unsigned)max : 0);
 
-	s->adding = k != NULL ? conn_new(s->h->conns, k, fd) : NULL;
+	s->adding = k != NULL ? conn_new(h->conns, k, fd) : NULL;
 	if (s->adding == NULL) {
 		client_closed(s->clients, k);
 		refuse(fd);
 		return;
 	}
 	/* The library closes fd when it cannot take it. Whom it was told of is its own to give back. */
-	(void)MHD_add_connection(s->mhd, fd, &from->sa, len);
+	(void)MHD_add_connection(s->mhd, fd, from, len);
 	connection_free(s, s->adding);
 	s->adding = NULL;
 }
@@ -250,7 +251,7 @@ on_listener(uv_poll_t *p, int status, int events)
 		}
 		fd = accept4(lfd, &from.sa, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0) {
-			serve(s, fd, &from, len);
+			server_serve(s->h, fd, &from.sa, len);
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)

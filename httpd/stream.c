@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "httpd/conns.h"
 #include "httpd/respond.h"
 #include "httpd/routes.h"
 #include "httpd/server.h"
@@ -466,6 +467,11 @@ stream_serve(struct request *r)
 	}
 	if (!topics_ok(r, &topics) || !heartbeat(r, &beat))
 		return;
+	if (r->conn->gone) {
+		/* Its end came before the request was looked at: nobody would tell us again. */
+		r->state = REQ_GONE;
+		return;
+	}
 	s = stream_new(r, topics.n, sse, beat);
 	if (s == NULL) {
 		respond_empty(r, 500);
