@@ -1,7 +1,9 @@
 /* statsd.c - asks all daemons for their metrics and sends what is new to statsd. */
 #include "checkd/statsd.h"
 
+#include <errno.h>
 #include <netdb.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,10 +37,11 @@ struct sink {
 	socklen_t addr_len;		/* 0: not known yet */
 	uint64_t resolved_ms;
 	int family, fd;			/* -1: none */
+	bool stream;			/* TCP: connected from one round to the next */
 	bool failed;			/* told of already */
 };
 
-enum { SINKS = 2, ASKED = 5 };
+enum { STATSD, DOGSTATSD, STATSITE, SINKS, ASKED = 5 };
 
 struct asked {
 	struct statsd *s;
@@ -123,16 +126,56 @@ struct sending {
 	struct sink *sink;
 };
 
-/* Datagrams may be lost, here as elsewhere; they are counted. */
+static void
+hang_up(struct sink *k)
+{
+	if (k->fd >= 0)
+		(void)close(k->fd);
+	k->fd = -1;
+}
+
+/* Datagrams may be lost, here as elsewhere; they are counted. A stream that does not take all of one is in the middle of a line. */
 static int
 on_datagram(void *arg, const void *data, size_t len)
 {
 	struct sending *x = arg;
 	struct sink *k = x->sink;
+	ssize_t n = -1;
 
-	if (k->fd < 0 || sendto(k->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&k->addr, k->addr_len) < 0)
-		metric_add(x->s->unsent, 1);
+	if (k->fd >= 0 && k->stream)
+		n = send(k->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	else if (k->fd >= 0)
+		n = sendto(k->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&k->addr, k->addr_len);
+	if (n == (ssize_t)len)
+		return 0;
+	metric_add(x->s->unsent, 1);
+	if (k->stream)
+		hang_up(k);
 	return 0;
+}
+
+/* Whether a stream stands; one that does not is begun, for the next round. */
+static bool
+connected(struct sink *k)
+{
+	struct pollfd p = { .fd = k->fd, .events = POLLOUT };
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	if (!k->stream)
+		return true;
+	if (k->fd >= 0) {
+		/* The other end says nothing: what can be read is its end. */
+		p.events |= POLLIN | POLLRDHUP;
+		if (poll(&p, 1, 0) == 1 && p.revents == POLLOUT && getsockopt(k->fd, SOL_SOCKET, SO_ERROR, &err, &len) == 0 && err == 0)
+			return true;
+		hang_up(k);
+	}
+	k->family = k->addr.ss_family;
+	k->fd = socket(k->family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (k->fd >= 0 && connect(k->fd, (struct sockaddr *)&k->addr, k->addr_len) < 0 && errno != EINPROGRESS)
+		hang_up(k);
+	return false;
 }
 
 static void
@@ -143,10 +186,11 @@ send_to(struct statsd *s, struct sink *k)
 
 	if (k->addr_len == 0)
 		return;
-	if (k->fd >= 0 && k->family != k->addr.ss_family) {
-		(void)close(k->fd);
-		k->fd = -1;
-	}
+	if (k->fd >= 0 && k->family != k->addr.ss_family)
+		hang_up(k);
+	/* What it does not get now is in the next difference. */
+	if (!connected(k))
+		return;
 	if (k->fd < 0) {
 		k->family = k->addr.ss_family;
 		k->fd = socket(k->family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -242,13 +286,14 @@ split(const char *text, struct sink *k)
 static bool
 wanted(struct json_object *slice)
 {
-	return *cfg_str(slice, "telemetry.statsd_address", "") != '\0' || *cfg_str(slice, "telemetry.dogstatsd_addr", "") != '\0';
+	return *cfg_str(slice, "telemetry.statsd_address", "") != '\0' || *cfg_str(slice, "telemetry.dogstatsd_addr", "") != '\0' ||
+	    *cfg_str(slice, "telemetry.statsite_address", "") != '\0';
 }
 
 static void
 settings(struct statsd *s, struct json_object *slice)
 {
-	static const char *const keys[SINKS] = { "statsd_address", "dogstatsd_addr" };
+	static const char *const keys[SINKS] = { "statsd_address", "dogstatsd_addr", "statsite_address" };
 	struct json_object *old = s->slice;
 
 	s->slice = json_object_get(slice);
@@ -262,11 +307,13 @@ settings(struct statsd *s, struct json_object *slice)
 		if (strcmp(k->host, next.host) != 0 || strcmp(k->port, next.port) != 0) {
 			memcpy(k->host, next.host, sizeof(k->host));
 			memcpy(k->port, next.port, sizeof(k->port));
+			hang_up(k);
 			k->addr_len = 0;
 			k->resolved_ms = 0;
 		}
 		telemetry_read(&k->format.t, slice);
-		k->format.tags = i == 1;
+		k->stream = i == STATSITE;
+		k->format.tags = i == DOGSTATSD;
 		k->format.more_tags = k->format.tags ? cfg_get(slice, "telemetry.dogstatsd_tags") : NULL;
 	}
 	json_object_put(old);
@@ -345,8 +392,7 @@ statsd_stop(struct checkd *cd)
 			k->lookup->sink = NULL;
 			(void)uv_cancel((uv_req_t *)&k->lookup->req);
 		}
-		if (k->fd >= 0)
-			(void)close(k->fd);
+		hang_up(k);
 		statsd_state_release(&k->state);
 	}
 	arena_release(&s->arena);

@@ -13,7 +13,7 @@
 
 struct statsd;
 
-/* Begin when telemetry.statsd_address or dogstatsd_addr is set. */
+/* Begin when telemetry.statsd_address, dogstatsd_addr or statsite_address is set. */
 int MUST_CHECK statsd_start(struct checkd *cd);
 /* Another slice: addresses, prefix, filter and tags of now on. */
 int MUST_CHECK statsd_reload(struct checkd *cd, struct json_object *slice);

@@ -74,6 +74,21 @@ lines($later);
 ok $n->wait_for(sub { 2 <= grep { /^other\.state\.nodes:/ } @{lines($tagged)} }, 45), 'the other gets two rounds more';
 is_deeply lines($later), [], 'and it gets nothing';
 
+# ---- a stream, which is made again when it ends
+my $site = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 4) // die $!;
+$n->write_config({ telemetry => { statsite_address => '127.0.0.1:' . $site->sockport } });
+is +($n->http('PUT', '/v1/agent/reload', ''))[0], 200, 'to a TCP socket as well';
+for my $time (1, 2) {
+	my ($stream, $text) = (undef, '');
+
+	ok $n->wait_for(sub {
+		$stream //= IO::Select->new($site)->can_read(0) ? $site->accept : undef;
+		sysread $stream, $text, 65536, length $text if $stream && IO::Select->new($stream)->can_read(0);
+		return $text =~ /^other\.state\.nodes\.dc1:1\|g\n/m && $text =~ /\n\z/;
+	}, 45), "lines over connection $time";
+	is_deeply [grep { $_ !~ $one } split /\n/, $text], [], 'as statsd has them';
+}
+
 # ---- an address that is none does no harm
 $n->reload({ telemetry => { statsd_address => 'no-such-host.invalid:8125' } });
 ok $n->wait_log(qr/statsd: no address: key=telemetry\.statsd_address host="no-such-host\.invalid"/), 'a name without an address is told of';

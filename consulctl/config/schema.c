@@ -246,7 +246,7 @@ const struct config_key config_keys[] = {
 	RELOAD("telemetry.disable_hostname", BOOL, H | C, "false"),
 	RELOAD("telemetry.prometheus_retention_time", DURATION, H, "0s"),
 	RELOAD("telemetry.statsd_address", STR, C, ""),
-	IGNORED("telemetry.statsite_address", STR, ""),
+	RELOAD("telemetry.statsite_address", STR, C, ""),
 	RELOAD("telemetry.dogstatsd_addr", STR, C, ""),
 	RELOAD("telemetry.dogstatsd_tags", STRS, C, "[]"),
 	IGNORED("telemetry.disable_compat_1.9", BOOL, "false"),

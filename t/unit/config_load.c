@@ -179,12 +179,12 @@ static void
 test_ignored(void **state)
 {
 	static const char *const keys[] = {
-		"segments", "connect.enabled", "connect.ca_config", "disable_update_check", "ports.grpc", "telemetry.statsite_address",
+		"segments", "connect.enabled", "connect.ca_config", "disable_update_check", "ports.grpc", "telemetry.retry_failed_connection",
 		"ui_config.enabled", "cache.entry_fetch_rate", "peering.enabled",
 	};
 	struct config *c = helper_load_file("a.json", "{\"segments\": null, \"connect\": {\"enabled\": true, \"ca_config\": "
 	    "{\"cluster_id\": \"x\"}}, \"disable_update_check\": true, \"ports\": {\"grpc\": 8502}, \"telemetry\": "
-	    "{\"statsite_address\": \"x:1\", \"disable_compat_1.9\": true}, \"ui\": true, "
+	    "{\"retry_failed_connection\": true, \"disable_compat_1.9\": true}, \"ui\": true, "
 	    "\"performance\": {\"raft_multiplier\": 1}, \"cache\": {\"entry_fetch_rate\": 0.5}, \"peering\": {\"enabled\": true}, "
 	    "\"verify_incoming\": false, \"encrypt\": \"\", \"ports\": {\"https\": -1, \"grpc\": 1}}");
 
