@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "httpd/conns.h"
 #include "httpd/gzip.h"
 #include "httpd/respond.h"
 #include "httpd/routes.h"
@@ -219,6 +220,11 @@ agent_monitor(struct request *r)
 	(void)snprintf(name, sizeof(name), "%.*s", STR_ARG(q.level));
 	if (q.level.len >= sizeof(name) || log_level_parse(q.level.len > 0 ? name : "info", &parsed) < 0) {
 		respond_text(r, 400, "Bad request: Unknown log level: %.*s", STR_ARG(q.level));
+		return;
+	}
+	if (r->conn->gone) {
+		/* Its end came before the request was looked at: nobody would tell us again. */
+		r->state = REQ_GONE;
 		return;
 	}
 	if (r->h->monitors->n >= HTTP_MONITORS_MAX || r->h->d->draining) {
