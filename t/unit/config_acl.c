@@ -90,12 +90,12 @@ test_old_names(void **state)
 	assert_string_equal(helper_json(c, "acl.tokens.agent"), "\"a\"");
 	assert_string_equal(helper_json(c, "acl.tokens.default"), "\"d\"");
 	assert_string_equal(helper_json(c, "acl.tokens.initial_management"), "\"i\"");
-	assert_string_equal(helper_json(c, "acl.tokens.replication"), "\"r\"");
+	assert_true(helper_has_notice(c, LOG_INFO, "config key has no effect here: key=acl.tokens.replication"));
 	assert_string_equal(helper_json(c, "acl.default_policy"), "\"deny\"");
 	assert_string_equal(helper_json(c, "acl.down_policy"), "\"allow\"");
 	assert_string_equal(helper_json(c, "acl.token_ttl"), "5000");
 	assert_string_equal(helper_json(c, "acl.enable_key_list_policy"), "true");
-	assert_string_equal(helper_json(c, "acl.enable_token_replication"), "true");
+	assert_true(helper_has_notice(c, LOG_INFO, "config key has no effect here: key=acl.enable_token_replication"));
 	assert_string_equal(helper_json(c, "acl.enabled"), "false");
 	config_free(c);
 	c = load("acl { tokens { master = \"i\" agent_master = \"m\" } }");
