@@ -20,11 +20,11 @@ a = p.parse_args()
 
 
 def guarded(system):
-    """The same, with ACLs, at another address."""
+    """The same, with ACLs, at another address. The harness itself, which has no token, may do everything."""
     s, plain = system, system.config
     s.workdir += "-acl"
     s.ip = lambda k: NET + str(k + 51)
-    s.config = lambda k, n: dict(plain(k, n), acl={"enabled": True, "default_policy": "deny", "tokens": {"initial_management": ROOT, "agent": ROOT}})
+    s.config = lambda k, n: dict(plain(k, n), acl={"enabled": True, "default_policy": "deny", "tokens": {"initial_management": ROOT, "agent": ROOT, "default": ROOT}})
     return s
 
 
