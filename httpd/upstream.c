@@ -86,7 +86,8 @@ deadline_ms(const struct httpd *h, const struct op_info *op)
 		return LEAVE_MS;
 	if (op->number == OP_GOSSIP_KEYRING)
 		return KEYRING_MS;
-	return op->access == OP_ACCESS_ACT ? ACT_MS : OTHER_READ_MS;
+	/* Daemons that run without consulctl have nobody who keeps tokens: that is told soon. */
+	return op->access == OP_ACCESS_ACT && op->number != OP_AGENT_TOKEN_SET ? ACT_MS : OTHER_READ_MS;
 }
 
 static void
