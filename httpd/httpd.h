@@ -18,6 +18,11 @@ enum {
 	HTTP_POOL_MAX = 1024 * 1024,
 	HTTP_PARAMS_MAX = 512,		/* query parameters */
 	HTTP_BODY_MAX = 1024 * 1024,	/* of a JSON body where no other limit holds */
+	HTTP_FIRST_MS = 60 * 1000,	/* connected, and nothing asked */
+	HTTP_HEAD_MS = 30 * 1000,	/* from the first line of a request to the end of its head */
+	HTTP_STALL_MS = 30 * 1000,	/* without another byte of a body */
+	HTTP_BODY_MS = 60 * 1000,	/* for a body, and a second more for each ... */
+	HTTP_BODY_RATE = 1024,		/* ... so many bytes of it */
 	HTTP_DRAIN_MAX = 16 * 1024 * 1024, /* bytes of a refused body that are read and dropped */
 	HTTP_ARENA_MAX = 64 * 1024 * 1024, /* what one request decodes */
 	HTTP_BLOCKING_MAX = 20000,	/* parked clients */

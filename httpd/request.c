@@ -485,6 +485,7 @@ static bool
 request_body(struct request *r, const char *data, size_t len)
 {
 	r->h->moved++;
+	conn_moves(r->conn, len);
 	if (r->state == REQ_BODY && (r->route->flags & RT_SNAPSHOT) != 0)
 		return snapshot_body(r, data, len);
 	if (r->state == REQ_BODY && (r->body.len + len > r->body_max || buf_add(&r->body, data, len) < 0)) {
