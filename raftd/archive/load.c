@@ -542,10 +542,9 @@ load_acl(struct loader *l, unsigned kind, struct str value, uint64_t *highest)
 
 	if (rc == 0)
 		rc = take_indexes(l, create, modify, highest);
-	if (rc < 0)
-		return rc;
 	buf_clear(&l->image);
-	rc = fsm_acl_from_snapshot(kind, value, &l->arena, &table, &key, &l->image);
+	if (rc == 0)
+		rc = fsm_acl_from_snapshot(kind, value, &l->arena, &table, &key, &l->image);
 	return rc == 0 ? put(l, table, key, (struct str){ (const char *)l->image.data, l->image.len }) : rc;
 }
 
