@@ -11,6 +11,7 @@ package Clients;
 use strict;
 use warnings;
 use File::Temp ();
+use IO::Select;
 use IO::Socket::INET;
 use POSIX ();
 use Test::More ();
@@ -51,14 +52,15 @@ sub dir
 	return $dir;
 }
 
-# What runs a command as that user: nothing when this is not root.
+# What runs a command as that user, if this is root, and ends it with this process, however that ends.
 sub as_user
 {
 	my ($user) = @_;
+	my @with = ('setpriv', '--pdeathsig=TERM');
 
-	return () if !defined $user || $> != 0;
+	return @with if !defined $user || $> != 0;
 	my (undef, undef, $uid, $gid) = getpwnam $user or die "no user $user";
-	return ('setpriv', "--reuid=$uid", "--regid=$gid", '--clear-groups', '--no-new-privs');
+	return (@with, "--reuid=$uid", "--regid=$gid", '--clear-groups', '--no-new-privs');
 }
 
 sub _exec
@@ -190,17 +192,19 @@ sub backend
 {
 	my ($ip, $name) = @_;
 	my $l = IO::Socket::INET->new(LocalAddr => $ip, LocalPort => Node::_free_port($ip), Listen => 64, ReuseAddr => 1) or die "listen: $!";
+	my $parent = $$;
 	my $pid = fork // die "fork: $!";
 
 	if ($pid == 0) {
-		while (1) {
-			my $c = $l->accept or next;
+		while (getppid == $parent) {
+			my $c = IO::Select->new($l)->can_read(1) && $l->accept or next;
 			while (defined(my $line = <$c>)) {
 				last if $line !~ /\S/;
 			}
 			print $c "HTTP/1.1 200 OK\r\nContent-Length: " . length($name) . "\r\nConnection: close\r\n\r\n$name";
 			close $c;
 		}
+		POSIX::_exit(0);
 	}
 	return bless { owner => $$, pid => $pid, port => $l->sockport, name => $name, ip => $ip }, 'Clients::Backend';
 }
