@@ -116,6 +116,9 @@ sent_remove(struct forward *f, struct sent *x)
 static void
 sent_free(struct forward *f, struct sent *x)
 {
+	/* Requests carry tokens. */
+	if (acl_on(f->r))
+		sodium_memzero(x->body, x->len);
 	if (x->len > SMALL || f->nspare >= SPARE_MAX) {
 		free(x);
 		return;
