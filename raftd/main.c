@@ -10,7 +10,7 @@
 /* Who serves what, on a server; a client node sends everything on to one. */
 static rpc_handler *const handlers[] = {
 	[OP_STATUS_LEADER] = status_handle, [OP_STATUS_PEERS] = status_handle, [OP_CATALOG_DATACENTERS] = status_handle,
-	[OP_KV_GET] = reads_handle, [OP_KV_LIST] = reads_handle, [OP_KV_KEYS] = reads_handle,
+	[OP_KV_GET] = reads_handle, [OP_KV_LIST] = reads_handle, [OP_KV_KEYS] = reads_handle, [OP_KV_CHANGES] = reads_handle,
 	[OP_KV_APPLY] = propose_handle, [OP_TXN_APPLY] = propose_handle,
 	[OP_SESSION_CREATE] = propose_handle, [OP_SESSION_DESTROY] = propose_handle, [OP_SESSION_RENEW] = leader_renew,
 	[OP_SESSION_INFO] = reads_handle, [OP_SESSION_NODE] = reads_handle, [OP_SESSION_LIST] = reads_handle,
