@@ -4,11 +4,14 @@
 Run in a copy of the harness (bench/run does): health.py [--reps N] [--secs S] [--clients C]."""
 import argparse
 import os
+import signal
+import sys
 import time
 
 from adapters.base import http
 from bench import load, make, record, register
 
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))      # so that `finally` stops the servers
 p = argparse.ArgumentParser(description=__doc__)
 p.add_argument("--system", default="consulctl")
 p.add_argument("--reps", type=int, default=3)

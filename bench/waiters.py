@@ -3,7 +3,9 @@
 
 Run in a copy of the harness (bench/run does): waiters.py PROGRAM [--reps N]."""
 import argparse
+import signal
 import subprocess
+import sys
 import time
 
 from bench import make
@@ -80,6 +82,7 @@ def run(system, program, clients, keys, reps):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))      # so that `finally` stops the servers
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("program")
     p.add_argument("--system", default="consulctl")
