@@ -166,7 +166,7 @@ pair(struct mp_w *w, const char *name, const char *value)
 static void
 config_write(struct mp_w *w, const struct http_config *c)
 {
-	mp_w_map(w, 7);
+	mp_w_map(w, 8);
 	pair(w, "Datacenter", c->datacenter);
 	pair(w, "PrimaryDatacenter", c->primary_datacenter);
 	pair(w, "NodeName", c->node_name);
@@ -175,6 +175,7 @@ config_write(struct mp_w *w, const struct http_config *c)
 	mp_w_cstr(w, "Server");
 	mp_w_bool(w, c->server);
 	pair(w, "Version", c->version);
+	pair(w, "BuildDate", "1970-01-01T00:00:01Z");	/* as agent/version tells it: the same source gives the same bytes */
 }
 
 /* Ours as gossipd tells it; without its answer where a node stands that has not measured anything yet. */
