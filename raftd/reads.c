@@ -80,7 +80,7 @@ meta_begin(const struct raftd *r, bool stale, struct mp_w *w)
 static void
 meta_filtered(struct buf *b, size_t end, const struct asker *who)
 {
-	if (who->filtered)
+	if (asker_tells(who))
 		b->data[end - 1] = 0xc3;	/* true, in msgpack */
 }
 

@@ -80,4 +80,11 @@ void asker_denied(const struct asker *w, enum acl_resource r, struct str name, e
 #define ACL_ANONYMOUS_SECRET "anonymous"
 #define ACL_MANAGEMENT_POLICY "00000000-0000-0000-0000-000000000001"
 
+/* Whether to tell that something was left out: not to who has no token, since that would tell that there is something. */
+static inline bool
+asker_tells(const struct asker *w)
+{
+	return w->filtered && !str_eqs(w->accessor, ACL_ANONYMOUS_ACCESSOR);
+}
+
 #endif
