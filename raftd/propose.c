@@ -146,6 +146,23 @@ check(struct raftd *r, const struct rpc_request *req, const struct query_options
 
 /* ---- */
 
+/*
+ * A write that is refused, but whose first copy may have been carried out: into the log goes a question for the answer of
+ * then, which does nothing. Should the state forget the answer before it gets there, the write itself would be carried out.
+ */
+static int
+ask_again(struct fsm_entry *e, struct buf *out)
+{
+	static const struct kv_op replay = { .verb = { KV_REPLAY, sizeof(KV_REPLAY) - 1 } };
+	struct mp_w w = mp_w_init(out);
+
+	buf_clear(out);
+	record_encode(&rec_kv_op, &replay, RECORD_WHOLE, &w);
+	e->op = OP_KV_APPLY;
+	e->request = (struct str){ (const char *)out->data, out->len };
+	return w.err;
+}
+
 static void
 say_refused(struct raftd *r, const struct rpc_request *req, const struct fsm_error *err, struct str payload)
 {
@@ -165,7 +182,6 @@ propose(struct raftd *r, const struct rpc_request *req, const struct query_optio
 	const struct net_peer *from = req->peer;
 	struct waiter w = { .token = req->token, .at_ns = clock_ns(), .seq = o->seq, .op = req->info->number,
 		.forwarded = from != NULL && from->id != 0, .sent = r->hold.serving_sent };
-	const struct str given = e->request;
 	struct fsm_error err = { .code = 0 };
 	int rc;
 
@@ -181,9 +197,9 @@ propose(struct raftd *r, const struct rpc_request *req, const struct query_optio
 			say_refused(r, req, &err, e->request);
 		return;
 	}
-	/* The bearer's own token is not in what fsm_check() made of a login, refused or not. */
-	if (err.code != 0 && req->info->number != OP_ACL_LOGIN)
-		e->request = given;
+	w.replay = rc == 0 && err.code != 0;
+	if (w.replay)
+		rc = ask_again(e, &completed);
 	if (o->origin.len == sizeof(w.origin))
 		memcpy(w.origin, o->origin.p, sizeof(w.origin));
 	if (rc == 0)

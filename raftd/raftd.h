@@ -44,6 +44,7 @@ struct waiter {
 	uint16_t op;
 	bool forwarded;			/* by another server, which sends again by itself */
 	bool sent;			/* to another leader before, where it may have been carried out */
+	bool replay;			/* its entry does nothing but ask for the answer of an earlier copy */
 };
 
 /* ---- entries.c: the newest part of the log in memory, as batches in order */

@@ -86,7 +86,8 @@ resubmit(struct raftd *r, struct waiter *w, struct str data, bool never)
 
 	if (w->token.conn == 0)
 		return;
-	if (data.p == NULL || (w->seq == 0 && !never) || fsm_entry_decode(data, &fe) < 0) {
+	/* An entry that only asks is not the request: but a server that sent it has that still. */
+	if (data.p == NULL || (w->seq == 0 && !never) || (w->replay && !w->forwarded) || fsm_entry_decode(data, &fe) < 0) {
 		unknown(r, w, "The server is no longer the cluster's leader");
 		return;
 	}

@@ -403,15 +403,14 @@ may_do(const struct fsm *f, uint16_t op, const union request *q, struct asker *w
 	}
 }
 
-/* A registration of what is there already needs no entry: it is answered as if it had been one, the last that was applied. */
+/* What would change nothing needs no entry: it is answered as if it had been one, the last that was applied. */
 static int
-answer_standing(const struct fsm *f, const struct register_request *req, struct buf *out, struct str *ret_reply,
-    struct fsm_error *err)
+answer_standing(bool answer, struct buf *out, struct str *ret_reply, struct fsm_error *err)
 {
 	struct mp_w w = mp_w_init(out);
 	size_t start = out->len;
 
-	mp_w_bool(&w, !catalog_kept_by_agent(f, req->node));
+	mp_w_bool(&w, answer);
 	*ret_reply = (struct str){ (const char *)out->data + start, out->len - start };
 	err->code = FSM_ANSWERED;
 	return w.err;
@@ -449,11 +448,13 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 			rc = name_session(&q.session, fresh->random, out, ret_request);
 		break;
 	case OP_SESSION_DESTROY:
-		(void)session_vet_id(f, q.id.id, ret_err);
+		/* It takes no right to end none: strangers must not write to the log with it. */
+		if (session_vet_id(f, q.id.id, ret_err) && session_find(f, q.id.id) == NULL)
+			rc = answer_standing(true, out, ret_request, ret_err);
 		break;
 	case OP_CATALOG_REGISTER:
 		if (catalog_vet_register(f, &q.reg, ret_err) && catalog_stands(f, &q.reg))
-			rc = answer_standing(f, &q.reg, out, ret_request, ret_err);
+			rc = answer_standing(!catalog_kept_by_agent(f, q.reg.node), out, ret_request, ret_err);
 		break;
 	case OP_CATALOG_DEREGISTER:
 		(void)catalog_vet_deregister(&q.dereg, ret_err);

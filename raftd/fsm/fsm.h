@@ -215,9 +215,13 @@ int MUST_CHECK fsm_flush(struct fsm *f, const struct fsm_sink *sink);
  * encoding in out, else the given one.
  * now: cluster time. Returns 0 also when ret_err->code is set. FSM_ANSWERED
  * is a code without a text: a transaction was refused operation by operation,
- * or a registration stands so already; *ret_request is the payload of the reply.
+ * a registration stands so already, or a session that is to end is none; *ret_request is the payload of the reply.
  */
 enum { FSM_ANSWERED = -1 };
+
+/* A verb of kv.apply that always fails: an entry with a stamp and nothing to do but to tell what came of an earlier one. */
+#define KV_REPLAY "replay"
+
 struct fsm_fresh {
 	uint8_t random[32];	/* two new ids */
 	int64_t wall_ns;	/* Unix time: for what people read, and tokens that expire */

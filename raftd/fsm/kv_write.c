@@ -300,6 +300,10 @@ kv_apply(struct apply *ap, const struct kv_op *op)
 	bool ok = true, done;
 	int rc;
 
+	if (str_eqs(op->verb, KV_REPLAY)) {
+		fail(ap->err, 500, "The outcome of this write is no longer known");
+		return 0;
+	}
 	if (!kv_vet(op, ap->err))
 		return 0;
 	rc = apply_plain(ap, op, &ok, &done);
