@@ -11,6 +11,9 @@ struct txn {
 
 /* ---- results */
 
+/* More than this a transaction that writes does not answer: its results are a part of the state for a while. */
+enum { RESULTS_MAX = 64 * MiB };
+
 /* {"KV": {...}}: one result of a kind. */
 static void
 give(struct txn *t, const char *kind, const struct record *rec, const void *obj)
@@ -23,6 +26,21 @@ give(struct txn *t, const char *kind, const struct record *rec, const void *obj)
 	t->nresults++;
 	if (w.err < 0)
 		t->ap->w->err = w.err;
+	else if (t->ap->index != 0 && t->results.len > RESULTS_MAX)
+		fail(t->ap->err, 500, "the results of the transaction are larger than %d bytes", RESULTS_MAX);
+}
+
+/* In the log no moment of a server's own clock may be: only who merely reads is shown one. */
+static struct kv_entry
+entry_shown(const struct txn *t, const struct kv *kv)
+{
+	struct kv_entry e;
+
+	if (t->ap->index == 0)
+		return kv_shown(t->ap->f, kv, false);
+	e = kv_view(kv);
+	e.fencing = 0;
+	return e;
 }
 
 /* What a write says of the entry it leaves: all but the value. */
@@ -34,7 +52,7 @@ give_kv(struct txn *t, struct str key, bool value)
 
 	if (kv == NULL)
 		return;
-	e = kv_shown(t->ap->f, kv, false);
+	e = entry_shown(t, kv);
 	if (!value)
 		e.value = STR_NONE;
 	if (shows(t->ap->f, ACL_KEY, key))
@@ -74,8 +92,8 @@ kv_get_tree(struct txn *t, struct str prefix)
 	const struct kv *kv;
 
 	tree_seek(&t->ap->f->kv, prefix, &it);
-	while ((kv = tree_next_prefixed(&it, prefix)) != NULL) {
-		struct kv_entry e = kv_shown(t->ap->f, kv, false);
+	while (!FAILED(t->ap) && (kv = tree_next_prefixed(&it, prefix)) != NULL) {
+		struct kv_entry e = entry_shown(t, kv);
 
 		if (shows(t->ap->f, ACL_KEY, e.key))
 			give(t, "KV", &rec_kv_entry, &e);
@@ -613,7 +631,7 @@ fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct asker *
 	int rc;
 
 	ret_err->code = 0;
-	*ret_index = max_u64(f->applied, 1);
+	*ret_index = max_u64(fsm_index(f), 1);
 	arena_reset(f->arena);
 	f->scratch->starved = false;
 	f->scratch->who = who;
