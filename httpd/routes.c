@@ -128,7 +128,7 @@ static const struct route routes[] = {
 	{ "/v1/acl/info/",                 M_GET,                     0,                       "acl:read",         0,                          acl_legacy },
 	{ "/v1/acl/clone/",                M_PUT,                     0,                       "acl:write",        0,                          acl_legacy },
 	{ "/v1/acl/list",                  M_GET,                     0,                       "acl:read",         0,                          acl_legacy },
-	{ "/v1/acl/replication",           M_GET,                     RT_DC | R,               "acl:read",         OP_ACL_REPLICATION,         acl_replication },
+	{ "/v1/acl/replication",           M_GET,                     RT_DC | R,               "none",             OP_ACL_REPLICATION,         acl_replication },
 	{ "/v1/acl/policies",              M_GET,                     RT_DC | B,               "acl:read",         OP_ACL_POLICY_LIST,         acl_policies },
 	{ "/v1/acl/policy",                M_PUT,                     RT_DC,                   "acl:write",        OP_ACL_POLICY_SET,          acl_policy_create },
 	{ "/v1/acl/policy/name/",          M_GET,                     RT_DC | B,               "acl:read",         OP_ACL_POLICY_READ,         acl_policy_named },

@@ -124,6 +124,10 @@ is text('PUT', '/v1/acl/role', { Name => 'x', ServiceIdentities => [{}] }), '500
 is text('PUT', '/v1/acl/role', { Name => 'x', NodeIdentities => [{ NodeName => 'a' }] }), '500 Node identity is missing the datacenter field on this role', 'of a node nowhere';
 is text('PUT', '/v1/acl/role', '{"Nope":1}'), '400 Bad request: Role decoding failed: json: unknown field "Nope"', 'an unknown field';
 is text('PUT', "/v1/acl/role/$role->{ID}", { ID => 'x', Name => 'y' }), '400 Bad request: Role ID in URL and payload do not match', 'two IDs';
+my $brief = put('/v1/acl/role', { Name => 'brief' });
+is put("/v1/acl/role/$brief->{ID}", { Name => 'short', Description => 'd' })->{Name}, 'short', 'a role is changed';
+is text('DELETE', "/v1/acl/role/$brief->{ID}"), '200 true', 'a role is deleted';
+is text('GET', "/v1/acl/role/$brief->{ID}"), '404 ', 'and gone';
 
 # ---- tokens
 my $t = put('/v1/acl/token', { Description => 'one', Policies => [{ Name => 'kv-reader' }], Roles => [{ Name => 'ops' }], ExpirationTTL => '1h' });
@@ -180,7 +184,7 @@ is get('GET', '/v1/acl/token/self', undef, $reader)->{SecretID}, $reader, 'but i
 like text('PUT', '/v1/acl/token', {}, $reader), qr/^403 Permission denied: .*'acl:write'/, 'and changes nothing';
 like text($_->[0], $_->[1], $_->[2], $t->{SecretID}), qr/^403 Permission denied: token with AccessorID '$t->{AccessorID}' lacks permission 'acl:$_->[3]'/, "$_->[0] $_->[1] without rights"
 	for ['GET', '/v1/acl/policies', undef, 'read'], ['GET', '/v1/acl/roles', undef, 'read'], ['GET', '/v1/acl/auth-methods', undef, 'read'], ['GET', '/v1/acl/binding-rules', undef, 'read'],
-		['GET', '/v1/acl/replication', undef, 'read'], ['POST', '/v1/acl/rules/translate', 'key "" {}', 'read'], ['PUT', '/v1/acl/policy', { Name => 'x' }, 'write'],
+		['POST', '/v1/acl/rules/translate', 'key "" {}', 'read'], ['PUT', '/v1/acl/policy', { Name => 'x' }, 'write'],
 		['PUT', '/v1/acl/role', { Name => 'x' }, 'write'], ['PUT', '/v1/acl/auth-method', { Name => 'x' }, 'write'], ['PUT', '/v1/acl/binding-rule', {}, 'write'],
 		['DELETE', "/v1/acl/role/$role->{ID}", undef, 'write'], ['DELETE', '/v1/acl/auth-method/x', undef, 'write'], ['DELETE', "/v1/acl/policy/$p->{ID}", undef, 'write'];
 
@@ -193,6 +197,7 @@ is_deeply get('GET', "/v1/acl/token/$linked->{AccessorID}")->{Policies}, [{ ID =
 # ---- the rest of the family
 is_deeply get('GET', '/v1/acl/replication'), { Enabled => JSON::PP::false, Running => JSON::PP::false, SourceDatacenter => '', ReplicationType => '', ReplicatedIndex => 0,
 	ReplicatedRoleIndex => 0, ReplicatedTokenIndex => 0, LastSuccess => '0001-01-01T00:00:00Z', LastError => '0001-01-01T00:00:00Z' }, 'one datacenter replicates nothing';
+is ask('GET', '/v1/acl/replication', undef, '')->{status}, 200, 'which is told to anyone, for monitors';
 like text('POST', '/v1/acl/rules/translate', 'key "a" { policy = "read" }'), qr/^200 key_prefix "a" \{\n\s*policy = "read"\n\}/, 'legacy rules in today\'s words';
 like text('POST', '/v1/acl/rules/translate', 'key {'), qr/^400 Bad request: /, 'unless they are none';
 is text('GET', "/v1/acl/rules/translate/$t->{AccessorID}"), '500 The specified token does not have any rules set', 'a token of today has none';
@@ -252,6 +257,12 @@ like text('PUT', '/v1/acl/binding-rule', { AuthMethod => 'ci', Selector => 'valu
 	qr/^500 invalid Binding Rule: Selector is invalid: /, 'an unknown claim in the selector';
 is text('PUT', "/v1/acl/binding-rule/$rule->{ID}", { AuthMethod => 'x' }), '500 the AuthMethod field of an Binding Rule is immutable', 'the method stays';
 my $to_role = put('/v1/acl/binding-rule', { AuthMethod => 'ci', Selector => '"admin" in list.groups', BindType => 'role', BindName => 'ops' });
+my $passing = put('/v1/acl/binding-rule', { AuthMethod => 'ci', BindType => 'node', BindName => 'node-${value.who}' });
+is $passing->{BindType}, 'node', 'one for a node';
+is put("/v1/acl/binding-rule/$passing->{ID}", { BindType => 'service', BindName => 'x', Description => 'other' })->{Description}, 'other', 'a binding rule is changed';
+is text('PUT', "/v1/acl/binding-rule/$passing->{ID}", { ID => 'x', BindType => 'service', BindName => 'x' }), '400 Bad request: BindingRule ID in URL and payload do not match', 'two IDs';
+is text('DELETE', "/v1/acl/binding-rule/$passing->{ID}"), '200 true', 'a binding rule is deleted';
+is text('GET', "/v1/acl/binding-rule/$passing->{ID}"), '404 ', 'and gone';
 
 # ---- login
 sub login { my ($jwt, $more) = @_; return ask('POST', '/v1/acl/login', { AuthMethod => 'ci', BearerToken => $jwt, %{$more // {}} }, 'not-looked-at') }

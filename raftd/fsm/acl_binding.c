@@ -114,10 +114,12 @@ acl_binding_check_set(const struct fsm *f, struct acl_binding_rule *req, const s
 		old = acl_binding_find(f, req->id);
 		if (old == NULL)
 			fail(err, 500, "cannot find binding rule %.*s", STR_ARG(req->id));
-		else if (!str_eq(old->b.auth_method, req->auth_method))
+		else if (req->auth_method.len > 0 && !str_eq(old->b.auth_method, req->auth_method))
 			fail(err, 500, "the AuthMethod field of an Binding Rule is immutable");
-		else
+		if (err->code == 0) {
 			req->create_index = old->b.create_index;
+			req->auth_method = old->b.auth_method;
+		}
 	}
 	m = err->code == 0 ? acl_method_find(f, req->auth_method) : NULL;
 	if (err->code != 0)
