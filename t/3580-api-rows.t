@@ -226,6 +226,13 @@ is get('agent/self')->{Member}{Status}, 1, 'alive is 1';
 like get('agent/self')->{Member}{Tags}{build}, qr/^1\.\d+\.\d+:/, 'the build of a member';
 is_deeply [sort keys %{get('agent/self')->{Config}}], [qw(BuildDate Datacenter NodeID NodeName PrimaryDatacenter Revision Server Version)], 'agent/self: Config';
 ok get('agent/self')->{DebugConfig}{$_} ne '', "DebugConfig has $_" for qw(NodeName Datacenter DataDir);
+my $monitor = Raw->new($n);
+$monitor->send("GET /v1/agent/monitor HTTP/1.1\r\nHost: x\r\n\r\n");
+my $named = 0;
+ok $n->wait_for(sub { put('agent/service/register', { Name => 'logged' . $named++ }); $monitor->_more(time + 0.1); return $monitor->{in} =~ /\[INFO\]\s+agent: Synced service: service=logged/ }),
+	'a monitor tells what it is not asked for otherwise';
+unlike $monitor->{in}, qr/\[DEBUG\]/, 'a monitor tells from INFO on';
+$monitor->close;
 is put('agent/force-leave/zz'), q(500 agent: No node found with name 'zz'), 'force-leave of nobody';
 is text('PUT', 'agent/token/default', { Token => 'x' }), '401 ACL support disabled', 'tokens without ACLs';
 
