@@ -166,6 +166,15 @@ table(['PUT', 'snapshot', 'no archive', '500 failed to decompress snapshot: gzip
 put_kv('behind', 'x');
 cmp_ok get('kv/behind')->[0]{ModifyIndex}, '>', $before + 1, 'indexes go on behind both';
 
+{
+	local $/;
+	open my $f, '<:raw', "$ENV{SRCDIR}/t/data/snapshots/a-kv.snap" or die "a-kv.snap: $!";
+	table(['PUT', 'snapshot', scalar <$f>, '200 ', 'one that a Consul of another cluster saved'], ['GET', 'status/peers', undef, qq(200 ["$self"]), 'its servers are not ours'],
+		['GET', 'kv/behind', undef, '404 ', 'ours is gone']);
+}
+ok @{get('kv/?keys')} > 0, 'its keys are there';
+ok $n->wait_for(sub { @{get("health/node/$n->{name}")} }), 'the leader puts itself into the catalog again';
+
 # 12 the operator's, on one server
 my $server = get('operator/raft/configuration')->{Servers}[0];
 is_deeply [sort grep { $_ ne 'LastIndex' } keys %$server], [qw(Address ID Leader Node ProtocolVersion Voter)], 'a server of raft/configuration';
