@@ -28,6 +28,7 @@ init_trees(struct fsm *f)
 	tree_init(&f->names, &name_tree);
 	tree_init(&f->checks, &check_tree);
 	tree_init(&f->checks_by_name, &check_name_tree);
+	tree_init(&f->checks_of, &check_of_tree);
 	tree_init(&f->opaque, &opaque_tree);
 	tree_init(&f->autopilot, &autopilot_tree);
 	tree_init(&f->coordinates, &coordinate_tree);

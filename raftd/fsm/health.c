@@ -62,18 +62,20 @@ checks_add(struct arena *a, struct checks *all, const struct health_check *c)
 int
 gather_checks(const struct fsm *f, const struct service_item *s, struct checks *all)
 {
-	struct str prefix = join(f, s->node, STR_NONE, STR_NONE);
-	const struct check_item *c;
-	struct tree_iter it;
-	int rc = prefix.p != NULL ? 0 : -ENOMEM;
+	const struct str ids[] = { STR(""), s->s.id };
+	int rc = 0;
 
 	all->n = 0;
-	for (int of_service = 0; of_service < 2 && rc == 0; of_service++) {
-		tree_seek(&f->checks, prefix, &it);
+	for (size_t i = 0; i < ARRAY_LEN(ids) && rc == 0; i++) {
+		struct str prefix = check_prefix(f, s->node, ids[i]);
+		const struct check_item *c;
+		struct tree_iter it;
+
+		if (prefix.p == NULL)
+			return -ENOMEM;
+		tree_seek(&f->checks_of, prefix, &it);
 		while (rc == 0 && (c = tree_next_prefixed(&it, prefix)) != NULL)
-			if (of_service ? c->c.service_id.len > 0 && str_eq_nocase(c->c.service_id, s->s.id) :
-			    c->c.service_id.len == 0)
-				rc = checks_add(f->arena, all, &c->c);
+			rc = checks_add(f->arena, all, &c->c);
 	}
 	return rc;
 }

@@ -254,14 +254,16 @@ node_delete(struct apply *ap, struct str name)
 
 	if (n == NULL)
 		return 0;
-	rc = delete_services(ap, n->key);
+	/* In this order no check looks for sessions that end with it, and no service for checks: there may be many of each. */
+	rc = session_end_of(ap, n->key, NULL);
 	if (rc == 0)
 		rc = delete_checks(ap, n->key);
 	if (rc == 0)
+		rc = delete_services(ap, n->key);
+	if (rc == 0)
 		rc = coordinate_delete(ap, n->key);
-	if (rc == 0) {
-		ap->f->idx.nodes = ap->index;
-		rc = change_put(ap, T_NODE, n, NULL);
-	}
-	return rc == 0 ? session_end_of(ap, n->key, NULL) : rc;
+	if (rc < 0)
+		return rc;
+	ap->f->idx.nodes = ap->index;
+	return change_put(ap, T_NODE, n, NULL);
 }

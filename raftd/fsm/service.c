@@ -333,17 +333,13 @@ service_ensure(struct apply *ap, struct str node, const struct node_service *in)
 static const struct check_item *
 check_of(const struct fsm *f, const struct service_item *s)
 {
-	struct str prefix = join(f, s->node, STR_NONE, STR_NONE);
-	const struct check_item *c;
+	struct str prefix = check_prefix(f, s->node, s->s.id);
 	struct tree_iter it;
 
 	if (prefix.p == NULL)
 		return NULL;
-	tree_seek(&f->checks, prefix, &it);
-	while ((c = tree_next_prefixed(&it, prefix)) != NULL)
-		if (c->c.service_id.len > 0 && str_eq_nocase(c->c.service_id, s->s.id))
-			return c;
-	return NULL;
+	tree_seek(&f->checks_of, prefix, &it);
+	return tree_next_prefixed(&it, prefix);
 }
 
 int

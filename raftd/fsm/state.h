@@ -90,6 +90,7 @@ struct check_item {
 	struct str node;	/* key of the node */
 	struct str key;		/* node, NUL, check ID in lower case */
 	struct str name_key;	/* service name, NUL, node, NUL, check ID; empty for a check of the node */
+	struct str of_key;	/* node, NUL, service ID (empty for a check of the node), NUL, check ID */
 };
 
 /* A service name that has instances. */
@@ -188,7 +189,7 @@ struct fsm {
 	struct tree sessions, sessions_by_node, sessions_due;
 	struct tree nodes, nodes_by_id;
 	struct tree services, services_by_name, names;
-	struct tree checks, checks_by_name;
+	struct tree checks, checks_by_name, checks_of;
 	struct tree delays, delays_due;
 	struct tree ttls, ttls_due;
 	struct gone *gone;		/* the keys that went lately: this server's memory, no part of the state */
@@ -403,7 +404,7 @@ extern const struct tree_type ttl_tree, ttl_due_tree;
 extern const struct tree_type kv_tree, held_tree, tomb_tree, delay_tree, delay_due_tree;
 extern const struct tree_type session_tree, session_node_tree, session_due_tree;
 extern const struct tree_type node_tree, node_id_tree, service_tree, service_name_tree, name_tree;
-extern const struct tree_type check_tree, check_name_tree, origin_tree, opaque_tree, autopilot_tree,
+extern const struct tree_type check_tree, check_name_tree, check_of_tree, origin_tree, opaque_tree, autopilot_tree,
     coordinate_tree;
 extern const struct tree_type query_tree, query_name_tree, query_template_tree, query_session_tree;
 extern const struct tree_type acl_token_tree, acl_token_secret_tree, acl_token_due_tree, acl_policy_tree, acl_policy_name_tree,
@@ -447,6 +448,8 @@ int MUST_CHECK name_load(struct fsm *f, struct str key, struct str value);
 int MUST_CHECK service_loaded(struct fsm *f);
 
 struct check_item *check_find(const struct fsm *f, struct str node, struct str id);
+/* The checks of an instance of the node (key), or with an empty ID of the node itself, stand behind this in f->checks_of; p NULL: starved. */
+struct str check_prefix(const struct fsm *f, struct str node, struct str service_id);
 int MUST_CHECK check_ensure(struct apply *ap, const struct health_check *c);
 int MUST_CHECK check_delete(struct apply *ap, struct str node, struct str id);
 int MUST_CHECK check_load(struct fsm *f, struct str key, struct str value);
