@@ -390,7 +390,7 @@ may_do(const struct fsm *f, uint16_t op, const union request *q, struct asker *w
 	case OP_KV_APPLY:
 		return permit_kv(who, &q->kv, err);
 	case OP_SESSION_CREATE:
-		return permit(who, ACL_SESSION, q->session.node, ACL_WRITE, err);
+		return permit_session_create(f, who, q->session.node, err);
 	case OP_SESSION_DESTROY:
 		return permit_session(f, who, q->id.id, err);
 	case OP_CATALOG_REGISTER:

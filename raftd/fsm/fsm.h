@@ -231,6 +231,9 @@ struct fsm_fresh {
 int MUST_CHECK fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const struct fsm_fresh *fresh,
     struct asker *who, struct buf *out, struct str *ret_request, struct fsm_error *ret_err);
 
+/* The node's name as it is registered; the given one when there is no such node. */
+struct str fsm_node_name(const struct fsm *f, struct str name);
+
 /* Whether the asker may renew this session; else the error (403) is said. */
 bool fsm_may_renew(const struct fsm *f, struct str id, struct asker *who, struct fsm_error *ret_err);
 

@@ -25,6 +25,23 @@ is_off(const struct asker *who)
 	return who == NULL || who->authz == NULL;
 }
 
+struct str
+fsm_node_name(const struct fsm *f, struct str name)
+{
+	const struct node_item *n = node_find(f, name);
+
+	return n != NULL ? n->n.node : name;
+}
+
+/* Names that differ in case alone are one node, and rules are about names as they are written: a right on another spelling is none on it. */
+static bool
+permit_on_node(const struct fsm *f, struct asker *who, enum acl_resource r, struct str name, struct fsm_error *err)
+{
+	struct str known = is_off(who) ? name : fsm_node_name(f, name);
+
+	return permit(who, r, name, ACL_WRITE, err) && (str_eq(known, name) || permit(who, r, known, ACL_WRITE, err));
+}
+
 /* ---- KV */
 
 static bool
@@ -53,6 +70,12 @@ permit_session(const struct fsm *f, struct asker *who, struct str id, struct fsm
 	const struct session_item *s = session_find(f, id);
 
 	return s == NULL || permit(who, ACL_SESSION, s->s.node, ACL_WRITE, err);
+}
+
+bool
+permit_session_create(const struct fsm *f, struct asker *who, struct str node, struct fsm_error *err)
+{
+	return permit_on_node(f, who, ACL_SESSION, node, err);
 }
 
 /* ---- the catalog */
@@ -92,7 +115,7 @@ permit_node(const struct fsm *f, struct asker *who, struct str name, struct str 
 {
 	const struct node_item *other = id.len > 0 ? node_find_id(f, id) : NULL;
 
-	return permit(who, ACL_NODE, name, ACL_WRITE, err) &&
+	return permit_on_node(f, who, ACL_NODE, name, err) &&
 	    (other == NULL || str_eq_nocase(other->n.node, name) || permit(who, ACL_NODE, other->n.node, ACL_WRITE, err));
 }
 
@@ -105,13 +128,29 @@ permit_name(struct asker *who, struct str node, struct str service, struct fsm_e
 	return permit(who, ACL_SERVICE, service, ACL_WRITE, err);
 }
 
+/* An instance by another spelling would be one among those of a service that somebody else has the right on. */
+static bool
+permit_spelling(const struct fsm *f, struct asker *who, struct str service, struct fsm_error *err)
+{
+	struct str prefix = join(f, lower(f, service), STR_NONE, STR_NONE);
+	const struct service_item *first;
+	struct tree_iter it;
+
+	if (prefix.p == NULL)
+		return false;
+	tree_seek(&f->services_by_name, prefix, &it);
+	first = tree_next_prefixed(&it, prefix);
+	return first == NULL || str_eq(first->s.service, service) || permit(who, ACL_SERVICE, first->s.service, ACL_WRITE, err);
+}
+
 /* The service as given, and what of this ID is there. */
 static bool
 permit_service(const struct fsm *f, struct asker *who, struct str node, const struct node_service *s, struct fsm_error *err)
 {
 	const struct service_item *was = service_find(f, node, s->id.len > 0 ? s->id : s->service);
 
-	return permit_name(who, node, s->service, err) && (was == NULL || permit_name(who, node, was->s.service, err));
+	return permit_name(who, node, s->service, err) && (was == NULL || permit_name(who, node, was->s.service, err)) &&
+	    permit_spelling(f, who, s->service, err);
 }
 
 /* Service: the one of the request that the check belongs to, or the registered one. */
@@ -125,10 +164,10 @@ permit_check(const struct fsm *f, struct asker *who, const struct register_reque
 
 	if (was != NULL && !str_eq_nocase(was->c.service_id, c->service_id) &&
 	    (was->c.service_id.len > 0 ? !permit(who, ACL_SERVICE, was->c.service_name, ACL_WRITE, err) :
-	    !permit(who, ACL_NODE, req->node, ACL_WRITE, err)))
+	    !permit_on_node(f, who, ACL_NODE, req->node, err)))
 		return false;
 	if (c->service_id.len == 0)
-		return permit(who, ACL_NODE, req->node, ACL_WRITE, err);
+		return permit_on_node(f, who, ACL_NODE, req->node, err);
 	/* What the service itself needs has been asked. */
 	if (s != NULL && str_eq_nocase(c->service_id, s->id.len > 0 ? s->id : s->service))
 		return true;
@@ -172,8 +211,9 @@ permit_deregister(const struct fsm *f, struct asker *who, const struct deregiste
 {
 	const struct service_item *s;
 	const struct check_item *c;
+	struct fsm_error unused = { .code = 0 };
 
-	if (asker_may(who, ACL_NODE, req->node, ACL_WRITE))
+	if (permit_on_node(f, who, ACL_NODE, req->node, &unused))
 		return true;
 	if (req->service_id.len > 0) {
 		s = service_find(f, req->node, req->service_id);
@@ -191,7 +231,7 @@ permit_deregister(const struct fsm *f, struct asker *who, const struct deregiste
 		if (c->c.service_id.len > 0)
 			return permit(who, ACL_SERVICE, c->c.service_name, ACL_WRITE, err);
 	}
-	return permit(who, ACL_NODE, req->node, ACL_WRITE, err);
+	return permit_on_node(f, who, ACL_NODE, req->node, err);
 }
 
 /* ---- transactions */
@@ -247,13 +287,13 @@ permit_txn_check(const struct fsm *f, struct asker *who, const struct txn_check 
 	if (str_eqs(op->verb, "get"))
 		return true;
 	if (was != NULL && (was->c.service_id.len > 0 ? !permit(who, ACL_SERVICE, was->c.service_name, ACL_WRITE, err) :
-	    !permit(who, ACL_NODE, c->node, ACL_WRITE, err)))
+	    !permit_on_node(f, who, ACL_NODE, c->node, err)))
 		return false;
 	/* To remove one it takes no more than its ID. */
 	if (was != NULL && (str_eqs(op->verb, "delete") || str_eqs(op->verb, "delete-cas")))
 		return true;
 	if (c->service_id.len == 0)
-		return permit(who, ACL_NODE, c->node, ACL_WRITE, err);
+		return permit_on_node(f, who, ACL_NODE, c->node, err);
 	return permit(who, ACL_SERVICE, s != NULL ? s->s.service : c->service_name, ACL_WRITE, err);
 }
 

@@ -315,6 +315,7 @@ bool permit_kv(struct asker *who, const struct kv_op *op, struct fsm_error *err)
 bool permit_register(const struct fsm *f, struct asker *who, const struct register_request *req, struct fsm_error *err);
 bool permit_deregister(const struct fsm *f, struct asker *who, const struct deregister_request *req, struct fsm_error *err);
 bool permit_session(const struct fsm *f, struct asker *who, struct str id, struct fsm_error *err);
+bool permit_session_create(const struct fsm *f, struct asker *who, struct str node, struct fsm_error *err);
 /* What an operation of a transaction needs; reads of what may not be seen are no error, but left out of the results. */
 bool permit_txn_op(const struct fsm *f, struct asker *who, const struct txn_op *op, struct fsm_error *err);
 

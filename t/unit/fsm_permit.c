@@ -131,6 +131,8 @@ test_sessions(void **state)
 		{ OP_SESSION_CREATE, "{'Node':'n1'}", "session 'n1' { policy = 'write' }", "" },
 		{ OP_SESSION_DESTROY, "{'ID':'" SID(1) "'}", "session 'n2' { policy = 'write' }", LACKS("session:write", "n1") },
 		{ OP_SESSION_DESTROY, "{'ID':'" SID(1) "'}", "session_prefix '' { policy = 'write' }", "" },
+		/* N1 is n1, and a rule about the one says nothing of the other. */
+		{ OP_SESSION_CREATE, "{'Node':'N1'}", "session_prefix '' { policy = 'write' } session 'n1' { policy = 'deny' }", LACKS("session:write", "n1") },
 		/* One that is not there is nobody's. */
 		{ OP_SESSION_DESTROY, "{'ID':'" SID(9) "'}", "", "true" },
 	};
@@ -148,6 +150,8 @@ test_sessions(void **state)
 }
 
 #define N1 "node 'n1' { policy = 'write' } "
+#define BUT_N1 "node_prefix '' { policy = 'write' } node 'n1' { policy = 'deny' } "
+#define BUT_WEB "service_prefix '' { policy = 'write' } service 'web' { policy = 'deny' } "
 #define WEB "service 'web' { policy = 'write' } "
 
 static void
@@ -169,7 +173,10 @@ test_register(void **state)
 		    LACKS("node:write", "n3") },
 		{ OP_CATALOG_REGISTER, "{'ID':'aaaaaaaa-0000-4000-8000-000000000001','Node':'n1','Address':'10.0.0.1'}",
 		    "node_prefix 'n' { policy = 'write' }", "" },
+		{ OP_CATALOG_REGISTER, "{'Node':'N1','Address':'10.0.0.9'}", BUT_N1, LACKS("node:write", "n1") },
+		{ OP_CATALOG_REGISTER, "{'Node':'N1','SkipNodeUpdate':true,'Check':{'Name':'mem'}}", BUT_N1, LACKS("node:write", "n1") },
 		/* Services. */
+		{ OP_CATALOG_REGISTER, "{'Node':'n2','SkipNodeUpdate':true,'Service':{'Service':'WEB'}}", BUT_WEB, LACKS("service:write", "web") },
 		{ OP_CATALOG_REGISTER, "{'Node':'n1','SkipNodeUpdate':true,'Service':{'Service':'api'}}", N1, LACKS("service:write", "api") },
 		{ OP_CATALOG_REGISTER, "{'Node':'n1','SkipNodeUpdate':true,'Service':{'Service':'web'}}", WEB, "" },
 		{ OP_CATALOG_REGISTER, "{'Node':'n9','Address':'1.2.3.4','Service':{'Service':'web'}}", WEB, LACKS("node:write", "n9") },
@@ -205,6 +212,9 @@ test_deregister(void **state)
 	static const struct row rows[] = {
 		{ OP_CATALOG_DEREGISTER, "{'Node':'n1'}", WEB, LACKS("node:write", "n1") },
 		{ OP_CATALOG_DEREGISTER, "{'Node':'n1'}", N1, "" },
+		{ OP_CATALOG_DEREGISTER, "{'Node':'N1'}", BUT_N1, LACKS("node:write", "n1") },
+		{ OP_CATALOG_DEREGISTER, "{'Node':'N1','ServiceID':'web-1'}", BUT_N1, LACKS("service:write", "web") },
+		{ OP_CATALOG_DEREGISTER, "{'Node':'N1','CheckID':'serfHealth'}", BUT_N1, LACKS("node:write", "n1") },
 		{ OP_CATALOG_DEREGISTER, "{'Node':'n1','ServiceID':'web-1'}", N1, "" },
 		{ OP_CATALOG_DEREGISTER, "{'Node':'n1','ServiceID':'web-1'}", WEB, "" },
 		{ OP_CATALOG_DEREGISTER, "{'Node':'n1','ServiceID':'web-1'}", "service 'web-1' { policy = 'write' }",
@@ -250,6 +260,9 @@ test_txn(void **state)
 		{ OP_TXN_APPLY, OPS("{'Node':{'Verb':'get','Node':{'Node':'n1'}}}"), "", "" },
 		{ OP_TXN_APPLY, OPS("{'Node':{'Verb':'set','Node':{'Node':'n1'}}}"), "", ERRORS(DENIED("0", "node:write", "n1")) },
 		{ OP_TXN_APPLY, OPS("{'Node':{'Verb':'set','Node':{'Node':'n1'}}}"), N1, "" },
+		{ OP_TXN_APPLY, OPS("{'Node':{'Verb':'delete','Node':{'Node':'N1'}}}"), BUT_N1, ERRORS(DENIED("0", "node:write", "n1")) },
+		{ OP_TXN_APPLY, OPS("{'Service':{'Verb':'set','Node':'n2','Service':{'Service':'WEB'}}}"), BUT_WEB, ERRORS(DENIED("0", "service:write", "web")) },
+		{ OP_TXN_APPLY, OPS("{'Check':{'Verb':'set','Check':{'Node':'N1','CheckID':'mem','Name':'mem'}}}"), BUT_N1, ERRORS(DENIED("0", "node:write", "n1")) },
 		{ OP_TXN_APPLY, OPS("{'Service':{'Verb':'get','Node':'n1','Service':{'ID':'web-1'}}}"), "", "" },
 		{ OP_TXN_APPLY, OPS("{'Service':{'Verb':'delete','Node':'n1','Service':{'ID':'web-1','Service':'mine'}}}"),
 		    "service 'mine' { policy = 'write' }", ERRORS(DENIED("0", "service:write", "web")) },
