@@ -19,7 +19,7 @@
 
 #define SUB "agent.server"
 
-enum { EXPIRE_MAX = 1024, RENEWALS_MAX = 1 << 20, RENEW_BYTES_MAX = 256 * 1024 * 1024, RENEWALS_KEEP = 1024 };
+enum { EXPIRE_MAX = 1024, EXPIRE_BYTES_MAX = 1024 * 1024, RENEWALS_MAX = 1 << 20, RENEW_BYTES_MAX = 256 * 1024 * 1024, RENEWALS_KEEP = 1024 };
 
 static void on_tick(uv_timer_t *t);
 static void on_reap(uv_timer_t *t);
@@ -304,6 +304,17 @@ exchange(struct leader *l, int64_t time)
 	l->renewals[1].time = time;
 }
 
+/* As many as one entry should hold: the others go with the next. */
+static size_t
+that_fit(const struct str *keys, size_t n)
+{
+	size_t bytes = 0, i = 0;
+
+	while (i < n && (i == 0 || bytes + keys[i].len <= EXPIRE_BYTES_MAX))
+		bytes += keys[i++].len;
+	return i;
+}
+
 static void
 on_tick(uv_timer_t *t)
 {
@@ -322,7 +333,7 @@ on_tick(uv_timer_t *t)
 	tick.expire.v = expired;
 	tick.expire.n = fsm_expired(r->engine.fsm, now, expired, EXPIRE_MAX);
 	tick.expire_keys.v = keys;
-	tick.expire_keys.n = fsm_expired_keys(r->engine.fsm, now, keys, EXPIRE_MAX);
+	tick.expire_keys.n = that_fit(keys, fsm_expired_keys(r->engine.fsm, now, keys, EXPIRE_MAX));
 	if (tick.expire.n > 0)
 		log_debug(SUB, "Session TTL expired: sessions=%zu first=%.*s", tick.expire.n, STR_ARG(expired[0]));
 	overdue = next_deadline(r) != INT64_MAX && now - r->engine.time_last >= TIME_KEEP_MS * NS_PER_MS;

@@ -184,8 +184,8 @@ acl_policy_set(struct apply *ap, const struct acl_policy *req)
 	p.create_index = old != NULL ? old->p.create_index : ap->index;
 	p.modify_index = ap->index;
 	p.hash = acl_policy_hash(ap->f->arena, &p);
-	item = policy_new(ap->f, &p);
-	if (item == NULL || p.hash.p == NULL)
+	item = p.hash.p != NULL ? policy_new(ap->f, &p) : NULL;
+	if (item == NULL)
 		return -ENOMEM;
 	ap->f->idx.acl_policies = ap->index;
 	record_encode(&rec_acl_policy, &item->p, RECORD_PUBLIC, ap->w);

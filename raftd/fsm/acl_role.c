@@ -164,8 +164,8 @@ acl_role_set(struct apply *ap, const struct acl_role *req)
 	r.create_index = old != NULL ? old->r.create_index : ap->index;
 	r.modify_index = ap->index;
 	r.hash = acl_role_hash(ap->f->arena, &r);
-	item = role_new(ap->f, &r);
-	if (item == NULL || r.hash.p == NULL)
+	item = r.hash.p != NULL ? role_new(ap->f, &r) : NULL;
+	if (item == NULL)
 		return -ENOMEM;
 	ap->f->idx.acl_roles = ap->index;
 	shown = item->r;

@@ -192,9 +192,11 @@ acl_token_put(struct apply *ap, struct token_item *old, const struct acl_token *
 	struct acl_token t = *in, shown;
 	int64_t expires;
 
-	/* All of this was looked at before it went into the log. */
-	if (t.accessor_id.len == 0 || t.secret_id.len == 0 || !read_expiry(&t, &expires))
-		return -EDECODE;
+	/* All of this was looked at before it went into the log; what comes there by another way changes nothing. */
+	if (t.accessor_id.len == 0 || t.secret_id.len == 0 || !read_expiry(&t, &expires)) {
+		fail(ap->err, 500, "Invalid Token: it is not complete");
+		return 0;
+	}
 	t.create_index = old != NULL ? old->t.create_index : ap->index;
 	t.modify_index = ap->index;
 	t.expiration_ttl = 0;
@@ -202,8 +204,8 @@ acl_token_put(struct apply *ap, struct token_item *old, const struct acl_token *
 	if (t.create_time.len == 0)
 		t.create_time = STR(WALL_ZERO_TEXT);
 	t.hash = acl_token_hash(ap->f->arena, &t);
-	item = token_new(ap->f, &t, expires);
-	if (item == NULL || t.hash.p == NULL)
+	item = t.hash.p != NULL ? token_new(ap->f, &t, expires) : NULL;
+	if (item == NULL)
 		return -ENOMEM;
 	acl_token_show(ap->f, item, NULL, &shown);
 	record_encode(&rec_acl_token, &shown, RECORD_PUBLIC, ap->w);

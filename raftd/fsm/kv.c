@@ -214,6 +214,7 @@ kv_load(struct fsm *f, struct str key, struct str value)
 	kv = kv_new(&e);
 	if (kv == NULL)
 		return -ENOMEM;
-	index_loaded(f, max_u64(e.create_index, e.modify_index));
+	/* A restored state's next fencing token is above this one. */
+	index_loaded(f, max_u64(max_u64(e.create_index, e.modify_index), e.fencing));
 	return change_load(f, T_KV, kv);
 }

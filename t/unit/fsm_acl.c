@@ -196,6 +196,11 @@ test_races(void **state)
 	assert_string_equal(apply(w, OP_ACL_POLICY_SET, "{'Name':'x'}"), "E500 cannot find policy ");
 	assert_string_equal(apply(w, OP_ACL_ROLE_SET, "{'Name':'x'}"), "E500 cannot find role ");
 	assert_string_equal(apply(w, OP_ACL_BINDING_SET, "{'AuthMethod':'x'}"), "E500 cannot find binding rule ");
+	assert_string_equal(apply(w, OP_ACL_TOKEN_SET, "{'Verb':'create','Token':{'SecretID':'x'}}"), "E500 Invalid Token: it is not complete");
+	assert_string_equal(apply(w, OP_ACL_TOKEN_SET, "{'Verb':'create','Token':{'AccessorID':'x','SecretID':'y','ExpirationTime':'soon'}}"),
+	    "E500 Invalid Token: it is not complete");
+	assert_string_equal(apply(w, OP_ACL_BOOTSTRAP, "{}"), "E500 Invalid Token: it is not complete");
+	assert_false(fsm_acl_bootstrapped(w->f));
 	/* Verbs that are the leader's, and reaping, are not for others. */
 	assert_string_equal(act(w, OP_ACL_TOKEN_SET, "{'Verb':'init','Token':{}}"), "E400 Bad request: unknown verb");
 	assert_int_equal(strncmp(act(w, OP_ACL_TOKEN_REAP, "{'IDs':['" ANON "']}"), "E403", 4), 0);

@@ -325,6 +325,25 @@ test_index_of_reads(void **state)
 	world_free(w);
 }
 
+/* The next holder's fencing token is above all that the restored state has seen, whatever its other indexes say. */
+static void
+test_fencing_goes_on(void **state)
+{
+	static const char held[] = "\x85\xa5Value\xc4\x00\xab" "CreateIndex\x01\xabModifyIndex\x01\xa9LockIndex\x01\xac" "FencingToken\xcd\x27\x10";
+	struct image_record r = { FSM_KV, STR("l"), { held, sizeof(held) - 1 } };
+	const struct image m = { &r, 1, 1 };
+	struct world *w = world_new();
+	char *end;
+
+	(void)state;
+	restore(w, &m);
+	node(w, "n1");
+	session(w, SID(1), "");
+	apply(w, OP_KV_APPLY, "{'Op':'lock','Fencing':true,'DirEnt':{'Key':'l','Session':'" SID(1) "'}}");
+	assert_true(strtoull(w->text, &end, 10) > 10000 && *end == 0);
+	world_free(w);
+}
+
 /* ---- what one entry may cost */
 
 /* A transaction that asks for more than can be answered fails as a whole; the servers go on. */
@@ -371,6 +390,7 @@ main(void)
 		cmocka_unit_test(test_nothing_is_left_out),
 		cmocka_unit_test(test_restore),
 		cmocka_unit_test(test_index_of_reads),
+		cmocka_unit_test(test_fencing_goes_on),
 		cmocka_unit_test(test_results_are_bounded),
 	};
 
