@@ -10,7 +10,7 @@ use Time::HiRes qw(sleep time);
 
 my $ROOT = '00000000-aaaa-4000-8000-000000000001';
 my $NOBODY = 'anonymous';
-# Helpers of the cluster and the daemons are all-powerful; whoever asks here says who he is.
+# What the test's own modules and the daemons ask may do everything; whoever asks here says who he is.
 my $c = Cluster->new(servers => 3, clients => 1, config => { acl => { enabled => JSON::PP::true, default_policy => 'deny', token_ttl => '1s', policy_ttl => '1s',
 	tokens => { initial_management => $ROOT, default => $ROOT, agent => $ROOT } } });
 my @nodes = $c->nodes;

@@ -8,7 +8,7 @@ use JSON::PP ();
 use Test::More;
 
 my $ROOT = '00000000-aaaa-4000-8000-000000000001';
-# The cluster's helpers are all-powerful. Autopilot, which would take out who has left, is off: who goes goes by himself.
+# What Cluster.pm and the daemons ask may do everything. Autopilot, which would take out who has left, is off: who goes goes by himself.
 my $c = Cluster->new(servers => 3, config => { acl => { enabled => JSON::PP::true, default_policy => 'deny',
 	tokens => { initial_management => $ROOT, default => $ROOT, agent => $ROOT } }, autopilot => { cleanup_dead_servers => JSON::PP::false } });
 my $json = JSON::PP->new->allow_nonref->canonical;
