@@ -27,6 +27,7 @@ enum {
 	AGAIN_MS = 2000,		/* after a failure nobody waits for this long */
 	TICK_MS = 50,
 	KNOWN_MAX = 4096,		/* tokens */
+	NEW_MAX = 1024,			/* of them that a server is being asked about for the first time: no flood of wrong ones drives out the others */
 	WAITING_MAX = 16384,		/* questions */
 	WAITING_BYTES_MAX = 64 * 1024 * 1024,
 };
@@ -50,6 +51,7 @@ struct known {
 	uint64_t fresh_until_ms;
 	/* While a server is asked: */
 	bool asking, sure;		/* sure: with the leader's word */
+	bool new;			/* asked about, and nothing was ever said of it */
 	uint64_t deadline_ms;
 	struct rpc_client *client;
 	uint32_t call;			/* 0: not sent yet */
@@ -65,7 +67,7 @@ struct acl_cache {
 	struct acl_rights fallback;	/* of a token of which nothing is known while servers are away */
 	struct known *buckets[ACL_BUCKETS];
 	struct known *newest, *oldest;
-	size_t n, nasking, nwaiting, waiting_bytes;
+	size_t n, nasking, nnew, nwaiting, waiting_bytes;
 	uint64_t away_ms;		/* when servers did not answer last, 0: they have answered since */
 	uv_timer_t tick;
 	struct arena arena;
@@ -144,7 +146,7 @@ known_of(struct acl_cache *c, struct str token)
 		list_in(c, x);
 		return x;
 	}
-	if (c->n >= KNOWN_MAX && !make_room(c))
+	if (c->nnew >= NEW_MAX || (c->n >= KNOWN_MAX && !make_room(c)))
 		return NULL;
 	x = calloc(1, sizeof(*x));
 	if (x == NULL)
@@ -216,7 +218,17 @@ asked(struct known *x)
 	x->secret = NULL;
 	if (x->asking)
 		x->cache->nasking--;
-	x->asking = false;
+	if (x->new)
+		x->cache->nnew--;
+	x->asking = x->new = false;
+}
+
+/* Of what nothing is known nothing is kept: there is no end of such tokens. */
+static void
+forget_unknown(struct known *x)
+{
+	if (!x->asking && x->rights.authz == NULL)
+		known_free(x);
 }
 
 /* ---- what comes of a question to a server */
@@ -240,6 +252,7 @@ failed(struct known *x, const char *why)
 	x->cache->away_ms = clock_ms();
 	asked(x);
 	answer_all(x, rights_down(x));
+	forget_unknown(x);
 }
 
 /* It is not a token, by the leader's word. */
@@ -366,6 +379,8 @@ begin(struct known *x, struct str token)
 	x->sure = false;
 	x->deadline_ms = clock_ms() + ASK_MS;
 	c->nasking++;
+	x->new = x->rights.authz == NULL;
+	c->nnew += x->new;
 	if (!uv_is_active((uv_handle_t *)&c->tick))
 		(void)uv_timer_start(&c->tick, on_tick, TICK_MS, TICK_MS);
 	ask(x);
@@ -423,12 +438,12 @@ acl_cache_authorize(struct acl *a, const struct rpc_request *req, struct str tok
 	rights = x != NULL ? at_once(x, now, &asks) : NULL;
 	if (rights != NULL)
 		acl_answer(a->r, req->token, body, rights);
-	if (!asks)
-		return;
-	if (x == NULL || (rights == NULL && !wait_for(x, req)))
+	if (asks && (x == NULL || (rights == NULL && !wait_for(x, req))))
 		rpc_reply_error(a->r->d->rpc, req->token, 429, "The agent has too many unfinished requests: this one was refused");
-	else if (!x->asking && !begin(x, token))
+	else if (asks && !x->asking && !begin(x, token))
 		answer_all(x, rights_down(x));
+	if (x != NULL)
+		forget_unknown(x);
 }
 
 /* ---- start and end */
