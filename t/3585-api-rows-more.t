@@ -183,6 +183,8 @@ my $state = get('operator/autopilot/state')->{Servers}{$server->{ID}};
 is_deeply [grep { !exists $state->{$_} } qw(ID Name Address NodeStatus Version LastContact LastTerm LastIndex Healthy StableSince Status Meta NodeType)], [], 'a server of autopilot/state';
 is "$state->{Status} $state->{NodeStatus} $state->{NodeType}", 'leader alive voter', 'its state';
 table(['POST', 'operator/raft/configuration', '', '405 method POST not allowed'], ['GET', 'operator/raft/transfer-leader', undef, '405 method GET not allowed'],
+	['PUT', 'operator/autopilot/configuration', '{"CleanupDeadServers":true,"LastContactThreshold":250000000,"MaxTrailingLogs":250,"ServerStabilizationTime":"10s"}', '200 true', 'nanoseconds'],
+	['GET', 'operator/autopilot/configuration', undef, qr/"LastContactThreshold":"250ms"/, 'are told as a duration'],
 	['POST', 'operator/autopilot/configuration', '{}', '405 method POST not allowed'], ['GET', 'operator/autopilot/health?dc=other', undef, '500 No path to datacenter']);
 
 # 13 ACLs are off: every endpoint of theirs says so
@@ -293,6 +295,11 @@ is described('acl/tokens?authmethod=none'), '', 'of an auth method';
 table(['GET', 'acl/roles?policy=11111111-1111-4111-8111-111111111111', undef, '200 []'], ['GET', 'acl/tokens?role=11111111-1111-4111-8111-111111111111', undef, '200 []'],
 	['GET', 'acl/tokens?index=x', undef, '400 Invalid index'], ['GET', 'acl/policies?dc=other', undef, '500 No path to datacenter'],
 	['POST', 'acl/token', '{}', '405 method POST not allowed'], ['PUT', 'acl/tokens', '{}', '405 method PUT not allowed'], ['GET', 'acl/login', undef, '405 method GET not allowed']);
+my $absent = '11111111-1111-4111-8111-111111111111';
+table(map({ ['GET', "acl/$_->[0]/", undef, "400 Bad request: Missing $_->[1]"] } ['token', 'token ID'], ['policy', 'policy ID'], ['policy/name', 'policy Name'], ['role', 'role ID'],
+	['role/name', 'role Name'], ['auth-method', 'auth method name'], ['binding-rule', 'binding rule ID'], ['rules/translate', 'token ID']),
+	map({ ['GET', "acl/$_/$absent", undef, '403 ACL not found'] } 'token', 'policy'), map({ ['GET', "acl/$_/$absent", undef, '404 '] } 'role', 'auth-method', 'binding-rule'),
+	map({ ['DELETE', "acl/$_/$absent", undef, '200 true'] } 'token', 'policy', 'role', 'auth-method', 'binding-rule'));
 for my $path (map { $_->[0] } grep { $_->[0] =~ m{^acl/(?:tokens|policies|roles|auth-methods|binding-rules)$} } @acl) {
 	my $h = ask('GET', $path)->{headers};
 
