@@ -266,12 +266,20 @@ waiter_leave(struct park *p, struct waiter *w)
 
 /* ---- how a wait ends */
 
-/* The same answer for all that want it shown alike. */
+/* The same answer for all that want it shown alike, under the same headers. */
 struct variant {
 	struct variant *next;
-	unsigned flags;
+	struct view view;
+	render_fn *render;
 	struct shared_reply *reply;
 };
+
+static bool
+shows_alike(const struct variant *v, const struct request *r)
+{
+	return v->render == r->render && v->view.route == r->view.route && v->view.flags == r->view.flags &&
+	    v->view.reply_flags == r->view.reply_flags && v->view.consistency == r->view.consistency;
+}
 
 static struct shared_reply *
 render_shared(struct request *r, const struct rpc_answer *a)
@@ -304,12 +312,13 @@ variant_get(struct variant **list, struct request *r, const struct rpc_answer *a
 	struct variant *v;
 
 	for (v = *list; v != NULL; v = v->next)
-		if (v->flags == r->view.flags)
+		if (shows_alike(v, r))
 			return v->reply;
 	v = arena_alloc(&r->arena, sizeof(*v));
 	if (v == NULL)
 		return NULL;
-	v->flags = r->view.flags;
+	v->view = r->view;
+	v->render = r->render;
 	v->reply = render_shared(r, a);
 	v->next = *list;
 	*list = v;

@@ -262,20 +262,25 @@ on_header(void *cls, enum MHD_ValueKind kind, const char *name, const char *valu
 	return MHD_YES;
 }
 
-/* Query, then header, then bearer, then the agent's own. */
-static struct str
-request_token(const struct request *r, const struct headers *hd)
+/* Query, then header, then bearer, then the agent's own: a copy, since the configuration may be another before the request is over. */
+static int
+request_token(struct request *r, const struct headers *hd, struct str *ret)
 {
 	static const struct str bearer = { "Bearer ", 7 };
-	const struct str *q = param_get(&r->params, "token");
+	const struct str *q = param_get(&r->params, "token"), own = str_from(r->h->cfg.default_token);
 
-	if (q != NULL && q->len > 0)
-		return *q;
-	if (hd->token.len > 0)
-		return hd->token;
-	if (hd->authorization.len > bearer.len && str_eq_nocase((struct str){ hd->authorization.p, bearer.len }, bearer))
-		return (struct str){ hd->authorization.p + bearer.len, hd->authorization.len - bearer.len };
-	return str_from(r->h->cfg.default_token);
+	*ret = STR("");
+	if (q != NULL && q->len > 0) {
+		*ret = *q;
+	} else if (hd->token.len > 0) {
+		*ret = hd->token;
+	} else if (hd->authorization.len > bearer.len &&
+	    str_eq_nocase((struct str){ hd->authorization.p, bearer.len }, bearer)) {
+		*ret = (struct str){ hd->authorization.p + bearer.len, hd->authorization.len - bearer.len };
+	} else if (own.len > 0) {
+		*ret = (struct str){ arena_strdup(&r->arena, own), own.len };
+	}
+	return ret->p != NULL ? 0 : -ENOMEM;
 }
 
 static bool
@@ -391,7 +396,10 @@ head_params(struct request *r, const struct headers *hd)
 	const struct str *dc = param_get(&r->params, "dc");
 	unsigned flags = r->route->flags;
 
-	r->opts.token = request_token(r, hd);
+	if (request_token(r, hd, &r->opts.token) < 0) {
+		respond_empty(r, 500);
+		return false;
+	}
 	if (r->params.n == 0 && hd->namespace.len == 0 && c->discovery_max_stale_ms <= 0)
 		return true;
 	if ((flags & RT_PLAIN) == 0)
