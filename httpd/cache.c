@@ -22,6 +22,7 @@ struct entry {
 	uint32_t call;
 	uint64_t fetched_ms, asked_ms, used_ms;
 	uint64_t lost_ms;			/* since when it could not be kept current, or 0 */
+	uint64_t connects, asked_connects;	/* that of the connection that the answer came by, and the question went by */
 };
 
 struct cache {
@@ -134,10 +135,27 @@ entry_set(struct entry *e, const uint8_t *body, size_t len)
 	buf_init(&e->answer, CACHE_ANSWER_MAX);
 	ok = buf_add(&e->answer, body, len) == 0;
 	c->bytes += e->answer.cap;
-	e->index = meta.index;
+	/* An index is never 0, which would not wait. */
+	e->index = meta.index > 0 ? meta.index : 1;
 	e->fetched_ms = now_ms(c);
 	e->lost_ms = 0;
+	e->connects = upstream_link(c->h, e->client)->connects;
 	return ok;
+}
+
+/* Answers may have grown: those that were used longest ago make room. Whether this one is still there. */
+static bool
+make_room(struct cache *c, const struct entry *e)
+{
+	bool there = true;
+
+	while (c->bytes > CACHE_BYTES_MAX) {
+		struct entry *last = oldest(c);
+
+		there = there && last != e;
+		entry_free(last);
+	}
+	return there;
 }
 
 /* ---- keeping an entry current */
@@ -166,10 +184,12 @@ on_fresh(void *arg, const struct rpc_answer *a)
 		entry_free(e);
 		return;
 	}
-	if (a->rc == 0)
-		ask(e, e->index);
-	else if (e->lost_ms == 0)
+	if (a->rc == 0) {
+		if (make_room(e->cache, e))
+			ask(e, e->index);
+	} else if (e->lost_ms == 0) {
 		e->lost_ms = now_ms(e->cache);
+	}
 }
 
 /* Ask what comes behind this index, or (0) what there is. If that cannot be sent, the next tick tries again. */
@@ -182,6 +202,7 @@ ask(struct entry *e, uint64_t index)
 	struct query_options o;
 
 	e->asked_ms = now_ms(e->cache);
+	e->asked_connects = upstream_link(e->cache->h, e->client)->connects;
 	if ((info->request == NULL || record != NULL) &&
 	    op_request_decode(info, e->question.data, e->question.len, &o, record, &a) == 0) {
 		o.min_index = index;
@@ -195,14 +216,22 @@ ask(struct entry *e, uint64_t index)
 static uint64_t
 lost_since(const struct entry *e)
 {
-	const struct httpd *h = e->cache->h;
+	const struct peer_link *p = upstream_link(e->cache->h, e->client);
 
 	if (e->lost_ms != 0)
 		return e->lost_ms;
-	for (int i = 0; i < PEERS; i++)
-		if (h->peers[i].client == e->client && !rpc_client_connected(e->client))
-			return h->peers[i].lost_ms > e->fetched_ms ? h->peers[i].lost_ms : e->fetched_ms;
-	return 0;
+	/* Nor does one who has come back know what we were told. */
+	if (rpc_client_connected(e->client) && p->connects == e->connects)
+		return 0;
+	return p->lost_ms > e->fetched_ms ? p->lost_ms : e->fetched_ms;
+}
+
+/* Whether the question that waits will do: a daemon that was started anew may have another state, with other indexes. */
+static bool
+waits_well(const struct entry *e, uint64_t now)
+{
+	return e->call != 0 && now - e->asked_ms < CACHE_CHECK_MS &&
+	    e->asked_connects == upstream_link(e->cache->h, e->client)->connects;
 }
 
 static void
@@ -221,7 +250,7 @@ on_tick(uv_timer_t *t)
 			entry_free(e);
 			continue;
 		}
-		if (!e->waits || (e->call != 0 && now - e->asked_ms < CACHE_CHECK_MS))
+		if (!e->waits || waits_well(e, now))
 			continue;
 		if (e->call != 0)
 			rpc_cancel(e->client, e->call);
@@ -253,6 +282,9 @@ entry_add(struct cache *c, const struct request *r, const struct cache_question 
 		age_newest(c, e);
 		if (c->n++ == 0)
 			(void)uv_timer_start(c->tick, on_tick, TICK_MS, TICK_MS);
+	} else {
+		age_remove(e);
+		age_newest(c, e);
 	}
 	e->used_ms = now_ms(c);
 	if ((e->question.len == 0 && buf_add(&e->question, q->bytes.p, q->bytes.len) < 0) ||
@@ -260,7 +292,7 @@ entry_add(struct cache *c, const struct request *r, const struct cache_question 
 		entry_free(e);
 		return;
 	}
-	if (e->waits && e->call == 0)
+	if (make_room(c, e) && e->waits && e->call == 0)
 		ask(e, e->index);
 }
 

@@ -29,6 +29,7 @@ enum {
 	HTTP_MONITORS_MAX = 64,
 	HTTP_STREAMS_MAX = 1024,
 	HTTP_STREAM_TOPICS_MAX = 64,	/* of one stream */
+	HTTP_STREAM_PARTS_MAX = 16384,	/* topics of all of them: each may wait for raftd twice, and others want to ask it, too */
 	HTTP_SPARE_REQUESTS = 32,	/* kept for reuse */
 	HTTP_KEEP_BYTES = 8 * 1024,	/* memory that a spare request keeps in each buffer */
 	HTTP_SPIN_MAX = 512,		/* answers awaited without suspending their connections */

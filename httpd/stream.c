@@ -35,6 +35,7 @@ struct stream {
 	uint64_t heartbeat_ms, told_ms;
 	size_t turn;			/* whose batch comes next */
 	struct buf out;
+	size_t out_at;			/* so much of it has been taken */
 	size_t n;
 	struct part parts[];
 };
@@ -44,6 +45,7 @@ struct streams {
 	struct stream *list;
 	struct topics *topics;
 	unsigned n;
+	size_t nparts;			/* of all together */
 	uv_timer_t *tick;
 };
 
@@ -222,12 +224,15 @@ read_events(void *cls, uint64_t pos, char *buf, size_t max)
 		return MHD_CONTENT_READER_END_OF_STREAM;
 	if (s->out.len == 0)
 		fill(s);
-	n = s->out.len < max ? s->out.len : max;
+	n = s->out.len - s->out_at < max ? s->out.len - s->out_at : max;
 	if (n > 0) {
-		memcpy(buf, s->out.data, n);
-		buf_consume(&s->out, n);
-		if (s->out.len == 0)
+		memcpy(buf, s->out.data + s->out_at, n);
+		s->out_at += n;
+		if (s->out_at == s->out.len) {
+			s->out_at = 0;
+			buf_wipe(&s->out);
 			buf_shrink(&s->out, KEEP);
+		}
 		s->told_ms = uv_now(&s->all->h->d->loop.uv);
 		return (ssize_t)n;
 	}
@@ -296,6 +301,7 @@ stream_leave(struct request *r)
 	*s->prev = s->next;
 	if (s->next != NULL)
 		s->next->prev = s->prev;
+	s->all->nparts -= s->n;
 	if (--s->all->n == 0)
 		(void)uv_timer_stop(s->all->tick);
 	r->stream = NULL;
@@ -324,6 +330,7 @@ stream_new(struct request *r, size_t n, bool sse, uint64_t heartbeat_ms)
 	if (s->next != NULL)
 		s->next->prev = &s->next;
 	ss->list = s;
+	ss->nparts += n;
 	if (ss->n++ == 0)
 		(void)uv_timer_start(ss->tick, on_tick, TICK_MS, TICK_MS);
 	r->stream = s;
@@ -418,6 +425,10 @@ topics_ok(struct request *r, const struct strs *topics)
 	}
 	if (r->h->streams->n >= HTTP_STREAMS_MAX || r->h->d->draining) {
 		respond_text(r, 429, "Too many streams, max: %d", HTTP_STREAMS_MAX);
+		return false;
+	}
+	if (r->h->streams->nparts + topics->n > HTTP_STREAM_PARTS_MAX) {
+		respond_text(r, 429, "Too many topics of all streams, max: %d", HTTP_STREAM_PARTS_MAX);
 		return false;
 	}
 	return true;

@@ -15,6 +15,7 @@ struct topic {
 	struct buf question;		/* encoded, with index 0: by it equal ones are found */
 	struct rpc_client *client;
 	uint32_t call;
+	uint64_t connects;		/* that of the connection that the question went by */
 	uint64_t index;			/* 0: not known yet */
 	struct batch *whole;		/* not KV: all there is, as a reset */
 	struct feed *feeds;
@@ -312,8 +313,20 @@ static void on_topic(void *arg, const struct rpc_answer *a);
 static void
 topic_ask(struct topic *t)
 {
-	if (t->call == 0)
-		t->call = ask(t, t->index, on_topic, t);
+	if (t->call != 0)
+		return;
+	t->connects = upstream_link(t->all->h, t->client)->connects;
+	t->call = ask(t, t->index, on_topic, t);
+}
+
+/* The question has failed, or raftd was started anew and may have another state, with other indexes: what there is now tells. */
+static void
+topic_ask_anew(struct topic *t)
+{
+	if (t->call != 0)
+		rpc_cancel(t->client, t->call);
+	t->connects = upstream_link(t->all->h, t->client)->connects;
+	t->call = ask(t, 0, on_topic, t);
 }
 
 /* What was answered earlier is not to be built on: rights have changed, or the whole state. */
@@ -361,6 +374,7 @@ static void
 list_answered(struct topic *t, uint64_t index, struct str payload)
 {
 	struct batch *was = t->whole, *is = answer_batch(t, index, payload), *d = NULL;
+	bool back = index < t->index;
 	struct feed *next;
 
 	if (is != NULL && was != NULL)
@@ -374,7 +388,9 @@ list_answered(struct topic *t, uint64_t index, struct str payload)
 	t->index = index;
 	for (struct feed *f = t->feeds; f != NULL; f = next) {
 		next = f->next;
-		if (was == NULL)
+		/* An index that goes back, or that a client has from elsewhere, is another state's. */
+		f->restart = f->restart || back || (was == NULL && f->pos > index);
+		if (was == NULL || (back && f->in_step))
 			feed_go_on(f);
 		else if (f->in_step && d->nentries + d->ndeleted > 0)
 			give(f, d);
@@ -616,7 +632,11 @@ void
 topics_tick(struct topics *ts)
 {
 	for (struct topic *t = ts->list; t != NULL; t = t->next) {
-		if (t->call == 0 && (t->kind != TOPIC_KV || t->index != 0))
+		bool waits = t->call != 0 && t->connects == upstream_link(ts->h, t->client)->connects;
+
+		if (t->kind != TOPIC_KV && !waits)
+			topic_ask_anew(t);
+		else if (t->call == 0 && t->index != 0)
 			topic_ask(t);
 		for (struct feed *f = t->feeds; f != NULL; f = f->next)
 			if (f->calls && f->call == 0)

@@ -69,6 +69,15 @@ upstream_client(struct httpd *h, uint16_t op)
 	return h->peers[PEER_HTTPD].client;
 }
 
+const struct peer_link *
+upstream_link(const struct httpd *h, const struct rpc_client *c)
+{
+	for (int i = 0; i < PEERS; i++)
+		if (h->peers[i].client == c)
+			return &h->peers[i];
+	return &h->peers[PEER_HTTPD];
+}
+
 static uint32_t
 deadline_ms(const struct httpd *h, const struct op_info *op)
 {
@@ -133,9 +142,7 @@ call(struct request *r, uint16_t op, const void *record, unsigned flags, upstrea
 	r->op = op;
 	r->done = done;
 	r->call_linked = rpc_client_connected(r->peer);
-	for (int i = 0; i < PEERS; i++)
-		if (h->peers[i].client == r->peer)
-			r->call_connects = h->peers[i].connects;
+	r->call_connects = upstream_link(h, r->peer)->connects;
 	r->call = rpc_call_record(r->peer, op, &r->opts, record, flags, deadline_ms(h, info), on_answer, r);
 	if (r->call == 0)
 		not_sent(r, info, record);

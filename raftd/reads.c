@@ -143,13 +143,24 @@ token_of(const struct raftd *r, const struct read *rd)
 	return own.len > 0 ? own : rd->o.token;
 }
 
+/*
+ * Whether changes are asked for behind an index that this state has not reached: it is another one (-dev, begun anew), and
+ * waiting for that index would leave out what happens until then. Who may be behind cannot tell.
+ */
+static bool
+lost_state(const struct raftd *r, const struct read *rd)
+{
+	return rd->req->token.op == OP_KV_CHANGES && rd->o.min_index > fsm_index(r->engine.fsm) &&
+	    (rd->o.consistency != CONSISTENCY_STALE || engine_leads(r));
+}
+
 /* Run the query; NOT_YET: there is nothing new above min, and nothing was answered. */
 static enum outcome
 answer(struct raftd *r, const struct read *rd, struct read_seen *seen, struct watch_set *ret_watch)
 {
 	const struct query_options *o = &rd->o;
 	const struct rpc_token t = rd->req->token;
-	const uint64_t min_index = o->min_index;
+	const uint64_t min_index = lost_state(r, rd) ? 0 : o->min_index;
 	struct rpc_server *rpc = r->d->rpc;
 	struct fsm_error err = { .code = 0 };
 	uint64_t index = 0, since = min_index;

@@ -1,0 +1,96 @@
+#!/usr/bin/perl
+# What outlives what: a token of the configuration before, headers of others who wait with us, a raftd whose state is gone.
+use strict;
+use warnings;
+use lib "$ENV{SRCDIR}/t/lib";
+use FakeDaemons;
+use Frame;
+use JSON::PP ();
+use Node;
+use Raw;
+use Test::More;
+use Time::HiRes qw(time);
+
+my $json = JSON::PP->new->canonical->allow_nonref;
+my ($true, $false) = (JSON::PP::true, JSON::PP::false);
+
+# ---- a request that asks twice, and between the two the configuration is replaced
+my $ip = Node::_address();
+my $port = Node::_free_port($ip);
+my %slice = (node_name => 'n1', node_id => '11111111-2222-3333-4444-555555555555', datacenter => 'dc1', server => $true,
+	addresses => { http => [$ip] }, ports => { http => $port }, log_level => 'DEBUG');
+my $d = Frame::Daemon->new('httpd', { %slice, acl => { enabled => $true, tokens => { default => 'the-first-token' } } });
+my $f = FakeDaemons->new($d->{dir}, raftd => { 'acl.authorize' => sub { undef }, 'daemon.metrics' => sub { undef },
+	'kv.get' => sub { my ($o) = @_; $o->{Consistency} ? undef : \[] } });
+
+$d->ask('daemon.info');
+my $node = { ip => $ip, ports => { http => $port } };
+my ($c, $stale) = map { Raw->new($node) } 1 .. 2;
+$c->send("GET /v1/agent/metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+$stale->send("GET /v1/kv/a?stale&max_stale=1ms HTTP/1.1\r\nHost: x\r\n\r\n");
+ok $f->serve(sub { $f->waiting('acl.authorize') && $f->waiting('kv.get') }), 'both wait for their first answers';
+$d->write_slice({ %slice, acl => { enabled => $true, tokens => { default => 'another-token' } } });
+$d->ask('daemon.reload');
+$f->answer($f->waiting('acl.authorize'), { AccessorID => 'x', Allow => ['1'] });
+my ($q) = $f->waiting('kv.get');
+$f->{waiting}{'kv.get'} = [];
+$f->_send($q, { raw => Frame::pack_value({ Index => 5, KnownLeader => $true, LastContact => 5000000000 }) . Frame::pack_value([]) });
+ok $f->serve(sub { $f->requests('daemon.metrics') && $f->requests('kv.get') == 2 }), 'then for the second';
+is +($f->requests('daemon.metrics'))[0]{o}{Token}, 'the-first-token', 'with the token that the request began with';
+is +($f->requests('kv.get'))[1]{o}{Token}, 'the-first-token', 'both of them';
+is $d->stop, 0, 'httpd ends';
+unlike $d->log, qr/Sanitizer|runtime error/, 'and nothing broke';
+
+# ---- two wait for the same, and one of them asked the cache
+my $n = Node->new(dev => 1, config => { log_level => 'info' });
+sub instance
+{
+	my ($port) = @_;
+	my ($status) = $n->http('PUT', '/v1/catalog/register', { Node => 'n', Address => '10.0.0.1', Service => { Service => 'web', Port => $port } });
+
+	return $status == 200;
+}
+sub waiters { my (undef, $out) = $n->ctl('info'); return $out =~ /^httpd:\n(?:\t.*\n)*?\tblocking_queries = (\d+)/m ? $1 : 0 }
+ok instance(1), 'an instance';
+my $index = ($n->http('GET', '/v1/health/service/web'))[1]{'x-consul-index'};
+for my $first ('', '&cached') {
+	my @w = map { Raw->new($n) } 1 .. 2;
+	my @q = ($first, $first eq '' ? '&cached' : '');
+	for (0, 1) {
+		$w[$_]->send("GET /v1/health/service/web?index=$index&wait=60s$q[$_] HTTP/1.1\r\nHost: x\r\n\r\n");
+		ok $n->wait_for(sub { waiters() == $_ + 1 }), "'$q[$_]' waits";
+	}
+	ok instance(2 + length $first), 'a change';
+	my @r = map { $_->reply } @w;
+	is $r[$_]{headers}{'X-Cache'}, $q[$_] ? 'MISS' : undef, "'$q[$_]' is told what it asked" for 0, 1;
+	is $r[0]{body}, $r[1]{body}, 'and both the same';
+	$index = $r[0]{headers}{'X-Consul-Index'};
+}
+
+# ---- raftd begins anew, without what it knew (-dev)
+ok +($n->http('PUT', "/v1/kv/a/$_", 'x'))[0] == 200, "key $_" for 1 .. 20;
+my $s = Raw->new($n);
+my ($text, @e) = ('');
+sub event
+{
+	my ($re, $what) = @_;
+
+	ok $n->wait_for(sub { $s->_more(time + 0.1); return $s->{in} =~ $re }), $what or diag $s->{in};
+}
+$s->send("GET /v1/stream?topic=kv:a/&topic=service:web HTTP/1.1\r\nHost: x\r\n\r\n");
+event(qr/"snapshot"[^\n]*"kv:a.*"snapshot"[^\n]*"service:web|"snapshot"[^\n]*"service:web.*"snapshot"[^\n]*"kv:a/s, 'a stream of keys and a service');
+is +(Raw->new($n)->ask('GET', '/v1/health/service/web?cached'))->{status}, 200, 'and the service in the cache';
+my %pids = $n->pids;
+$s->{in} = '';
+kill 'KILL', $pids{raftd};
+event(qr/"reset"[^\n]*"kv:a/, 'the stream is told that the keys are others');
+event(qr/"reset"[^\n]*"service:web|"delete"[^\n]*"service:web/, 'and the instances');
+ok $n->wait_for(sub { instance(77) }), 'an instance of the new state';
+ok $n->wait_for(sub { ($n->http('PUT', '/v1/kv/a/new', 'x'))[0] == 200 }), 'and a key';
+event(qr/"upsert"[^\n]*a\/new/, 'come down the stream');
+event(qr/"upsert"[^\n]*"Port":77/, 'both');
+ok $n->wait_for(sub { ($n->http('GET', '/v1/health/service/web?cached'))[2] =~ /"Port": ?77/ }, 10), 'the cache has it long before it would look by itself';
+# A server does not leave for an interrupt.
+is $n->stop, 1, 'the node ends';
+unlike $n->log_text . $n->err_text, qr/Sanitizer|runtime error/, 'and nothing broke';
+done_testing;
