@@ -32,6 +32,9 @@ is((run({ CONSUL_HTTP_TOKEN_FILE => $file }, qw(kv put app/a 4)))[0], 0, 'CONSUL
 is((run({ CONSUL_HTTP_TOKEN => $keys }, 'kv', 'put', "-token=$reader", 'app/a', 5))[0], 1, 'the flag wins over the environment');
 is((run({ CONSUL_HTTP_TOKEN => $reader }, qw(kv get app/a)))[1], "4\n", 'a reader reads');
 
+is_deeply([run({}, qw(members))], [2, '', "No member can be seen with this token: it takes node:read\n"], 'no member can be seen');
+is((run({ CONSUL_HTTP_TOKEN => $Acl::ROOT }, qw(members -status=left)))[2], '', 'which is not said when none matches');
+
 # ---- lock, watch: both ask the agent for its name first, as Consul's do
 
 my $as = { CONSUL_HTTP_TOKEN => $keys };
