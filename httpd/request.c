@@ -262,21 +262,32 @@ on_header(void *cls, enum MHD_ValueKind kind, const char *name, const char *valu
 	return MHD_YES;
 }
 
+/* Blanks behind a header's value are no part of it (RFC 9110, section 5.5); the library leaves them there. */
+static struct str
+no_blanks(struct str s)
+{
+	while (s.len > 0 && (s.p[s.len - 1] == ' ' || s.p[s.len - 1] == '\t'))
+		s.len--;
+	while (s.len > 0 && (*s.p == ' ' || *s.p == '\t'))
+		s = (struct str){ s.p + 1, s.len - 1 };
+	return s;
+}
+
 /* Query, then header, then bearer, then the agent's own: a copy, since the configuration may be another before the request is over. */
 static int
 request_token(struct request *r, const struct headers *hd, struct str *ret)
 {
 	static const struct str bearer = { "Bearer ", 7 };
 	const struct str *q = param_get(&r->params, "token"), own = str_from(r->h->cfg.default_token);
+	const struct str token = no_blanks(hd->token), auth = no_blanks(hd->authorization);
 
 	*ret = STR("");
 	if (q != NULL && q->len > 0) {
 		*ret = *q;
-	} else if (hd->token.len > 0) {
-		*ret = hd->token;
-	} else if (hd->authorization.len > bearer.len &&
-	    str_eq_nocase((struct str){ hd->authorization.p, bearer.len }, bearer)) {
-		*ret = (struct str){ hd->authorization.p + bearer.len, hd->authorization.len - bearer.len };
+	} else if (token.len > 0) {
+		*ret = token;
+	} else if (auth.len > bearer.len && str_eq_nocase((struct str){ auth.p, bearer.len }, bearer)) {
+		*ret = no_blanks((struct str){ auth.p + bearer.len, auth.len - bearer.len });
 	} else if (own.len > 0) {
 		*ret = (struct str){ arena_strdup(&r->arena, own), own.len };
 	}

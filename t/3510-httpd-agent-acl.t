@@ -54,6 +54,8 @@ sub self { my ($path, %h) = @_; return ($n->http('GET', "/v1/agent/self$path", u
 is self("?token=$reader"), 200, '?token';
 is self('', 'X-Consul-Token' => $reader), 200, 'X-Consul-Token';
 is self('', 'Authorization' => "Bearer $reader"), 200, 'Authorization: Bearer';
+is self('', 'X-Consul-Token' => " $reader  "), 200, 'blanks behind a token are no part of it';
+is self('', 'Authorization' => "Bearer  $reader "), 200, 'nor are those around a bearer';
 is self("?token=$other", 'X-Consul-Token' => $reader), 403, 'the query wins over the header';
 is self('', 'X-Consul-Token' => $other, 'Authorization' => "Bearer $reader"), 403, 'the header wins over the bearer';
 is self('', 'Authorization' => 'Basic eDp5'), 403, 'another scheme is no token';
