@@ -7,8 +7,8 @@ emit_check(void *ctx, const void *item)
 	const struct health_check *c = &((const struct check_item *)item)->c;
 	struct list *l = ctx;
 
-	if (list_keep(l, c) && shows_check(l->f, c))
-		list_put(l, c);
+	if (shows_check(l->f, c))
+		list_add(l, c);
 	return 0;
 }
 
@@ -94,13 +94,15 @@ emit_entry(void *ctx, const void *item)
 	const struct service_item *s = item;
 	const struct node_item *n = host_of(all->f, s->node, all->q);
 	struct health_entry e;
-	int rc = n != NULL ? gather_checks(all->f, s, &all->checks) : 0;
+	int rc;
 
-	if (n == NULL || rc < 0)
+	if (n == NULL || !shows_instance(all->f, n->n.node, s->s.service))
+		return 0;
+	rc = gather_checks(all->f, s, &all->checks);
+	if (rc < 0)
 		return rc;
 	e = (struct health_entry){ n->n, service_show(s), { all->checks.v, all->checks.n } };
-	if (list_keep(all->list, &e) && shows_instance(all->f, n->n.node, s->s.service))
-		list_put(all->list, &e);
+	list_add(all->list, &e);
 	return 0;
 }
 

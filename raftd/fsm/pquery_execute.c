@@ -149,13 +149,16 @@ find(const struct fsm *f, const struct pq_service *want, struct asker *who, stru
 	while (known != NULL && ret->n < known->instances && (s = tree_next_prefixed(&it, prefix)) != NULL) {
 		const struct node_item *n = tree_get(&f->nodes, s->node);
 
-		if (n == NULL || !meta_matches(&n->n.meta, &want->node_meta) || !meta_matches(&s->s.meta, &want->service_meta) ||
+		/* Before anything of it is looked at: that something was left out is told. */
+		if (n == NULL || !asker_sees(who, ACL_NODE, n->n.node) || !asker_sees(who, ACL_SERVICE, s->s.service))
+			continue;
+		if (!meta_matches(&n->n.meta, &want->node_meta) || !meta_matches(&s->s.meta, &want->service_meta) ||
 		    !tags_fit(&s->s.tags, &want->tags))
 			continue;
 		rc = gather_checks(f, s, &checks);
 		if (rc < 0)
 			return rc;
-		if (healthy(&checks, want) && asker_sees(who, ACL_NODE, n->n.node) && asker_sees(who, ACL_SERVICE, s->s.service))
+		if (healthy(&checks, want))
 			ret->v[ret->n++] = s;
 	}
 	return 0;

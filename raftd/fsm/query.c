@@ -3,7 +3,12 @@
 
 #include "raftd/fsm/query.h"
 
-/* ---- what every list needs */
+/*
+ * ---- what every list needs
+ *
+ * What the asker may not see is left out before his filter looks at it: that something was left out is told, and would else
+ * tell whether the filter fits it.
+ */
 
 int
 list_begin(struct list *l, const struct fsm *f, const struct record *rec, struct str filter, struct mp_w *out,
@@ -23,24 +28,13 @@ list_begin(struct list *l, const struct fsm *f, const struct record *rec, struct
 	return rc;
 }
 
-bool
-list_keep(const struct list *l, const void *obj)
-{
-	return l->filter == NULL || bexpr_match(l->filter, obj);
-}
-
-void
-list_put(struct list *l, const void *obj)
-{
-	record_encode(l->rec, obj, RECORD_PUBLIC, l->out);
-	l->n++;
-}
-
 void
 list_add(struct list *l, const void *obj)
 {
-	if (list_keep(l, obj))
-		list_put(l, obj);
+	if (l->filter != NULL && !bexpr_match(l->filter, obj))
+		return;
+	record_encode(l->rec, obj, RECORD_PUBLIC, l->out);
+	l->n++;
 }
 
 void
@@ -152,8 +146,8 @@ emit_node(void *ctx, const void *item)
 	const struct node *n = &((const struct node_item *)item)->n;
 	struct list *l = ctx;
 
-	if (list_keep(l, n) && shows(l->f, ACL_NODE, n->node))
-		list_put(l, n);
+	if (shows(l->f, ACL_NODE, n->node))
+		list_add(l, n);
 	return 0;
 }
 
@@ -242,7 +236,10 @@ named_slot(struct named *all, size_t *n, const struct service_item *s)
 	return &all[(*n)++];
 }
 
-/* Whether the instance counts: it is on a node of the asked kind, and passes the filter with it. */
+/*
+ * Whether the instance counts: it is on a node of the asked kind, and passes the filter with it. Who may not see the node is
+ * told nothing of it by that either.
+ */
 static bool
 instance_counts(const struct fsm *f, const struct catalog_query *q, const struct bexpr *filter, const struct service_item *s)
 {
@@ -251,8 +248,10 @@ instance_counts(const struct fsm *f, const struct catalog_query *q, const struct
 
 	if (q->node_meta.n == 0 && filter == NULL)
 		return true;
-	if (n == NULL || filter == NULL)
-		return n != NULL;
+	if (n == NULL || !shows(f, ACL_NODE, n->n.node))
+		return false;
+	if (filter == NULL)
+		return true;
 	both = service_with_node(s, &n->n);
 	return bexpr_match(filter, &both);
 }
@@ -268,9 +267,7 @@ query_services(const struct fsm *f, const struct catalog_query *q, const struct 
 
 	tree_seek(&f->services_by_name, STR_NONE, &it);
 	while (rc == 0 && (s = tree_next(&it)) != NULL) {
-		if (!instance_counts(f, q, filter, s))
-			continue;
-		if (!shows(f, ACL_SERVICE, s->s.service))
+		if (!shows(f, ACL_SERVICE, s->s.service) || !instance_counts(f, q, filter, s))
 			continue;
 		slot = named_slot(all, &n, s);
 		for (size_t i = 0; i < s->s.tags.n && rc == 0; i++)
@@ -346,8 +343,8 @@ emit_instance(void *ctx, const void *item)
 	if (n == NULL)
 		return 0;
 	both = service_with_node(s, &n->n);
-	if (list_keep(all->list, &both) && shows_instance(all->f, n->n.node, s->s.service))
-		list_put(all->list, &both);
+	if (shows_instance(all->f, n->n.node, s->s.service))
+		list_add(all->list, &both);
 	return 0;
 }
 
@@ -414,7 +411,7 @@ write_node_services(const struct fsm *f, const struct node_item *n, const struct
 	while (out->err == 0 && (s = tree_next_prefixed(&it, prefix)) != NULL) {
 		struct node_service shown = service_show(s);
 
-		if ((filter != NULL && !bexpr_match(filter, &shown)) || !shows(f, ACL_SERVICE, shown.service))
+		if (!shows(f, ACL_SERVICE, shown.service) || (filter != NULL && !bexpr_match(filter, &shown)))
 			continue;
 		if (as_map)
 			mp_w_str(out, shown.id);

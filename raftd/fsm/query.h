@@ -20,9 +20,7 @@ struct list {
 /* A filter that is not one is told in err; then nothing was begun. */
 int MUST_CHECK list_begin(struct list *l, const struct fsm *f, const struct record *rec, struct str filter,
     struct mp_w *out, struct fsm_error *err);
-bool list_keep(const struct list *l, const void *obj);
-void list_add(struct list *l, const void *obj);	/* if it passes */
-void list_put(struct list *l, const void *obj);	/* it has passed */
+void list_add(struct list *l, const void *obj);	/* if it passes; what the asker may not see is not offered */
 void list_end(struct list *l);
 
 /* Whether the asker may be shown a check; an instance, by the name of its node and its own. */

@@ -412,8 +412,17 @@ test_reads(void **state)
 		{ OP_CATALOG_NODES, "{}", "", { "[]" }, { NULL }, true },
 		{ OP_CATALOG_NODES, "{}", "node 'n2' { policy = 'read' }", { "'Node':'n2'" }, { "'Node':'n1'" }, true },
 		{ OP_CATALOG_NODES, "{}", NODES, { "'Node':'n1'", "'Node':'n2'" }, { NULL }, false },
-		/* What a filter leaves out is not the rights' doing. */
-		{ OP_CATALOG_NODES, "{'Filter':'Node == n2'}", "node 'n2' { policy = 'read' }", { "'Node':'n2'" }, { NULL }, false },
+		/* That something was left out tells nothing of what: not whether a filter fits it. */
+		{ OP_CATALOG_NODES, "{'Filter':'Node == n2'}", "node 'n2' { policy = 'read' }", { "'Node':'n2'" }, { NULL }, true },
+		{ OP_CATALOG_NODES, "{'Filter':'Node == n1'}", "node 'n2' { policy = 'read' }", { "[]" }, { NULL }, true },
+		{ OP_CATALOG_NODES, "{'Filter':'Node == zz'}", "node 'n2' { policy = 'read' }", { "[]" }, { NULL }, true },
+		{ OP_CATALOG_SERVICE, "{'Service':'web','Filter':'Node == zz'}", SERVICES, { "[]" }, { NULL }, true },
+		{ OP_HEALTH_SERVICE, "{'Service':'web','Filter':'Node.Node == zz'}", SERVICES, { "[]" }, { NULL }, true },
+		{ OP_HEALTH_STATE, "{'State':'any','Filter':'Node == zz'}", "", { "[]" }, { NULL }, true },
+		{ OP_CATALOG_NODE, "{'Node':'n1','Filter':'Service == zz'}", NODES, { "'Services':{}" }, { NULL }, true },
+		/* Nor do names tell of nodes. */
+		{ OP_CATALOG_SERVICES, "{'Filter':'Node == n1'}", SERVICES, { "{}" }, { NULL }, true },
+		{ OP_CATALOG_SERVICES, "{'Filter':'Node == n1'}", SERVICES "node 'n1' { policy = 'read' } ", { "'web'" }, { "'db'" }, true },
 		{ OP_CATALOG_SERVICES, "{}", "", { "{}" }, { NULL }, true },
 		{ OP_CATALOG_SERVICES, "{}", "service 'web' { policy = 'read' }", { "'web'" }, { "'db'" }, true },
 		{ OP_CATALOG_SERVICE, "{'Service':'web'}", SERVICES, { "[]" }, { NULL }, true },
