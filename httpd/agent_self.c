@@ -133,9 +133,9 @@ debug_add(struct json_object *out, const char *prefix, struct json_object *in, i
 			debug_add(out, full, value, depth + 1);
 			continue;
 		}
-		/* Whether gossip has to be encrypted (encrypt_verify_incoming) is none. */
-		(void)json_object_object_add(out, full, is_secret(name) && !json_object_is_type(value, json_type_boolean) ?
-		    json_object_new_string("hidden") : json_object_get(value));
+		/* Whether gossip has to be encrypted (encrypt_verify_incoming) is none, nor is a time (acl.token_ttl). */
+		(void)json_object_object_add(out, full, is_secret(name) && !json_object_is_type(value, json_type_boolean) &&
+		    !json_object_is_type(value, json_type_int) ? json_object_new_string("hidden") : json_object_get(value));
 	}
 }
 

@@ -74,6 +74,7 @@ is $self->{Stats}{consul}{acl}, 'enabled', 'Stats say so';
 my $all = (http($reader, 'GET', '/v1/agent/self'))[1];
 unlike $all, qr/$Acl::ROOT|$recovery/, 'no secret is shown';
 like $all, qr/"hidden"/, 'that there are some is';
+is $self->{DebugConfig}{ACLTokenTTL}, 30000, 'but a time is no secret';
 my $secrets = join '|', keys %names;
 unlike $n->log_text . $n->err_text, qr/$secrets/, 'no token is in the log, with every request in it';
 
