@@ -40,14 +40,30 @@ permit_change_node(const struct checkd *cd, struct acl_facts *f)
 	return may(cd, f, STR_NONE, "write");
 }
 
+/* A check that comes with a service takes the place of one with its ID, whosesoever that is. */
+static bool
+permit_checks_of(const struct checkd *cd, struct acl_facts *f, const struct service_def *def)
+{
+	const struct check_def *v = def->checks.v;
+	bool all = true;
+
+	for (size_t i = 0; i < def->checks.n; i++) {
+		const struct check *old = local_check(&cd->local, v[i].check_id);
+
+		if (old != NULL && !str_eq(old->rec->service_id, def->id) && !permit_change_check(cd, f, old))
+			all = false;
+	}
+	return all;
+}
+
 /* The new one is asked about last: when both are denied it is what the client is told of. */
 bool
 permit_register_service(const struct checkd *cd, struct acl_facts *f, const struct service_def *def)
 {
 	const struct service *old = local_service(&cd->local, def->id);
-	bool replace = old == NULL || permit_change_service(f, old);
+	bool checks = permit_checks_of(cd, f, def), replace = old == NULL || permit_change_service(f, old);
 
-	return acl_may(f, "service", def->name, "write") && replace;
+	return acl_may(f, "service", def->name, "write") && replace && checks;
 }
 
 bool

@@ -36,6 +36,12 @@ ok $n->wait_for(sub { @{Acl::get($n, $Acl::ROOT, '/v1/catalog/service/web')} == 
 refused 'Permission denied: Missing service:write on web', 'another service of the same ID asks for the old one\'s right, too',
 	$api, 'PUT', '/v1/agent/service/register', '{"Name": "api", "ID": "web"}';
 is((http($api, 'PUT', '/v1/agent/service/register', '{"Name": "api"}'))[0], 200, 'a service of its own is fine');
+refused 'Permission denied: Missing service:write on web', 'but not with a check that takes the place of another service\'s',
+	$api, 'PUT', '/v1/agent/service/register', '{"Name": "api", "Check": {"CheckID": "service:web", "TTL": "60s", "Status": "passing"}}';
+is((http($Acl::ROOT, 'PUT', '/v1/agent/maintenance?enable=true'))[0], 200, 'the node is in maintenance');
+refused 'Permission denied: Missing node:write on n1', 'nor of the node\'s',
+	$api, 'PUT', '/v1/agent/service/register', '{"Name": "api", "Checks": [{"CheckID": "_node_maintenance", "TTL": "60s", "Status": "passing"}]}';
+is((http($Acl::ROOT, 'PUT', '/v1/agent/maintenance?enable=false'))[0], 200, 'and is out of it');
 
 refused 'Permission denied: Missing node:write on n1', 'a check of the node', $web, 'PUT', '/v1/agent/check/register', '{"Name": "disk", "TTL": "60s"}';
 is((http($nodes, 'PUT', '/v1/agent/check/register', '{"Name": "disk", "TTL": "60s"}'))[0], 200, 'is for who may write the node');
