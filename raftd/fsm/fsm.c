@@ -518,7 +518,7 @@ fsm_query(const struct fsm *f, uint16_t op, const void *request, uint64_t since,
 	else if (op == OP_UI_NODES || op == OP_UI_SERVICES)
 		rc = ui_query(f, op, request, out, &idx, ret_watch, ret_err);
 	else if (op == OP_OPERATOR_USAGE)
-		usage_query(f, out, &idx);
+		usage_query(f, out, &idx, ret_watch);
 	else if (op == OP_COORDINATE_LIST || op == OP_COORDINATE_NODE)
 		rc = coordinate_query(f, op, request, out, &idx, ret_watch);
 	else if (op >= OP_QUERY_GET && op <= OP_QUERY_EXPLAIN)

@@ -483,7 +483,7 @@ int MUST_CHECK health_query(const struct fsm *f, uint16_t op, const struct catal
 /* ---- ui.c: ui.nodes, ui.services; operator.usage */
 int MUST_CHECK ui_query(const struct fsm *f, uint16_t op, const struct catalog_query *q, struct mp_w *out, uint64_t *idx,
     struct watch_set *watch, struct fsm_error *err);
-void usage_query(const struct fsm *f, struct mp_w *out, uint64_t *idx);
+void usage_query(const struct fsm *f, struct mp_w *out, uint64_t *idx, struct watch_set *watch);
 
 /* The instance as every reply shows it. */
 struct node_service service_show(const struct service_item *item);

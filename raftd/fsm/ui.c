@@ -354,11 +354,13 @@ count_instances(const struct fsm *f, uint64_t by_kind[ARRAY_LEN(kinds)], uint64_
 }
 
 void
-usage_query(const struct fsm *f, struct mp_w *out, uint64_t *idx)
+usage_query(const struct fsm *f, struct mp_w *out, uint64_t *idx, struct watch_set *watch)
 {
 	uint64_t by_kind[ARRAY_LEN(kinds)] = { 0 }, billable;
 
 	*idx = max_u64(f->idx.nodes, f->idx.services);
+	watch_add(watch, WATCH_NODES, STR(""));
+	watch_add(watch, WATCH_SERVICES, STR(""));
 	count_instances(f, by_kind, &billable);
 	mp_w_map(out, 1);
 	mp_w_cstr(out, f->config.datacenter);

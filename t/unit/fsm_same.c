@@ -11,7 +11,7 @@
 
 enum { TIME_STEP_S = 3 };
 
-/* Entries in the order of a log: an operation and its request, as the leader completed it. Without an operation: one of its own. */
+/* Entries in the order of a log: an operation and its request, as the leader completed it. Operation 0: coordinates. */
 static const struct entry {
 	uint16_t op;
 	const char *json;
@@ -20,6 +20,8 @@ static const struct entry {
 	{ OP_CATALOG_REGISTER, "{'Node':'n2','Address':'10.0.0.2','NodeMeta':{'a':'b'},'Service':{'Service':'Web','ID':'w1','Tags':['t']},"
 	    "'Checks':[{'CheckID':'c1','Status':'passing','ServiceID':'w1'},{'Name':'c2','Status':'warning'}]}" },
 	{ OP_CATALOG_REGISTER, "{'Node':'n1','SkipNodeUpdate':true,'Service':{'Service':'web','ID':'w2','Meta':{'external-source':'x'}}}" },
+	{ 0, "[" AT("n1", "0.25") "," AT("n2", "0.5") "]" },
+	{ 0, "[" AT("n1", "0.75") "]" },
 	{ OP_SESSION_CREATE, "{'ID':'" SID(1) "','Node':'n1','TTL':'10s','TTLExact':true,'Name':'exact'}" },
 	{ OP_SESSION_CREATE, "{'ID':'" SID(2) "','Node':'n1','Behavior':'delete','LockDelay':'20s'}" },
 	{ OP_SESSION_CREATE, "{'ID':'" SID(3) "','Node':'n1','TTL':'1s'}" },
@@ -74,6 +76,20 @@ static const struct entry {
 	{ OP_ACL_POLICY_DELETE, "{'IDs':['" U(11) "']}" },
 	{ OP_ACL_METHOD_DELETE, "{'IDs':['m']}" },
 	{ OP_ACL_TOKEN_REAP, "{'IDs':['" U(13) "','" U(01) "']}" },
+	/* The catalog, one thing at a time. */
+	{ OP_CATALOG_REGISTER, "{'Node':'n1','SkipNodeUpdate':true,'Checks':[{'CheckID':'of-node','Status':'passing'}]}" },
+	{ OP_CATALOG_REGISTER, "{'Node':'n1','SkipNodeUpdate':true,'Checks':[{'CheckID':'of-node','Status':'warning','Output':'x'}]}" },
+	{ OP_CATALOG_REGISTER, "{'Node':'n2','SkipNodeUpdate':true,'Checks':[{'CheckID':'c1','Status':'critical','ServiceID':'w1'}]}" },
+	{ OP_CATALOG_REGISTER, "{'Node':'n2','SkipNodeUpdate':true,'Service':{'Service':'api','ID':'w1'}}" },
+	{ OP_CATALOG_REGISTER, "{'Node':'n2','Address':'10.0.0.9','NodeMeta':{'a':'c'}}" },
+	{ OP_CATALOG_REGISTER, "{'Node':'n3','Address':'10.0.0.1','ID':'11111111-2222-3333-4444-555555555556','Service':{'Service':'web','ID':'w3','Kind':'connect-proxy'}}" },
+	{ OP_CATALOG_REGISTER, "{'Node':'n4','Address':'10.0.0.4','ID':'11111111-2222-3333-4444-555555555556'}" },
+	{ OP_CATALOG_DEREGISTER, "{'Node':'n1','CheckID':'of-node'}" },
+	{ OP_CATALOG_DEREGISTER, "{'Node':'n1','ServiceID':'w2'}" },
+	{ OP_TXN_APPLY, "{'Ops':[{'Node':{'Verb':'set','Node':{'Node':'n5','Address':'x'}}},{'Service':{'Verb':'set','Node':'n5','Service':{'Service':'web'}}},"
+	    "{'Check':{'Verb':'set','Check':{'Node':'n5','CheckID':'k','Status':'critical'}}}]}" },
+	{ OP_TXN_APPLY, "{'Ops':[{'Check':{'Verb':'delete','Check':{'Node':'n5','CheckID':'k'}}},{'Service':{'Verb':'delete','Node':'n5','Service':{'ID':'web'}}},"
+	    "{'Node':{'Verb':'delete','Node':{'Node':'n5'}}}]}" },
 	/* What goes with something else. */
 	{ OP_AUTOPILOT_SET, "{'Config':{'MinQuorum':3}}" },
 	{ OP_CATALOG_REGISTER, "{'Node':'n2','Address':'10.0.0.2','NodeMeta':{'a':'b'},'Service':{'Service':'Web','ID':'w1','Tags':['t']}}" },
@@ -87,11 +103,11 @@ static const struct entry {
 static void
 be_asked(struct world *w)
 {
-	static const char *const reads[] = { "{'Key':''}", "{'Key':'t/','Depth':1}" };
+	static const char *const lists[] = { "{'Key':''}", "{'Key':'t/','Depth':1}" };
 
 	fsm_set_wall(w->f, S(1700000000) + w->time * 3, w->time);
-	for (size_t i = 0; i < ARRAY_LEN(reads); i++)
-		query(w, OP_KV_LIST, reads[i]);
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		query(w, OP_KV_LIST, lists[i]);
 	query(w, OP_KV_CHANGES, "{'Key':''}");
 	query(w, OP_UI_SERVICES, "{}");
 	query(w, OP_QUERY_EXECUTE, "{'ID':'geo-web'}");
@@ -106,7 +122,10 @@ step(struct world *w, size_t i)
 {
 	w->options = (struct query_options){ .origin = STR("0123456789abcdef"), .seq = i + 1, .floor = i > 20 ? i - 20 : 1 };
 	w->time += S(TIME_STEP_S);
-	apply(w, entries[i].op, entries[i].json);
+	if (entries[i].op != 0)
+		apply(w, entries[i].op, entries[i].json);
+	else
+		coordinates(w, entries[i].json);
 }
 
 /* What the leader would propose now, by the state of `of`. */
@@ -211,8 +230,138 @@ test_nothing_is_left_out(void **state)
 		image_free(&m);
 	}
 	for (int table = 0; table < FSM_TABLES; table++)
-		if (!seen[table] && table != FSM_OPAQUE && table != FSM_COORDINATE)
+		if (!seen[table] && table != FSM_OPAQUE)
 			fail_msg("nothing of table %d", table);
+	world_free(w);
+}
+
+/* ---- who waits is woken */
+
+/* What may be waited for. */
+static const struct entry reads[] = {
+	{ OP_KV_GET, "{'Key':'t/1'}" }, { OP_KV_GET, "{'Key':'l1'}" }, { OP_KV_GET, "{'Key':'late'}" },
+	{ OP_KV_LIST, "{'Key':''}" }, { OP_KV_LIST, "{'Key':'t/'}" }, { OP_KV_LIST, "{'Key':'c','Count':true}" },
+	{ OP_KV_KEYS, "{'Key':'','Separator':'/'}" }, { OP_KV_KEYS, "{'Key':'c/'}" },
+	{ OP_SESSION_INFO, "{'ID':'" SID(1) "'}" }, { OP_SESSION_NODE, "{'ID':'N1'}" }, { OP_SESSION_LIST, NULL },
+	{ OP_CATALOG_NODES, "{}" }, { OP_CATALOG_NODES, "{'NodeMeta':{'a':'b'}}" }, { OP_CATALOG_SERVICES, "{}" },
+	{ OP_CATALOG_SERVICES, "{'NodeMeta':{'a':'b'}}" }, { OP_CATALOG_SERVICES, "{'Filter':'NodeMeta.a == b'}" },
+	{ OP_CATALOG_SERVICE, "{'Service':'web'}" }, { OP_CATALOG_SERVICE, "{'Service':'API'}" }, { OP_CATALOG_SERVICE, "{'Service':'none'}" },
+	{ OP_CATALOG_NODE, "{'Node':'n1'}" }, { OP_CATALOG_NODE_SERVICES, "{'Node':'n2'}" }, { OP_CATALOG_NODE_SERVICES, "{'Node':'n4'}" },
+	{ OP_HEALTH_NODE, "{'Node':'n1'}" }, { OP_HEALTH_NODE, "{'Node':'n2','NodeMeta':{'a':'b'}}" }, { OP_HEALTH_CHECKS, "{'Service':'web'}" },
+	{ OP_HEALTH_CHECKS, "{'Service':'web','NodeMeta':{'a':'b'}}" }, { OP_HEALTH_STATE, "{'State':'any'}" },
+	{ OP_HEALTH_STATE, "{'State':'critical'}" }, { OP_HEALTH_SERVICE, "{'Service':'web'}" },
+	{ OP_HEALTH_SERVICE, "{'Service':'web','Filter':'Checks.Status == critical'}" }, { OP_HEALTH_SERVICE, "{'Service':'api','NodeMeta':{'a':'b'}}" },
+	{ OP_UI_NODES, "{}" }, { OP_UI_NODES, "{'Node':'n2'}" }, { OP_UI_SERVICES, "{}" }, { OP_OPERATOR_USAGE, NULL },
+	{ OP_COORDINATE_LIST, "{}" }, { OP_COORDINATE_NODE, "{'Node':'n1'}" },
+	{ OP_QUERY_LIST, NULL }, { OP_QUERY_GET, "{'ID':'" QID(01) "'}" },
+	{ OP_ACL_TOKEN_LIST, "{}" }, { OP_ACL_TOKEN_READ, "{'ID':'" U(13) "','Expanded':true}" }, { OP_ACL_POLICY_LIST, "{}" },
+	{ OP_ACL_POLICY_READ, "{'ID':'" U(11) "'}" }, { OP_ACL_ROLE_LIST, "{}" }, { OP_ACL_ROLE_READ, "{'ID':'" U(12) "'}" },
+	{ OP_ACL_METHOD_LIST, NULL }, { OP_ACL_METHOD_READ, "{'Name':'M'}" }, { OP_ACL_BINDING_LIST, "{}" },
+	{ OP_ACL_BINDING_READ, "{'ID':'" U(16) "'}" },
+};
+
+struct answered {
+	char *text, *watch;
+	uint64_t index;
+};
+
+/* A new deadline is no news. */
+static void
+drop_deadlines(char *text)
+{
+	static const char name[] = ",'ExpiresAt':'";
+	char *p;
+
+	while ((p = strstr(text, name)) != NULL) {
+		char *end = strchr(p + strlen(name), '\'') + 1;
+
+		memmove(p, end, strlen(end) + 1);
+	}
+}
+
+static void
+ask_all(struct world *w, struct answered *v)
+{
+	for (size_t i = 0; i < ARRAY_LEN(reads); i++) {
+		query(w, reads[i].op, reads[i].json);
+		drop_deadlines(w->text);
+		free(v[i].text);
+		free(v[i].watch);
+		v[i] = (struct answered){ strdup(w->text), strdup(w->watch), w->result_index };
+		assert_non_null(v[i].text);
+		assert_non_null(v[i].watch);
+		assert_true(w->watch[0] != 0);
+	}
+}
+
+/* One word of what is watched, one of what was touched. */
+static bool
+wakes(const char *watched, size_t wlen, const char *touched, size_t tlen)
+{
+	const size_t prefix = strlen("prefix:"), key = strlen("key:");
+
+	if (strncmp(watched, "prefix:", prefix) == 0)
+		return strncmp(touched, "key:", key) == 0 && tlen - key >= wlen - prefix &&
+		    memcmp(touched + key, watched + prefix, wlen - prefix) == 0;
+	return wlen == tlen && memcmp(watched, touched, wlen) == 0;
+}
+
+static bool
+woken(const char *watch, const char *touched)
+{
+	for (const char *x = watch; *x != 0; x += strcspn(x, " ") + 1)
+		for (const char *t = touched; *t != 0; t += strcspn(t, " ") + 1)
+			if (wakes(x, strcspn(x, " "), t, strcspn(t, " ")))
+				return true;
+	return false;
+}
+
+/* An answer that became another one by the last entry: who waited for it is found, and its index has grown. */
+static void
+assert_told(const struct answered *before, const struct answered *after, const char *touched)
+{
+	for (size_t i = 0; i < ARRAY_LEN(reads); i++) {
+		/* Who asks for what is not there is refused at once. */
+		if (strcmp(before[i].text, after[i].text) == 0 || before[i].text[0] == 'E')
+			continue;
+		if (!woken(before[i].watch, touched))
+			fail_msg("op %u %s: %s became %s, watched %s, touched %s", reads[i].op, reads[i].json, before[i].text, after[i].text,
+			    before[i].watch, touched);
+		if (after[i].index <= before[i].index)
+			fail_msg("op %u %s: %s became %s, and the index went from %llu to %llu", reads[i].op, reads[i].json, before[i].text,
+			    after[i].text, (unsigned long long)before[i].index, (unsigned long long)after[i].index);
+	}
+}
+
+static void
+test_waking(void **state)
+{
+	static struct answered v[2][ARRAY_LEN(reads)];
+	static char touched[sizeof(((struct world *)0)->touched)];
+	struct world *w = world_new();
+	size_t turn = 0, changed = 0;
+
+	(void)state;
+	noop(w);	/* as every log begins */
+	ask_all(w, v[0]);
+	for (size_t i = 0; i < 2 * ARRAY_LEN(entries); i++) {
+		if (i % 2 == 0)
+			step(w, i / 2);
+		else
+			let_expire(w, w);
+		memcpy(touched, w->touched, sizeof(touched));
+		ask_all(w, v[!turn]);
+		assert_told(v[turn], v[!turn], touched);
+		for (size_t k = 0; k < ARRAY_LEN(reads); k++)
+			changed += strcmp(v[0][k].text, v[1][k].text) != 0;
+		turn = !turn;
+	}
+	assert_true(changed > 200);
+	for (size_t k = 0; k < ARRAY_LEN(reads); k++)
+		for (int i = 0; i < 2; i++) {
+			free(v[i][k].text);
+			free(v[i][k].watch);
+		}
 	world_free(w);
 }
 
@@ -388,6 +537,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_same),
 		cmocka_unit_test(test_nothing_is_left_out),
+		cmocka_unit_test(test_waking),
 		cmocka_unit_test(test_restore),
 		cmocka_unit_test(test_index_of_reads),
 		cmocka_unit_test(test_fencing_goes_on),
