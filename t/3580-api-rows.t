@@ -282,12 +282,12 @@ unlike $n->log_text . $n->err_text, qr/Sanitizer|runtime error|work still open/,
 my $ip = Node::_address();
 my $port = Node::_free_port($ip);
 my $h = Frame::Daemon->new('httpd', { node_name => 'n1', node_id => $NONE, datacenter => 'dc1', server => $true, addresses => { http => [$ip] }, ports => { http => $port }, log_level => 'WARN' });
-my ($error, $contact) = (undef, 0);
+my ($error, $contact, $known) = (undef, 0, $true);
 $h->ask('daemon.info');
 my $f = FakeDaemons->new($h->{dir}, raftd => {
 	'kv.get' => sub { return $error },
 	'catalog.nodes' => sub { my ($o) = @_;
-		return { raw => Frame::pack_value({ Index => 7, KnownLeader => $true, LastContact => ($o->{Consistency} // 0) == 2 ? $contact : 0 }) . Frame::pack_value([]) } } });
+		return { raw => Frame::pack_value({ Index => 7, KnownLeader => $known, LastContact => ($o->{Consistency} // 0) == 2 ? $contact : 0 }) . Frame::pack_value([]) } } });
 sub fake
 {
 	my ($path) = @_;
@@ -312,6 +312,8 @@ for (['?stale', 5000, 2], ['?max_stale=10s', 5000, 2], ['?max_stale=3s', 5000, 2
 	is join(' ', map { $_->{o}{Consistency} // 0 } ($f->requests('catalog.nodes'))[$asked .. $f->requests('catalog.nodes') - 1]), "@want", "catalog/nodes$q: asked so";
 	is "$r->{headers}{'X-Consul-Lastcontact'} $r->{headers}{'X-Consul-Effective-Consistency'}", $want[-1] == 2 ? "$last stale" : '0 leader', '... and told';
 }
+$known = $false;
+is fake('catalog/nodes?stale')->{headers}{'X-Consul-Knownleader'}, 'false', 'that no leader is known is told';
 is $h->stop, 0, 'httpd ends';
 unlike $h->log, qr/Sanitizer|runtime error/, 'cleanly';
 done_testing;

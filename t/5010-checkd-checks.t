@@ -191,6 +191,9 @@ becomes('ttl', 'critical', qr{^TTL expired \(last output before timeout follows\
 becomes('http-default', 'critical', qr{^Get "$web/hang": context deadline exceeded}, 'a request may take ten seconds');
 cmp_ok(time - $began, '>=', 10, 'and not less');
 
+check('ttl-silent', TTL => '1s', Interval => undef, Status => 'passing');
+becomes('ttl-silent', 'critical', qr{^TTL expired$}, 'one that never spoke');
+
 # Alias
 $n->http('PUT', '/v1/agent/service/register', { Name => 'db', Check => { CheckID => 'db', TTL => '1h', Status => 'passing' } });
 $n->http('PUT', '/v1/agent/service/register', { Name => 'front', Check => { CheckID => 'front', AliasService => 'db' } });
