@@ -224,7 +224,7 @@ agent_monitor(struct request *r)
 	}
 	if (r->conn->gone) {
 		/* Its end came before the request was looked at: nobody would tell us again. */
-		r->state = REQ_GONE;
+		request_gone(r);
 		return;
 	}
 	if (r->h->monitors->n >= HTTP_MONITORS_MAX || r->h->d->draining) {

@@ -527,8 +527,7 @@ park_hangup(struct request *r)
 	if (r->waiter == NULL)
 		return;
 	waiter_leave(r->h->park, r->waiter);
-	r->state = REQ_GONE;
-	request_wake(r);
+	request_gone(r);
 }
 
 /* ---- joining */
@@ -633,7 +632,7 @@ park_join(struct request *r)
 	int rc;
 
 	if (r->conn->gone) {
-		r->state = REQ_GONE;
+		request_gone(r);
 		return;
 	}
 	if (p->n >= HTTP_BLOCKING_MAX) {

@@ -101,8 +101,7 @@ requests_abandon(struct httpd *h)
 			continue;
 		}
 		request_forget(r);
-		r->state = REQ_GONE;
-		request_wake(r);
+		request_gone(r);
 	}
 }
 
@@ -138,6 +137,13 @@ request_wake(struct request *r)
 		MHD_resume_connection(r->mhd);
 	}
 	server_kick(r->h);
+}
+
+void
+request_gone(struct request *r)
+{
+	r->state = REQ_GONE;
+	request_wake(r);
 }
 
 void

@@ -480,7 +480,7 @@ stream_serve(struct request *r)
 		return;
 	if (r->conn->gone) {
 		/* Its end came before the request was looked at: nobody would tell us again. */
-		r->state = REQ_GONE;
+		request_gone(r);
 		return;
 	}
 	s = stream_new(r, topics.n, sse, beat);

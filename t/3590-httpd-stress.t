@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 use lib "$ENV{SRCDIR}/t/lib";
+use Acl;
 use Errno qw(EAGAIN EINPROGRESS EINTR EWOULDBLOCK);
 use IO::Select;
 use IO::Socket::INET;
@@ -19,15 +20,18 @@ srand $seed;
 diag "TEST_SEED=$seed";
 $SIG{PIPE} = 'IGNORE';
 
-my $n = Node->new(config => { log_level => 'info', limits => { http_max_conns_per_client => 1000 } });
+my $n = Acl::node(config => { log_level => 'info', limits => { http_max_conns_per_client => 1000 } });
 my $json = JSON::PP->new->canonical->allow_nonref;
+# Whose rights come and go.
+my $fickle = Acl::put($n, '/v1/acl/policy', { Name => 'fickle', Rules => 'key_prefix "" { policy = "read" }' });
+my $token = Acl::put($n, '/v1/acl/token', { Policies => [{ Name => 'fickle' }] })->{SecretID};
 my ($index, %count, %answered) = (1);
 
 # What `info` tells of a daemon: name => value.
 sub info
 {
 	my ($section) = @_;
-	my (undef, $out) = $n->ctl('info');
+	my (undef, $out) = $n->ctl('info', "-token=$Acl::ROOT");
 	my ($text) = $out =~ /^\Q$section\E:\n((?:\t.*\n)*)/m;
 
 	return { ($text // '') =~ /^\t(\S+) = (.*)$/mg };
@@ -43,12 +47,15 @@ sub fds
 
 sub pick { return $_[rand @_] }
 sub key { return 'stress/' . pick('a/', 'b/', '') . int rand 20 }
+sub body { return 'Content-Length: ' . length($_[0]) . "\r\n\r\n$_[0]" }
 sub request
 {
 	my ($method, $target, $body, @headers) = @_;
+	my $secret = pick(($Acl::ROOT) x 8, $token, $token, '', 'nobody');
+	push @headers, "X-Consul-Token: $secret" if $secret ne '';
 	my $text = join "\r\n", "$method $target HTTP/1." . (rand() < 0.05 ? 0 : 1), 'Host: x', @headers, rand() < 0.3 ? 'Accept-Encoding: gzip' : ();
 
-	return $text . (defined $body ? "\r\nContent-Length: " . length $body : '') . "\r\n\r\n" . ($body // '');
+	return "$text\r\n" . (defined $body ? body($body) : "\r\n");
 }
 sub waiting { return 'index=' . pick($index, $index, 1, $index + 1000) . '&wait=' . pick(qw(300ms 2s 10s)) . pick('', '', '&stale', '&consistent') }
 sub instance
@@ -75,6 +82,10 @@ my %asks = (
 	gone => [2, sub { request('PUT', '/v1/agent/service/deregister/s' . int rand 4) }],
 	hash => [2, sub { request('GET', '/v1/agent/service/s' . int(rand 4) . '?wait=2s&hash=0123456789abcdef') }],
 	event => [1, sub { request('GET', '/v1/event/list?' . waiting()) }],
+	rights => [2, sub { "PUT /v1/acl/policy/$fickle->{ID} HTTP/1.1\r\nX-Consul-Token: $Acl::ROOT\r\nHost: x\r\n" . body($json->encode({ ID => $fickle->{ID}, Name => 'fickle',
+		Rules => pick('', 'key_prefix "" { policy = "write" }', 'service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }', 'key_prefix "stress/a" { policy = "read" } agent_prefix "" { policy = "read" }') })) }],
+	authorize => [2, sub { request('POST', '/v1/internal/acl/authorize', '[{"Resource":"key","Access":"read","Segment":"a"}]') }],
+	token => [1, sub { request('PUT', '/v1/agent/token/default', $json->encode({ Token => pick('', '', $token) })) }],
 	txn => [4, sub { request('PUT', '/v1/txn', $json->encode([map { { KV => { Verb => pick(qw(set get delete)), Key => key(), Value => 'eA==' } } } 1 .. 1 + rand 5])) }],
 	monitor => [3, sub { request('GET', '/v1/agent/monitor?loglevel=trace') }],
 	metrics => [2, sub { request('GET', '/v1/agent/' . pick(qw(metrics self members services host))) }],
@@ -184,16 +195,17 @@ is join(' ', grep { !$answered{$_} } sort keys %asks), '', 'every kind of questi
 
 # ---- everything answers
 
-sub served { my ($s, undef, $b) = $n->http(@_); return $s == 200 ? $b : undef }
+my %root = ('X-Consul-Token' => $Acl::ROOT);
+sub served { my ($m, $p, $b) = @_; my ($s, $t) = Acl::http($n, $Acl::ROOT, $m, $p, $b); return $s == 200 ? $t : undef }
 ok $n->wait_for(sub { served('PUT', '/v1/kv/last', 'x') }), 'a write succeeds';
 # The last kills may have been a moment ago.
 ok $n->wait_for(sub { my $i = info('consulctl'); 5 == grep { ($i->{$_} // '') =~ /^ready / } qw(raftd httpd checkd gossipd dnsd) }), 'all daemons are there';
-my $r = Raw->new($n)->ask('GET', '/v1/kv/last');
+my $r = Raw->new($n)->ask('GET', '/v1/kv/last', \%root);
 my $s = Raw->new($n);
 my $w = Raw->new($n);
-$s->send("GET /v1/stream?topic=kv:last HTTP/1.0\r\n\r\n");
+$s->send("GET /v1/stream?topic=kv:last HTTP/1.0\r\nX-Consul-Token: $Acl::ROOT\r\n\r\n");
 ok $n->wait_for(sub { $s->_more(time + 0.1); $s->{in} =~ /"snapshot"/ }), 'a stream begins';
-$w->send("GET /v1/kv/last?index=$r->{headers}{'X-Consul-Index'}&wait=60s HTTP/1.1\r\nHost: x\r\n\r\n");
+$w->send("GET /v1/kv/last?index=$r->{headers}{'X-Consul-Index'}&wait=60s HTTP/1.1\r\nHost: x\r\nX-Consul-Token: $Acl::ROOT\r\n\r\n");
 ok $n->wait_for(sub { info('httpd')->{blocking_queries} > 0 }), 'somebody waits';
 ok served('PUT', '/v1/kv/last', 'y'), 'a change';
 is $w->reply->{status}, 200, 'wakes who waits';

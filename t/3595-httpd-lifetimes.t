@@ -38,6 +38,19 @@ $f->_send($q, { raw => Frame::pack_value({ Index => 5, KnownLeader => $true, Las
 ok $f->serve(sub { $f->requests('daemon.metrics') && $f->requests('kv.get') == 2 }), 'then for the second';
 is +($f->requests('daemon.metrics'))[0]{o}{Token}, 'the-first-token', 'with the token that the request began with';
 is +($f->requests('kv.get'))[1]{o}{Token}, 'the-first-token', 'both of them';
+
+# ---- a client that leaves while it is looked up what it may
+$f->serve(sub { 0 }, 0.1);
+$c = Raw->new($node);
+$c->send("GET /v1/agent/monitor HTTP/1.1\r\nHost: x\r\n\r\n");
+ok $f->serve(sub { $f->waiting('acl.authorize') }), 'a monitor is asked for';
+# Long enough for its connection to be suspended.
+$f->serve(sub { 0 }, 0.3);
+$c->close;
+$f->serve(sub { 0 }, 0.3);
+$f->answer($f->waiting('acl.authorize'), { AccessorID => 'x', Allow => ['1'] });
+sub requests { my (undef, $i) = $d->ask('daemon.info'); return (map { $_->{http_requests} // () } values %$i)[0] }
+ok $f->serve(sub { requests() <= 2 }, 10), 'it is over';
 is $d->stop, 0, 'httpd ends';
 unlike $d->log, qr/Sanitizer|runtime error/, 'and nothing broke';
 
