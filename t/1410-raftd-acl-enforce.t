@@ -105,6 +105,12 @@ is($meta->{ResultsFilteredByACLs}, $true, 'and says that there was more');
 ($meta, $p) = as($s, 'txn.apply', { Ops => [{ KV => [{ Verb => 'get', Key => 'b' }] }, { KV => [{ Verb => 'get', Key => 'a/2' }] }] });
 is_deeply([[map { $_->{KV}{Key} } @{$p->{Results}}], $meta->{ResultsFilteredByACLs}], [['a/2'], $true], 'so does one that only reads');
 
+for my $key (qw(b nothing)) {
+	($meta, $p) = as($s, 'txn.apply', { Ops => [{ KV => [{ Verb => 'set', Key => 'a/1', Value => 'q' }] }, { KV => [{ Verb => 'get', Key => $key }] }] });
+	is_deeply([[map { $_->{KV}{Key} } @{$p->{Results}}], $p->{Errors}, $meta->{ResultsFilteredByACLs}], [['a/1'], undef, $true],
+		"whether $key is there is not told by one that writes");
+}
+
 # ---- lists
 is_deeply([map { $_->{Key} } @{payload($s, 'kv.list', { Key => '' })}], ['a/1', 'a/2'], 'keys');
 is_deeply([map { $_->{Node} } @{payload($s, 'catalog.nodes', {})}], ['n1'], 'nodes');

@@ -373,7 +373,7 @@ give_service(struct txn *t, struct str node, struct str id)
 	if (s != NULL) {
 		shown = service_show(s);
 		give(t, "Service", &rec_node_service, &shown);
-	} else {
+	} else if (shows(t->ap->f, ACL_NODE, node)) {
 		fail(t->ap->err, 500, "service %s on node %s doesn't exist", quoted(t, id), quoted(t, node));
 	}
 }
@@ -425,7 +425,7 @@ give_check(struct txn *t, struct str node, struct str id)
 		return;
 	if (c != NULL)
 		give(t, "Check", &rec_health_check, &c->c);
-	else
+	else if (shows(t->ap->f, ACL_NODE, node))
 		fail(t->ap->err, 500, "check %s on node %s doesn't exist", quoted(t, id), quoted(t, node));
 }
 
@@ -518,6 +518,27 @@ check_rights(struct txn *t, const struct txn_request *req, struct asker *who)
 	}
 }
 
+/*
+ * A read of what the asker may not see is left out of the results, whether it is there or not: without that one that is not
+ * there would fail the transaction, and so tell.
+ */
+static bool
+hide_reads(const struct txn_request *req, struct asker *who)
+{
+	const struct txn_op *ops = req->ops.v;
+	bool any = false;
+
+	for (size_t i = 0; who != NULL && i < req->ops.n; i++) {
+		struct txn_kv *kv = ops[i].kv.n == 1 ? ops[i].kv.v : NULL;
+
+		if (kv == NULL || !str_eqs(kv->verb, "get") || kv->key.len == 0 || asker_may(who, ACL_KEY, kv->key, ACL_READ))
+			continue;
+		kv->verb = STR("get-or-empty");
+		any = true;
+	}
+	return any;
+}
+
 int
 txn_check(const struct fsm *f, const struct txn_request *req, struct asker *who, struct buf *out, struct str *ret_reply,
     struct fsm_error *err)
@@ -532,6 +553,9 @@ txn_check(const struct fsm *f, const struct txn_request *req, struct asker *who,
 		reply(&t, &w);
 		*ret_reply = (struct str){ (const char *)out->data + start, out->len - start };
 		err->code = FSM_ANSWERED;
+	} else if (hide_reads(req, who)) {
+		record_encode(&rec_txn_request, req, RECORD_WHOLE, &w);
+		*ret_reply = (struct str){ (const char *)out->data + start, out->len - start };
 	}
 	buf_release(&t.errors);
 	return w.err;

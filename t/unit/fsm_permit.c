@@ -326,6 +326,9 @@ test_txn_reads(void **state)
 	assert_string_equal(txn_read_as(w, OPS(TXN_KV("get", "zz")), "", &filtered), "{'Results':[],'Errors':null}");
 	assert_true(filtered);
 	assert_non_null(strstr(txn_read_as(w, OPS(TXN_KV("get", "zz")), "all", &filtered), "doesn't exist"));
+	assert_string_equal(txn_read_as(w, OPS("{'Service':{'Verb':'get','Node':'n1','Service':{'ID':'zz'}}}"), "", &filtered), "{'Results':[],'Errors':null}");
+	assert_string_equal(txn_read_as(w, OPS("{'Check':{'Verb':'get','Check':{'Node':'n1','CheckID':'zz'}}}"), "", &filtered), "{'Results':[],'Errors':null}");
+	assert_non_null(strstr(txn_read_as(w, OPS("{'Check':{'Verb':'get','Check':{'Node':'n1','CheckID':'zz'}}}"), "all", &filtered), "doesn't exist"));
 	assert_false(filtered);
 	text = txn_read_as(w, OPS(TXN_KV("get", "b") "," TXN_KV("check-index", "b")), "", &filtered);
 	assert_string_equal(text, ERRORS(DENIED("1", "key:read", "b")));
