@@ -306,6 +306,12 @@ age_ms(const struct entry *e)
 	return now - e->fetched_ms;
 }
 
+static uint64_t
+ttl_ms(const struct entry *e)
+{
+	return e->waits ? CACHE_LOST_MS : e->cache->h->cfg.acls ? CACHE_RIGHTS_MS : CACHE_TTL_MS;
+}
+
 /* Whether this entry will do as the request's Cache-Control says. */
 static bool
 usable(const struct entry *e, const struct request *r)
@@ -314,7 +320,7 @@ usable(const struct entry *e, const struct request *r)
 
 	if (r->opts.min_index > 0 && e->index <= r->opts.min_index)
 		return false;
-	if (age > (e->waits ? (uint64_t)CACHE_LOST_MS : (uint64_t)CACHE_TTL_MS))
+	if (age > ttl_ms(e))
 		return false;
 	if (r->read.must_revalidate && (!e->waits || age > 0))
 		return false;

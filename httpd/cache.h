@@ -18,7 +18,8 @@ enum {
 	CACHE_ANSWER_MAX = 8 * 1024 * 1024,	/* larger ones are not kept */
 	CACHE_UNUSED_MS = 10 * 60 * 1000,	/* nobody asked for so long: dropped */
 	CACHE_CHECK_MS = 30 * 1000,		/* a question that waits is asked anew after so long */
-	CACHE_TTL_MS = 30 * 1000,		/* of answers that cannot be waited for */
+	CACHE_TTL_MS = 30 * 1000,		/* of answers that cannot be waited for; with ACLs only so long: */
+	CACHE_RIGHTS_MS = 1000,			/* nothing tells when their token may see less */
 	CACHE_LOST_MS = 5 * 60 * 1000,		/* answers that could not be kept current for longer are not shown */
 };
 

@@ -67,5 +67,12 @@ is found($root), 'a b', 'who sees all finds all';
 like ask($two, 'PUT', "query/$id", { Name => 'app', Token => '99999999-0000-0000-0000-000000000000', Service => { Service => 'web' } }), qr/^200 ?$/, 'with a token that is none';
 like ask($root, 'GET', 'query/app/execute'), qr/^403 ACL not found/, 'it cannot run';
 
+# ---- what was kept of it (?cached) is not shown for longer than a moment when the rights have gone
+like ask($two, 'PUT', "query/$id", { Name => 'app', Service => { Service => 'web' } }), qr/^200 ?$/, 'without a token again';
+my $short = decode(ask($root, 'PUT', 'acl/token', { Policies => [{ Name => 'one' }] }));
+like ask($short->{SecretID}, 'GET', 'query/app/execute?cached'), qr/^200 .*"ID": ?"a"/s, 'an answer that is kept';
+like ask($root, 'DELETE', "acl/token/$short->{AccessorID}"), qr/^200 /, 'its token goes';
+ok $n->wait_for(sub { ask($short->{SecretID}, 'GET', 'query/app/execute?cached') =~ /^403 ACL not found/ }, 5), 'and so does the answer';
+
 ok defined $n->stop, 'the node ends';
 done_testing;
