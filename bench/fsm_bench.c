@@ -81,7 +81,7 @@ on_touched(void *ctx, const struct watch_key *key)
 static struct fsm *
 new_fsm(void)
 {
-	static const struct fsm_config c = { "dc1", 64, INT64_C(10000000000), "allow" };
+	static const struct fsm_config c = { "dc1", 64, INT64_C(10000000000) };
 	struct fsm *f = fsm_new(&c);
 
 	if (f == NULL)

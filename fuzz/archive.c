@@ -117,7 +117,7 @@ on_record(void *ctx, enum fsm_table table, struct str key, struct str value)
 static bool
 load(int fd, struct loaded *ret)
 {
-	static const struct fsm_config c = { "dc1", 64, 0, "allow" };
+	static const struct fsm_config c = { "dc1", 64, 0 };
 	const struct archive_sink sink = { ret, on_record };
 	struct snap_meta meta;
 	char err[SNAP_ERROR_MAX] = "";

@@ -103,7 +103,7 @@ one_request(struct world *w, const struct op_info *op, const uint8_t *body, size
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct fsm_config c = { "dc1", 64, 0, "allow" };
+	const struct fsm_config c = { "dc1", 64, 0 };
 	struct world w = { .fsm = fsm_new(&c), .arena = ARENA_INIT(ARENA_MAX), .out = BUF_INIT(OUT_MAX), .other = BUF_INIT(OUT_MAX) };
 	uint8_t head[FRAME_HEADER];
 	struct frame f;

@@ -14,7 +14,7 @@ enum { ENTRIES_MAX = 64 };
 static struct fsm *
 fsm_empty(void)
 {
-	static const struct fsm_config c = { "dc1", 64, 0, "allow" };
+	static const struct fsm_config c = { "dc1", 64, 0 };
 	struct fsm *f = fsm_new(&c);
 
 	if (f == NULL)

@@ -267,7 +267,7 @@ load_batch(void *ctx, struct batch *b)
 static int
 open_store(struct recovery *x)
 {
-	static const struct fsm_config fc = { "dc1", 64, 0, "allow" };
+	static const struct fsm_config fc = { "dc1", 64, 0 };
 	const struct store_config c = { .path = x->dir, .tables = FSM_TABLES, .events = &events, .ctx = x, .trailing = x->dry ? UINT64_MAX / 2 : 0 };
 	const struct store_loader ld = { x, load_record, load_batch };
 	char err[256];

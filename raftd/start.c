@@ -156,7 +156,7 @@ struct fsm_config
 start_fsm_config(struct raftd *r)
 {
 	return (struct fsm_config){ r->datacenter, (uint64_t)cfg_int(r->d->config, "limits.txn_max_ops", 64),
-		cfg_ms(r->d->config, "session_ttl_min", 10000) * NS_PER_MS, cfg_str(r->d->config, "acl.default_policy", "allow") };
+		cfg_ms(r->d->config, "session_ttl_min", 10000) * NS_PER_MS };
 }
 
 int

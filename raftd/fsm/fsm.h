@@ -180,7 +180,6 @@ struct fsm_config {
 	const char *datacenter;		/* copied */
 	uint64_t txn_ops_max;		/* 64 */
 	int64_t session_ttl_min;	/* ns; checked before proposing, and only then */
-	const char *acl_default_policy;	/* of reads and checks: "allow" or "deny" */
 };
 
 struct fsm *fsm_new(const struct fsm_config *c);

@@ -71,7 +71,7 @@ note_touched(void *ctx, const struct watch_key *k)
 static UNUSED struct world *
 world_new(void)
 {
-	static const struct fsm_config c = { "dc1", 64, 10 * NS_PER_S, "allow" };
+	static const struct fsm_config c = { "dc1", 64, 10 * NS_PER_S };
 	struct world *w = calloc(1, sizeof(*w));
 
 	assert_non_null(w);

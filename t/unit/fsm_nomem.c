@@ -327,7 +327,7 @@ test_load(void **state)
 static void
 test_new(void **state)
 {
-	static const struct fsm_config c = { "dc1", 64, 0, "allow" };
+	static const struct fsm_config c = { "dc1", 64, 0 };
 
 	(void)state;
 	for (long n = 0; n < 2; n++) {

@@ -168,7 +168,7 @@ reloaded(const struct world *w, bool reversed)
 static struct world *
 other_server(void)
 {
-	static const struct fsm_config c = { "dc1", 5, S(60), "deny" };
+	static const struct fsm_config c = { "dc1", 5, S(60) };
 	struct world *w = world_new();
 
 	fsm_free(w->f);
