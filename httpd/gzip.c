@@ -132,7 +132,7 @@ gzip_stream_free(struct gzip_stream *s)
 }
 
 int
-gzip_stream_add(struct gzip_stream *s, struct str text, struct buf *out)
+gzip_stream_add(struct gzip_stream *s, struct str text, bool last, struct buf *out)
 {
 	int rc;
 
@@ -148,11 +148,11 @@ gzip_stream_add(struct gzip_stream *s, struct str text, struct buf *out)
 			return rc;
 		s->z.next_out = out->data + out->len;
 		s->z.avail_out = (uInt)room;
-		rc = deflate(&s->z, Z_SYNC_FLUSH);
-		if (rc != Z_OK && rc != Z_BUF_ERROR)
+		rc = deflate(&s->z, last ? Z_FINISH : Z_SYNC_FLUSH);
+		if (rc != Z_OK && rc != Z_BUF_ERROR && rc != Z_STREAM_END)
 			return -EINVAL;
 		out->len += room - s->z.avail_out;
-	} while (s->z.avail_out == 0);
+	} while (s->z.avail_out == 0 && rc != Z_STREAM_END);
 	return 0;
 }
 

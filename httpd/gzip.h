@@ -23,8 +23,11 @@ int gzip_buf(struct gzip *g, struct buf *b);
 struct gzip_stream;
 struct gzip_stream *gzip_stream_new(void);
 void gzip_stream_free(struct gzip_stream *s);
-/* Append text, compressed, to out. Negative: no memory, or out is full; the stream is then of no use any more. */
-int MUST_CHECK gzip_stream_add(struct gzip_stream *s, struct str text, struct buf *out);
+/*
+ * Append text, compressed, to out, and the end of the stream behind what is last. Negative: no memory, or out is full; the
+ * stream is then of no use any more.
+ */
+int MUST_CHECK gzip_stream_add(struct gzip_stream *s, struct str text, bool last, struct buf *out);
 
 /* Whether an Accept-Encoding header lets us. */
 bool gzip_accepted(struct str header);

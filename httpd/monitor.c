@@ -31,6 +31,7 @@ struct monitor {
 	struct gzip_stream *gzip;	/* NULL: as it is */
 	struct buf packed;		/* what of it is compressed and not sent yet */
 	bool suspended, ended;
+	bool finished;			/* compressed to its end */
 };
 
 struct monitors {
@@ -127,9 +128,10 @@ read_lines(void *cls, uint64_t pos, char *buf, size_t max)
 	size_t n;
 
 	(void)pos;
-	if (m->gzip != NULL && m->packed.len == 0 && m->out.len > 0) {
-		if (gzip_stream_add(m->gzip, (struct str){ (const char *)m->out.data, m->out.len }, &m->packed) < 0)
+	if (m->gzip != NULL && m->packed.len == 0 && !m->finished && (m->out.len > 0 || m->ended)) {
+		if (gzip_stream_add(m->gzip, (struct str){ (const char *)m->out.data, m->out.len }, m->ended, &m->packed) < 0)
 			return MHD_CONTENT_READER_END_WITH_ERROR;
+		m->finished = m->ended;
 		buf_clear(&m->out);
 	}
 	n = from->len < max ? from->len : max;

@@ -5,6 +5,7 @@ use warnings;
 use lib "$ENV{SRCDIR}/t/lib";
 use FakeDaemons;
 use Frame;
+use IO::Uncompress::Gunzip qw(gunzip $GunzipError);
 use JSON::PP ();
 use Node;
 use Raw;
@@ -103,7 +104,17 @@ ok $n->wait_for(sub { ($n->http('PUT', '/v1/kv/a/new', 'x'))[0] == 200 }), 'and 
 event(qr/"upsert"[^\n]*a\/new/, 'come down the stream');
 event(qr/"upsert"[^\n]*"Port":77/, 'both');
 ok $n->wait_for(sub { ($n->http('GET', '/v1/health/service/web?cached'))[2] =~ /"Port": ?77/ }, 10), 'the cache has it long before it would look by itself';
+
+# ---- a compressed log, which ends when httpd does
+my $m = Raw->new($n);
+$m->send("GET /v1/agent/monitor?loglevel=debug HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n");
+ok $n->wait_for(sub { $n->http('GET', '/v1/status/leader'); $m->_more(time + 0.1); $m->{in} =~ /\r\n\r\n./s }), 'a compressed monitor';
 # A server does not leave for an interrupt.
 is $n->stop, 1, 'the node ends';
+ok $m->closed, 'the monitor ends with it';
+my ($packed, $log, $chunks) = ('', undef, $m->{in} =~ s/^.*?\r\n\r\n//sr);
+while ($chunks =~ s/^([0-9a-fA-F]+)\r\n//) { $packed .= substr $chunks, 0, hex $1, ''; substr($chunks, 0, 2) = '' }
+ok gunzip(\$packed => \$log, TrailingData => my $more), 'what the monitor was told is whole' or diag $GunzipError;
+like $log, qr/\[(INFO|DEBUG)\]/, 'and a log';
 unlike $n->log_text . $n->err_text, qr/Sanitizer|runtime error/, 'and nothing broke';
 done_testing;
