@@ -290,6 +290,17 @@ wanted(struct json_object *slice)
 	    *cfg_str(slice, "telemetry.statsite_address", "") != '\0';
 }
 
+/* What is being looked up is not asked for any more. */
+static void
+forget_lookup(struct sink *k)
+{
+	if (k->lookup == NULL)
+		return;
+	k->lookup->sink = NULL;
+	(void)uv_cancel((uv_req_t *)&k->lookup->req);
+	k->lookup = NULL;
+}
+
 static void
 settings(struct statsd *s, struct json_object *slice)
 {
@@ -308,6 +319,7 @@ settings(struct statsd *s, struct json_object *slice)
 			memcpy(k->host, next.host, sizeof(k->host));
 			memcpy(k->port, next.port, sizeof(k->port));
 			hang_up(k);
+			forget_lookup(k);
 			k->addr_len = 0;
 			k->resolved_ms = 0;
 		}
@@ -388,10 +400,7 @@ statsd_stop(struct checkd *cd)
 	for (size_t i = 0; i < SINKS; i++) {
 		struct sink *k = &s->sinks[i];
 
-		if (k->lookup != NULL) {
-			k->lookup->sink = NULL;
-			(void)uv_cancel((uv_req_t *)&k->lookup->req);
-		}
+		forget_lookup(k);
 		hang_up(k);
 		statsd_state_release(&k->state);
 	}
