@@ -570,6 +570,7 @@ request_log(const struct request *r, uint64_t ns)
 {
 	const union MHD_ConnectionInfo *ci;
 	char from[SOCK_ADDR_TEXT_MAX] = "";
+	size_t below = 0;
 
 	if (!log_enabled(LOG_DEBUG) || r->path.p == NULL)
 		return;
@@ -581,9 +582,12 @@ request_log(const struct request *r, uint64_t ns)
 		memcpy(&a, ci->client_addr, ci->client_addr->sa_family == AF_INET ? sizeof(a.in) : sizeof(a.in6));
 		sock_addr_format(&a, from);
 	}
-	/* The query is left out: it may hold a token. */
-	log_debug("agent.http", "Request finished: method=%s url=%.*s from=%s status=%d latency=%llu.%03lluus", r->method_name,
-	    STR_ARG(r->path), from, r->reply.status, (unsigned long long)(ns / 1000), (unsigned long long)(ns % 1000));
+	/* The query is left out: it may hold a token. So may what stands below a path of ACLs, in the API of old or by mistake. */
+	if (r->route != NULL && strncmp(r->route->path, "/v1/acl/", 8) == 0 && r->path.len > strlen(r->route->path))
+		below = r->path.len - strlen(r->route->path);
+	log_debug("agent.http", "Request finished: method=%s url=%.*s%s from=%s status=%d latency=%llu.%03lluus", r->method_name,
+	    (int)(r->path.len - below), r->path.p, below > 0 ? "<hidden>" : "", from, r->reply.status,
+	    (unsigned long long)(ns / 1000), (unsigned long long)(ns % 1000));
 }
 
 void

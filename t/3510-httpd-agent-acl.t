@@ -61,6 +61,9 @@ is self('', 'X-Consul-Token' => $other, 'Authorization' => "Bearer $reader"), 40
 is self('', 'Authorization' => 'Basic eDp5'), 403, 'another scheme is no token';
 is(($n->http('GET', '/v1/agent/self'))[1]{'x-consul-default-acl-policy'}, 'deny', 'the default policy is told, on a refusal too');
 
+# Secrets that stand in a path: the API of old, and who takes one for an accessor. With all the others they are looked for in the log below.
+is((http($Acl::ROOT, 'GET', "/v1/acl/$_"))[0], $_ =~ /^info/ ? 410 : 403, "/v1/acl/$_") for "info/$writer", "token/$writer";
+
 # A flag that is for daemons among themselves cannot be had over HTTP.
 like((http(undef, 'GET', '/v1/agent/members?Internal=true&internal=true'))[1], qr/^\[\]\s*$/, 'no parameter makes a client a daemon');
 is((http(undef, 'PUT', '/v1/agent/join/127.0.0.1?internal', '{"Internal": true}'))[0], 403, '... nor a body');
