@@ -105,9 +105,7 @@ make_accessor(struct str secret, struct arena *a)
 	if (id == NULL)
 		return STR_NONE;
 	(void)crypto_generichash(raw, sizeof(raw), (const unsigned char *)secret.p, secret.len, purpose, sizeof(purpose) - 1);
-	raw[6] = (uint8_t)((raw[6] & 0x0f) | 0x40);
-	raw[8] = (uint8_t)((raw[8] & 0x3f) | 0x80);
-	uuid_format(raw, id);
+	uuid_make(raw, id);
 	return (struct str){ id, 36 };
 }
 
@@ -222,8 +220,9 @@ fsm_acl_from_snapshot(unsigned kind, struct str value, struct arena *a, enum fsm
 
 /* 1: it does not fit into the state, and stays where it is. */
 static int
-adopt_one(struct apply *ap, const struct kind *k, struct opaque_item *o)
+adopt_one(struct apply *ap, const void *ctx, struct opaque_item *o)
 {
+	const struct kind *k = ctx;
 	struct buf image = BUF_INIT(IMAGE_MAX);
 	enum fsm_table table;
 	struct str key;
@@ -243,32 +242,6 @@ adopt_one(struct apply *ap, const struct kind *k, struct opaque_item *o)
 			return rc;
 	}
 	return change_put(ap, T_OPAQUE, o, NULL);
-}
-
-static int
-adopt_kind(struct apply *ap, const struct kind *k, bool *ret_any)
-{
-	const char byte = (char)k->snap;
-	const struct str prefix = { &byte, 1 };
-	struct str stayed = prefix;	/* the last one that did */
-	struct opaque_item *o;
-	struct tree_iter it;
-	int rc = 0;
-
-	while (rc >= 0) {
-		tree_seek(&ap->f->opaque, stayed, &it);
-		o = tree_next_prefixed(&it, prefix);
-		if (o != NULL && str_eq(o->key, stayed))
-			o = tree_next_prefixed(&it, prefix);
-		if (o == NULL)
-			return 0;
-		rc = adopt_one(ap, k, o);
-		if (rc == 1)
-			stayed = o->key;
-		else
-			*ret_any = true;
-	}
-	return rc;
 }
 
 struct kept_index {
@@ -310,7 +283,7 @@ acl_adopt(struct apply *ap)
 	for (size_t i = 0; i < ARRAY_LEN(kinds) && rc == 0; i++) {
 		bool any = false;
 
-		rc = adopt_kind(ap, &kinds[i], &any);
+		rc = opaque_adopt(ap, kinds[i].snap, adopt_one, &kinds[i], &any);
 		if (any)
 			*index[i] = ap->index;
 	}

@@ -38,13 +38,9 @@ keep(const struct fsm *f, const char *text, size_t len)
 struct str
 acl_uuid(const struct fsm *f, const uint8_t random[16])
 {
-	uint8_t raw[16];
 	char id[37];
 
-	memcpy(raw, random, sizeof(raw));
-	raw[6] = (uint8_t)((raw[6] & 0x0f) | 0x40);	/* RFC 4122: version 4, */
-	raw[8] = (uint8_t)((raw[8] & 0x3f) | 0x80);	/* its variant */
-	uuid_format(raw, id);
+	uuid_make(random, id);
 	return keep(f, id, strlen(id));
 }
 

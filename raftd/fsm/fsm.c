@@ -358,13 +358,9 @@ name_session(const struct session_create *in, const uint8_t random[16], struct b
 	struct session_create s = *in;
 	struct mp_w w = mp_w_init(out);
 	size_t start = out->len;
-	uint8_t raw[16];
 	char id[37];
 
-	memcpy(raw, random, sizeof(raw));
-	raw[6] = (uint8_t)((raw[6] & 0x0f) | 0x40);	/* RFC 4122: version 4, */
-	raw[8] = (uint8_t)((raw[8] & 0x3f) | 0x80);	/* its variant */
-	uuid_format(raw, id);
+	uuid_make(random, id);
 	s.id = str_from(id);
 	record_encode(&rec_session_create, &s, RECORD_WHOLE, &w);
 	if (w.err == 0)

@@ -287,13 +287,9 @@ name_query(const struct pq_apply *in, const uint8_t random[16], struct buf *out,
 	struct pq_apply req = *in;
 	struct mp_w w = mp_w_init(out);
 	size_t start = out->len;
-	uint8_t raw[16];
 	char id[37];
 
-	memcpy(raw, random, sizeof(raw));
-	raw[6] = (uint8_t)((raw[6] & 0x0f) | 0x40);	/* RFC 4122: version 4, */
-	raw[8] = (uint8_t)((raw[8] & 0x3f) | 0x80);	/* its variant */
-	uuid_format(raw, id);
+	uuid_make(random, id);
 	req.query.id = str_from(id);
 	record_encode(&rec_pq_apply, &req, RECORD_WHOLE, &w);
 	if (w.err == 0)
@@ -426,12 +422,13 @@ pquery_load(struct fsm *f, struct str key, struct str value)
 
 /* It goes over unless one of its ID or name has come. 1: it is no query of ours, and stays. */
 static int
-adopt_one(struct apply *ap, struct opaque_item *o)
+adopt_one(struct apply *ap, const void *ctx, struct opaque_item *o)
 {
 	struct query_item *item, *other;
 	uint64_t modified;
 	int rc = query_of_record(ap->f, o->value, &item);
 
+	(void)ctx;
 	if (rc < 0)
 		return rc == -EDECODE ? 1 : rc;
 	other = tree_get(&ap->f->queries, item->key);
@@ -450,25 +447,9 @@ adopt_one(struct apply *ap, struct opaque_item *o)
 int
 pquery_adopt(struct apply *ap)
 {
-	static const char kind = SNAP_QUERY;
-	const struct str prefix = { &kind, 1 };
-	struct str stayed = prefix;	/* the last one that did */
-	struct opaque_item *o;
-	struct tree_iter it;
-	int rc = 0;
+	bool any;
 
-	while (rc >= 0) {
-		tree_seek(&ap->f->opaque, stayed, &it);
-		o = tree_next_prefixed(&it, prefix);
-		if (o != NULL && str_eq(o->key, stayed))
-			o = tree_next_prefixed(&it, prefix);
-		if (o == NULL)
-			return 0;
-		rc = adopt_one(ap, o);
-		if (rc == 1)
-			stayed = o->key;
-	}
-	return rc;
+	return opaque_adopt(ap, SNAP_QUERY, adopt_one, NULL, &any);
 }
 
 /* ---- reads */

@@ -298,6 +298,8 @@ bool uuid_parse(struct str s, uint8_t out[16]);
 /* What the index of sessions says about a malformed ID: NULL when it is fine. */
 const char *uuid_index_complaint(const struct fsm *f, struct str s);
 void uuid_format(const uint8_t b[16], char out[37]);
+/* One of 16 random bytes. */
+void uuid_make(const uint8_t random[16], char out[37]);
 /* What Go's UUID parser says: NULL when it is fine. */
 const char *uuid_complaint(const struct fsm *f, struct str s);
 void touch_one(const struct fsm_sink *sink, enum watch_kind kind, struct str key);
@@ -510,6 +512,9 @@ void origin_release(struct fsm *f);
 
 /* ---- opaque.c */
 int MUST_CHECK opaque_load(struct fsm *f, struct str key, struct str value);
+/* Each one of a kind goes to take(), which removes it, or says 1: it stays. *ret_any: one has been removed. */
+int MUST_CHECK opaque_adopt(struct apply *ap, unsigned kind, int (*take)(struct apply *ap, const void *ctx, struct opaque_item *o),
+    const void *ctx, bool *ret_any);
 
 /* ---- autopilot.c */
 int MUST_CHECK autopilot_set(struct apply *ap, const struct autopilot_set *req);
