@@ -530,10 +530,11 @@ struct read_seen {
 	uint64_t index;		/* of the state then */
 };
 /*
- * A parked read again; anyway: answer it also when its index has not grown, or its answer has not changed. True when it was
- * answered; else ret_watch is what to wait for now, and seen is up to date.
+ * A parked read again; local: it came from this node; anyway: answer it also when its index has not grown, or its answer has
+ * not changed. True when it was answered; else ret_watch is what to wait for now, and seen is up to date.
  */
-bool reads_again(struct raftd *r, struct rpc_token t, struct str body, bool anyway, struct read_seen *seen, struct watch_set *ret_watch);
+bool reads_again(struct raftd *r, struct rpc_token t, struct str body, bool local, bool anyway, struct read_seen *seen,
+    struct watch_set *ret_watch);
 /* Whether the datacenter is ours and this is a server; else the request has been answered. */
 bool check_served(struct raftd *r, struct rpc_token t, struct str datacenter);
 

@@ -308,9 +308,12 @@ reads_handle(void *ctx, const struct rpc_request *req)
 }
 
 bool
-reads_again(struct raftd *r, struct rpc_token t, struct str body, bool anyway, struct read_seen *seen, struct watch_set *ret_watch)
+reads_again(struct raftd *r, struct rpc_token t, struct str body, bool local, bool anyway, struct read_seen *seen,
+    struct watch_set *ret_watch)
 {
-	const struct rpc_request req = { .token = t, .info = op_info(t.op), .body = (const uint8_t *)body.p, .len = body.len };
+	static char somebody;	/* of another node: who, does not matter any more */
+	const struct rpc_request req = { .token = t, .info = op_info(t.op), .body = (const uint8_t *)body.p, .len = body.len,
+		.peer = local ? NULL : &somebody };
 	struct read rd = { .req = &req };
 
 	if (!decode(r, &rd))

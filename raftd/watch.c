@@ -36,6 +36,7 @@ struct parked {
 	struct parked *woken_next, **woken_prev;	/* woken_prev NULL: not marked */
 	struct rpc_token token;
 	bool replaced;			/* the whole state was: it is answered, whatever its index */
+	bool local;			/* it came from this node: the token of its agent is good for it */
 	struct read_seen seen;
 	struct acl_hold rights;
 	size_t nlinks;
@@ -323,7 +324,7 @@ watch_park(struct raftd *r, const struct rpc_request *req, const struct watch_se
 		rpc_reply_error(r->d->rpc, req->token, 429, "The server holds too many blocking queries");
 		return;
 	}
-	*p = (struct parked){ .token = req->token, .len = req->len, .seen = *seen };
+	*p = (struct parked){ .token = req->token, .local = req->peer == NULL, .len = req->len, .seen = *seen };
 	memcpy(p->body, req->body, req->len);
 	rc = acl_hold(r, &p->rights, watch_body(&p->rights), req->peer == NULL);
 	if (rc < 0) {
@@ -434,7 +435,7 @@ run_again(struct watch *w, struct parked *p)
 	struct watch_set keys = { .n = 0 };
 
 	unmark(w, p);
-	if (reads_again(w->r, p->token, (struct str){ (const char *)p->body, p->len }, p->replaced, &p->seen, &keys)) {
+	if (reads_again(w->r, p->token, (struct str){ (const char *)p->body, p->len }, p->local, p->replaced, &p->seen, &keys)) {
 		drop(w, p);
 		return;
 	}

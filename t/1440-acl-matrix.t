@@ -13,7 +13,7 @@ use Time::HiRes qw(sleep time);
 my ($true, $false) = (JSON::PP::true, JSON::PP::false);
 my $json = JSON::PP->new->allow_nonref->canonical;
 my $RECOVERY = '8d9ec3d2-37c5-4b2b-9b1b-1f6f1e5c0a02';
-my $n = Acl::node(dev => 1, name => 'm1', tokens => { agent => $Acl::ROOT, agent_recovery => $RECOVERY });
+my $n = Acl::node(dev => 1, name => 'm1', config => { log_level => 'trace' }, tokens => { agent => $Acl::ROOT, agent_recovery => $RECOVERY });
 my ($run) = map { s{/raftd\.sock$}{}r } glob "$n->{dir}/*/raftd.sock" or die 'no sockets';
 my %sock = map { $_ => Frame::Client->new("$run/$_.sock") } qw(raftd gossipd checkd);
 my $tcp = stranger();
@@ -307,6 +307,22 @@ for my $op (sort { $Frame::OP{$a} <=> $Frame::OP{$b} } keys %row) {
 		ok(!@got || !defined $got[1], "$op: refused");
 	}
 	is(scalar @{root('status.peers')}, 1, 'there is one server as before');
+}
+
+# ---- the same secret as a token of the state, without rights: to other nodes it is no more than that, also when they have waited
+{
+	root('acl.token_set', { Verb => 'create', Token => { SecretID => $RECOVERY, Description => 'the agent\'s own' } });
+	my $s = stranger();
+	my ($meta, $nodes) = $s->ask('catalog.nodes', {}, { Token => $RECOVERY });
+	is_deeply($nodes, [], 'nothing is shown to another node');
+	ok(@{($sock{raftd}->ask('catalog.nodes', {}, { Token => $RECOVERY }))[1]}, 'and all to this one');
+	$s->start('catalog.nodes', {}, { Token => $RECOVERY, MinIndex => $meta->{Index} });
+	my $local = Frame::Client->new("$run/raftd.sock");
+	$local->start('catalog.nodes', {}, { Token => $RECOVERY, MinIndex => $meta->{Index} });
+	root('catalog.register', { Node => 'x9', Address => '10.0.0.9' });
+	ok(@{($local->reply)[2]}, 'who waits here is told of a new one');
+	my @r = $s->reply(2);
+	ok(!@r || $json->encode($r[2]) eq '[]', 'who waits there is not') || diag explain \@r;
 }
 
 # ---- expired: one that could do everything
