@@ -52,6 +52,21 @@ $f->serve(sub { 0 }, 0.3);
 $f->answer($f->waiting('acl.authorize'), { AccessorID => 'x', Allow => ['1'] });
 sub requests { my (undef, $i) = $d->ask('daemon.info'); return (map { $_->{http_requests} // () } values %$i)[0] }
 ok $f->serve(sub { requests() <= 2 }, 10), 'it is over';
+
+# ---- answers in the cache that grow while nobody looks
+sub tells { my ($name) = @_; my (undef, $i) = $d->ask('daemon.info'); return (map { $_->{$name} // () } values %$i)[0] }
+$f->{handlers}{raftd}{'health.service'} = sub { my ($o) = @_; return $o->{MinIndex} ? undef : [[], 7] };
+for my $k (1 .. 12) {
+	my $r = Raw->new($node);
+	$r->send("GET /v1/health/service/s$k?cached HTTP/1.1\r\nHost: x\r\n\r\n");
+	$f->serve(sub { $f->waiting('health.service') == $k }) or last;
+}
+is tells('cache_entries'), 12, 'a dozen are in the cache';
+my $large = [('x' x 60000) x 110];
+$f->answer($_, $large, 8) for $f->waiting('health.service');
+ok $f->serve(sub { tells('cache_bytes') > 40 << 20 && tells('cache_entries') < 12 }), 'they become large: some have to go';
+cmp_ok tells('cache_bytes'), '<=', 64 << 20, 'for the rest to be within the bounds';
+ok $f->serve(sub { my $waiting = () = $f->waiting('health.service'); $waiting == tells('cache_entries') }), 'and those alone are asked for';
 is $d->stop, 0, 'httpd ends';
 unlike $d->log, qr/Sanitizer|runtime error/, 'and nothing broke';
 
