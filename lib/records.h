@@ -514,7 +514,7 @@ struct snapshot_chunk {
 
 /* ---- between servers */
 
-enum { PEER_PROTOCOL = 1 };
+enum { PEER_PROTOCOL = 2 };	/* raised when entries of the log say what an older server would pass over */
 
 struct peer_hello {
 	uint64_t protocol;	/* PEER_PROTOCOL */
