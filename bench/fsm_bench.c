@@ -137,7 +137,7 @@ query(struct bench *b, uint16_t op, struct str key, uint64_t *ret_index)
 	struct fsm_error err;
 
 	buf_clear(&b->result);
-	if (fsm_query(b->f, op, &q, &w, ret_index, &watch, &err) < 0)
+	if (fsm_query(b->f, op, &q, 0, NULL, &w, ret_index, &watch, &err) < 0)
 		die("fsm_query");
 }
 

@@ -50,6 +50,18 @@ ratio("KV PUT 100 B, one connection: median ms / raw append",
 for clients, target in ((1, "1"), (64, "<= 0.033")):
     figure("syncs a PUT, %d connections" % clients,
            median(lambda r: r["syncs_per_put"], "fsyncs", "consulctl", clients=clients), target)
+ratio("health/service?passing, 64 connections: rate / nginx, same bytes", median(rate, "health_passing", "consulctl", clients=64),
+      median(rate, "health_passing", "nginx", clients=64), ">= 0.45")
+for n, what in ((5000, "1 key"), (10000, "1 key"), (5000, "5000 keys"), (10000, "10000 keys")):
+    def waiters(key, n=n, what=what):
+        return median(lambda r: r.get(key), "waiters", "consulctl", clients=n, keys=int(what.split()[0]))
+
+    figure("%d waiters on %s: PSS of all processes, MiB" % (n, what), waiters("pss_mib"), "<= 35" if n == 5000 else "<= 70")
+    if what == "1 key":
+        figure("  last one woken, ms", waiters("last_ms"), "<= 55" if n == 5000 else "-")
+        figure("  CPU s of all processes", waiters("server_cpu_s"), "<= 0.09" if n == 5000 else "-")
+    else:
+        figure("  CPU % while none changes", waiters("idle_cpu_percent"), "~ 0")
 for kind in ("A", "SRV"):
     for n in (1, 64):
         ratio("DNS %s, %d outstanding: rate / Knot" % (kind, n), median(rate, "dns", "consulctl", type=kind, outstanding=n),

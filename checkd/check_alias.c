@@ -170,7 +170,7 @@ on_answer(void *arg, const struct rpc_answer *answer)
 static void
 ask(struct remote *r)
 {
-	struct query_options o = { .token = r->c->def->token, .min_index = r->index };
+	struct query_options o = { .token = tokens_check(&r->c->cd->tokens, r->c), .min_index = r->index };
 	struct catalog_query q = { .node = r->c->def->alias_node };
 
 	r->call = rpc_call_record(r->c->cd->raftd, OP_HEALTH_NODE, &o, &q, RPC_RETRY | RPC_NO_DEADLINE, 0, on_answer, r);

@@ -6,6 +6,8 @@
 
 #include "checkd/local.h"
 #include "checkd/persist.h"
+#include "checkd/tokens.h"
+#include "lib/acl_gate.h"
 #include "lib/daemon.h"
 
 enum {
@@ -23,11 +25,15 @@ struct hash_watch;
 struct coordinates;
 struct watches;
 struct rexec;
+struct statsd;
 
 struct checkd {
 	struct daemon *d;
 	struct json_object *started_with;	/* the slice of the start: what needs a restart is compared with it */
 	struct rpc_client *raftd, *gossipd;
+	struct acl_gate *gate;
+	struct tokens tokens;
+	bool acls;			/* acl.enabled */
 	struct local local;
 	struct defer changed;			/* what follows from a change, once a turn */
 	struct persist persist;
@@ -37,6 +43,7 @@ struct checkd {
 	struct coordinates *coordinates;	/* NULL: disabled */
 	struct watches *plans;			/* watches.c */
 	struct rexec *rexec;			/* NULL: disabled */
+	struct statsd *statsd;			/* NULL: nowhere to send to */
 	struct script_policy script_policy;
 	size_t output_max;			/* check_output_max_size */
 	uint64_t update_interval_ms;		/* check_update_interval */
@@ -76,7 +83,7 @@ void reap_now(struct checkd *cd, uint64_t now_ms);
 /* Whether a check has kept its service critical for longer than it says. Pure. */
 bool reap_is_due(const struct check *c, uint64_t now_ms);
 
-/* ---- ops.c: the operations */
+/* ---- ops.c: the operations; permit.h says which rights they take */
 
 extern const struct rpc_route checkd_routes[];
 extern const size_t checkd_nroutes;
@@ -86,14 +93,9 @@ void checkd_cancelled(void *ctx, struct rpc_token token);
 void ops_wake(struct checkd *cd);
 void ops_release(struct checkd *cd);
 
-/* ---- ops_write.c */
+/* ---- ops_write.c: behind the gate of ACLs */
 
-void op_service_register(void *ctx, const struct rpc_request *req);
-void op_service_deregister(void *ctx, const struct rpc_request *req);
-void op_check_register(void *ctx, const struct rpc_request *req);
-void op_check_deregister(void *ctx, const struct rpc_request *req);
-void op_check_update(void *ctx, const struct rpc_request *req);
-void op_maintenance(void *ctx, const struct rpc_request *req);
+acl_handler op_service_register, op_service_deregister, op_check_register, op_check_deregister, op_check_update, op_maintenance;
 
 /* ---- reload.c: the definitions of the config files */
 

@@ -41,7 +41,7 @@ fail(struct coordinates *c, const char *what, const struct rpc_answer *a)
 	if (!log_enabled(level))
 		return;
 	if (e.code == 403)
-		log_write(level, "agent", "Coordinate update blocked by ACLs");
+		log_write(level, "agent", "Coordinate update blocked by ACLs: error=\"%.*s\"", STR_ARG(e.text));
 	else
 		log_write(level, "agent", "%s: error=\"%.*s\"", what, STR_ARG(e.text));
 }
@@ -75,8 +75,10 @@ send_update(struct coordinates *c, const struct rpc_answer *a)
 		rc = mp_r_array(&r) > 0 ? record_decode(&rec_coordinate_entry, &r, &e, &arena) : -ENODATA;
 	}
 	if (rc == 0) {
+		const struct query_options o = { .token = tokens_agent(&c->cd->tokens) };
+
 		e.node = str_from(checkd_node(c->cd));
-		if (rpc_call_record(c->cd->raftd, OP_COORDINATE_UPDATE, NULL, &e, 0, COORDINATE_CALL_MS, on_updated, c) == 0)
+		if (rpc_call_record(c->cd->raftd, OP_COORDINATE_UPDATE, &o, &e, 0, COORDINATE_CALL_MS, on_updated, c) == 0)
 			rc = -EBUSY;
 	}
 	arena_release(&arena);
@@ -102,8 +104,9 @@ on_timer(uv_timer_t *t)
 {
 	struct coordinates *c = t->data;
 	const struct member_query q = { .own = true };
+	const struct query_options o = { .internal = true };
 
-	if (rpc_call_record(c->cd->gossipd, OP_GOSSIP_COORDINATES, NULL, &q, RPC_RETRY, COORDINATE_CALL_MS, on_own, c) != 0)
+	if (rpc_call_record(c->cd->gossipd, OP_GOSSIP_COORDINATES, &o, &q, RPC_RETRY, COORDINATE_CALL_MS, on_own, c) != 0)
 		return;
 	fail(c, "Failed to get network coordinate", &(struct rpc_answer){ .rc = -EBUSY });
 	schedule_next(c);

@@ -55,6 +55,14 @@ compare_service(struct local *l, struct service *s, const struct node_service *r
 	return 0;
 }
 
+/* What is gone there too: that its removal was denied does not matter any more. */
+static void
+forgive(struct entry_sync *e)
+{
+	if (e->deleted && !e->dirty && !e->pushing)
+		e->denied = false;
+}
+
 int
 diff_services(struct local *l, const struct node_service *v, size_t n)
 {
@@ -82,6 +90,8 @@ diff_services(struct local *l, const struct node_service *v, size_t n)
 		else
 			rc = compare_service(l, s, &v[i]);
 	}
+	for (size_t i = 0; i < l->nservices; i++)
+		forgive(&l->services[i]->sync);
 	return rc;
 }
 
@@ -122,6 +132,8 @@ diff_checks(struct local *l, const struct health_check *v, size_t n, bool discar
 		else
 			compare_check(c, &v[i], discard_output);
 	}
+	for (size_t i = 0; i < l->nchecks; i++)
+		forgive(&l->checks[i]->sync);
 	return rc;
 }
 

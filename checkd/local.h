@@ -30,6 +30,7 @@ struct entry_sync {
 	bool deleted;		/* gone here, to be taken out of the catalog */
 	bool pushing;		/* a write about it is on its way, */
 	uint64_t pushed;	/* with this version */
+	bool denied;		/* the catalog would not take it, which has been said */
 };
 
 struct checkd;

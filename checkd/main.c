@@ -6,6 +6,7 @@
 #include "checkd/process.h"
 #include "checkd/register.h"
 #include "checkd/rexec.h"
+#include "checkd/statsd.h"
 #include "checkd/sync.h"
 #include "checkd/watches.h"
 
@@ -59,9 +60,13 @@ checkd_init(struct daemon *d)
 	rc = read_start_settings(cd);
 	if (rc < 0)
 		return rc;
+	cd->acls = cfg_bool(d->config, "acl.enabled", false);
 	cd->raftd = rpc_client_new(&d->loop, d->run_fd, "raftd");
 	cd->gossipd = rpc_client_new(&d->loop, d->run_fd, "gossipd");
-	rc = cd->raftd == NULL || cd->gossipd == NULL ? -ENOMEM : processes_new(&d->loop, &cd->processes);
+	cd->gate = cd->raftd != NULL ? acl_gate_new(cd->raftd, cd->acls) : NULL;
+	rc = cd->gate == NULL || cd->gossipd == NULL ? -ENOMEM : tokens_set(&cd->tokens, d->config);
+	if (rc >= 0)
+		rc = processes_new(&d->loop, &cd->processes);
 	if (rc == 0)
 		rc = sync_start(cd);
 	if (rc == 0)
@@ -70,9 +75,30 @@ checkd_init(struct daemon *d)
 		rc = coordinates_start(cd);
 	if (rc == 0)
 		rc = rexec_start(cd);
+	if (rc == 0)
+		rc = statsd_start(cd);
 	if (rc < 0)
 		log_err("agent", "checkd: cannot start: error=\"%s\"", err_text(rc));
 	return rc < 0 ? rc : load(cd);
+}
+
+/* With other rights the catalog may take what it refused, and show what it hid. */
+static int
+take_tokens(struct checkd *cd, struct json_object *next)
+{
+	int rc = tokens_set(&cd->tokens, next);
+
+	if (rc > 0)
+		sync_now(cd);
+	return rc < 0 ? rc : 0;
+}
+
+/* Services, checks and watches stay as they are. */
+static int
+checkd_tokens(struct daemon *d, struct json_object *next, struct buf *msg)
+{
+	(void)msg;
+	return take_tokens(d->ctx, next);
 }
 
 static int
@@ -87,9 +113,13 @@ checkd_reload(struct daemon *d, struct json_object *next, struct buf *msg)
 	if (rc < 0)
 		return buf_adds(msg, why.text) < 0 ? -ENOMEM : rc;
 	reload_settings(cd, next);
-	rc = sync_describe(cd, next);
+	rc = take_tokens(cd, next);
+	if (rc == 0)
+		rc = sync_describe(cd, next);
 	if (rc == 0)
 		rc = watches_apply(cd, next);
+	if (rc == 0)
+		rc = statsd_reload(cd, next);
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(start_keys); i++)
 		if (!json_object_equal(cfg_get(cd->started_with, start_keys[i]), cfg_get(next, start_keys[i])))
 			rc = buf_addf(msg, "%s%s", msg->len > before ? ", " : "", start_keys[i]);
@@ -122,7 +152,10 @@ checkd_fini(struct daemon *d)
 	local_release(&cd->local);
 	watches_release(cd);
 	http_checks_release(cd);
+	acl_gate_free(cd->gate);
+	cd->gate = NULL;
 	timer_free(cd->reap);
+	statsd_stop(cd);
 	rpc_client_free(cd->raftd);
 	rpc_client_free(cd->gossipd);
 	rexec_stop(cd);
@@ -131,6 +164,7 @@ checkd_fini(struct daemon *d)
 	sync_stop(cd);
 	ops_release(cd);
 	persist_close(&cd->persist);
+	tokens_release(&cd->tokens);
 	json_object_put(cd->started_with);
 }
 
@@ -170,6 +204,7 @@ main(int argc, char **argv)
 		.cancelled = checkd_cancelled,
 		.init = checkd_init,
 		.reload = checkd_reload,
+		.tokens = checkd_tokens,
 		.drain = checkd_drain,
 		.fini = checkd_fini,
 		.info = checkd_info,

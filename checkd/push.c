@@ -36,7 +36,16 @@ end(struct entry_sync *e, enum outcome o)
 		return false;
 	/* What was denied will not be allowed by repeating it before the next comparison. */
 	e->dirty = false;
+	e->denied = o == PUSH_DENIED;
 	return o == PUSH_OK;
+}
+
+/* What is denied with every comparison is worth one line. */
+static void
+tell_denied(const struct entry_sync *e, const char *what, const char *id, const struct rpc_error *why)
+{
+	log_write(e->denied ? LOG_DEBUG : LOG_WARN, "agent", "%s blocked by ACLs: %s=%s error=\"%.*s\"",
+	    e->deleted ? "deregistration" : "registration", what, id, STR_ARG(why->text));
 }
 
 /* The catalog took a service's checks out with it. */
@@ -96,10 +105,25 @@ outcome_of(const struct rpc_answer *a)
 	if (a->rc != -EPROTO)
 		return PUSH_FAILED;
 	rpc_error_decode(a, &e);
-	if (e.code != 403)
-		return PUSH_FAILED;
-	log_warn("agent", "registration blocked by ACLs: error=\"%.*s\"", STR_ARG(e.text));
-	return PUSH_DENIED;
+	return e.code == 403 ? PUSH_DENIED : PUSH_FAILED;
+}
+
+/* The first of what a write was about. */
+static void
+tell_refused(struct sync *s, const struct push *p, const struct rpc_answer *a)
+{
+	struct local *l = &s->cd->local;
+	const struct service *e = p->service_id != NULL ? local_service_entry(l, str_from(p->service_id)) : NULL;
+	const struct check *c = p->service_id == NULL && p->nchecks > 0 ? local_check_entry(l, str_from(p->check_ids[0])) : NULL;
+	struct rpc_error why;
+
+	rpc_error_decode(a, &why);
+	if (e != NULL)
+		tell_denied(&e->sync, "service", e->id, &why);
+	else if (c != NULL)
+		tell_denied(&c->sync, "check", c->id, &why);
+	else if (p->node)
+		tell_denied(&s->node, "node", checkd_node(s->cd), &why);
 }
 
 static void
@@ -116,6 +140,8 @@ on_pushed(void *arg, const struct rpc_answer *a)
 	write_stamps_done(&s->stamps, p->seq);
 	if (o == PUSH_FAILED)
 		sync_fail(s, "changes", a);
+	else if (o == PUSH_DENIED)
+		tell_refused(s, p, a);
 	if (p->service_id != NULL)
 		pushed_service(s, p, o);
 	for (size_t i = 0; i < p->nchecks; i++)
@@ -176,9 +202,9 @@ give_up(struct sync *s, const struct push *p)
 
 /* Send it, stamped; p is taken over. 0; 1: it was given up; negative. What it is about is marked by the caller on 0. */
 static int
-push_send(struct sync *s, struct push *p, uint16_t op, const void *request, const char *token)
+push_send(struct sync *s, struct push *p, uint16_t op, const void *request, struct str token)
 {
-	struct query_options o = { .token = str_from(token) };
+	struct query_options o = { .token = token };
 	int rc = write_stamps_take(&s->stamps, &o);
 
 	if (rc < 0) {
@@ -223,11 +249,14 @@ check_waits(const struct check *c)
 	return c->sync.dirty && !c->sync.pushing;
 }
 
-/* The checks of a service that go with it. */
+/* The checks of a service that go with it: those with the same token. */
 static bool
 goes_along(const struct check *c, const struct service *e)
 {
-	return !c->sync.deleted && check_waits(c) && str_eqs(c->rec->service_id, e->id);
+	const struct tokens *t = &c->cd->tokens;
+
+	return !c->sync.deleted && check_waits(c) && str_eqs(c->rec->service_id, e->id) &&
+	    (!c->cd->acls || str_eq(tokens_check(t, c), tokens_service(t, e)));
 }
 
 /* Their records into v and their ids into p; both have room for them. What would make the write too long follows by itself. */
@@ -285,7 +314,7 @@ register_service(struct sync *s, struct service *e)
 	if (rc == 0) {
 		q.service = (struct records){ e->rec, 1 };
 		q.checks = (struct records){ v, p->nchecks };
-		rc = push_send(s, p, OP_CATALOG_REGISTER, &q, e->token);
+		rc = push_send(s, p, OP_CATALOG_REGISTER, &q, tokens_service(&s->cd->tokens, e));
 		if (rc == 0)
 			begin_all(s, p, e);
 	} else {
@@ -310,7 +339,7 @@ register_check(struct sync *s, struct check *c)
 	p->nchecks = 1;
 	local_check_record(c, &h);
 	q.check = (struct records){ &h, 1 };
-	rc = push_send(s, p, OP_CATALOG_REGISTER, &q, c->def != NULL ? c->def->token.p : NULL);
+	rc = push_send(s, p, OP_CATALOG_REGISTER, &q, tokens_check(&s->cd->tokens, c));
 	if (rc == 0)
 		begin_all(s, p, NULL);
 	return rc < 0 ? rc : 0;
@@ -325,7 +354,7 @@ register_node(struct sync *s)
 
 	if (p == NULL)
 		return -ENOMEM;
-	rc = push_send(s, p, OP_CATALOG_REGISTER, &q, NULL);
+	rc = push_send(s, p, OP_CATALOG_REGISTER, &q, tokens_agent(&s->cd->tokens));
 	if (rc == 0)
 		begin_all(s, p, NULL);
 	return rc < 0 ? rc : 0;
@@ -352,7 +381,7 @@ deregister(struct sync *s, struct service *e, struct check *c)
 		}
 		p->nchecks = 1;
 	}
-	rc = push_send(s, p, OP_CATALOG_DEREGISTER, &q, e != NULL ? e->token : NULL);
+	rc = push_send(s, p, OP_CATALOG_DEREGISTER, &q, e != NULL ? tokens_service(&s->cd->tokens, e) : tokens_check(&s->cd->tokens, c));
 	if (rc == 0)
 		begin(e != NULL ? &e->sync : &c->sync);
 	return rc < 0 ? rc : 0;
@@ -392,26 +421,37 @@ push_checks(struct sync *s)
 	return rc;
 }
 
+/* What the catalog would not let go stays until a comparison finds it gone there. */
+static bool
+is_over(const struct entry_sync *e)
+{
+	return e->deleted && !e->dirty && !e->pushing && !e->denied;
+}
+
 /* Removed before the catalog ever had them, or found to be gone there too. */
 static void
 forget_clean(struct local *l)
 {
 	for (size_t i = l->nchecks; i-- > 0;)
-		if (l->checks[i]->sync.deleted && !l->checks[i]->sync.dirty && !l->checks[i]->sync.pushing)
+		if (is_over(&l->checks[i]->sync))
 			local_forget_check(l, l->checks[i]);
 	for (size_t i = l->nservices; i-- > 0;)
-		if (l->services[i]->sync.deleted && !l->services[i]->sync.dirty && !l->services[i]->sync.pushing)
+		if (is_over(&l->services[i]->sync))
 			local_forget_service(l, l->services[i]);
 }
 
 void
 push_dirty(struct sync *s)
 {
-	int rc;
+	int rc = 0;
 
 	forget_clean(&s->cd->local);
-	rc = push_services(s);
-	if (rc == 0)
+	/* A service's token says nothing about the node, whose own write goes ahead of it; without ACLs one write does. */
+	if (s->cd->acls && s->node.dirty && !s->node.pushing)
+		rc = register_node(s);
+	if (rc == 0 && !(s->cd->acls && s->node.pushing))
+		rc = push_services(s);
+	if (rc == 0 && !(s->cd->acls && s->node.pushing))
 		rc = push_checks(s);
 	if (rc == 0 && s->npushes == 0 && s->node.dirty && !s->node.pushing)
 		rc = register_node(s);

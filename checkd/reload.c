@@ -59,6 +59,26 @@ service_defined(const struct desired *d, struct str id)
 	return false;
 }
 
+/*
+ * Whether what came from there is known only as long as the files define it:
+ * a reload reads everything anew, and without a data directory there is
+ * nothing but the files.
+ */
+static bool
+reread(const struct checkd *cd, enum source source)
+{
+	return source == SOURCE_FILE || cd->persist.fd[PERSIST_SERVICES] < 0;
+}
+
+/* Whether there will be such a service. */
+static bool
+service_stays(const struct checkd *cd, const struct desired *d, struct str id)
+{
+	const struct service *s = local_service(&cd->local, id);
+
+	return service_defined(d, id) || (s != NULL && !reread(cd, s->source));
+}
+
 static int
 read_desired(struct checkd *cd, struct json_object *slice, struct desired *d, struct refusal *why)
 {
@@ -82,7 +102,7 @@ read_desired(struct checkd *cd, struct json_object *slice, struct desired *d, st
 
 		if (definition_check(c, SOURCE_FILE, &cd->script_policy, &inner) < 0)
 			return refuse(why, "Failed to register check \"%.*s\": %s", STR_ARG(c->name), inner.text);
-		if (c->service_id.len > 0 && !service_defined(d, c->service_id) && local_service(&cd->local, c->service_id) == NULL)
+		if (c->service_id.len > 0 && !service_stays(cd, d, c->service_id))
 			return refuse(why, "Failed to register check \"%.*s\": ServiceID \"%.*s\" does not exist", STR_ARG(c->name),
 			    STR_ARG(c->service_id));
 	}
@@ -105,20 +125,20 @@ check_desired(const struct desired *d, const struct check *c)
 	return false;
 }
 
-/* What the files no longer define. */
+/* What is neither defined by the files nor kept. */
 static void
 drop_undefined(struct checkd *cd, const struct desired *d)
 {
 	for (size_t i = cd->local.nservices; i-- > 0;) {
 		struct service *s = cd->local.services[i];
 
-		if (!s->sync.deleted && s->source == SOURCE_FILE && !service_defined(d, str_from(s->id)))
+		if (!s->sync.deleted && reread(cd, s->source) && !service_defined(d, str_from(s->id)))
 			deregister_service(cd, s);
 	}
 	for (size_t i = cd->local.nchecks; i-- > 0;) {
 		struct check *c = cd->local.checks[i];
 
-		if (!c->sync.deleted && c->source == SOURCE_FILE && !check_desired(d, c))
+		if (!c->sync.deleted && reread(cd, c->source) && !check_desired(d, c))
 			deregister_check(cd, c);
 	}
 }

@@ -127,7 +127,7 @@ on_events(void *arg, const struct rpc_answer *a)
 static void
 ask(struct rexec *r)
 {
-	const struct query_options o = { .min_index = r->index };
+	const struct query_options o = { .min_index = r->index, .internal = true };
 	const struct event_query q = { .name = STR("_rexec"), .internal = true };
 
 	if (rpc_call_record(r->cd->gossipd, OP_GOSSIP_EVENT_LIST, &o, &q, RPC_RETRY | RPC_NO_DEADLINE, 0, on_events, r) == 0)

@@ -63,7 +63,7 @@ job_free(struct rexec_job *j)
 static int
 write_key(struct rexec_job *j, const char *suffix, struct str value, rpc_answer_cb *cb)
 {
-	struct query_options o = { .token = STR_NONE };
+	struct query_options o = { .token = tokens_agent(&j->all->cd->tokens) };
 	char key[KEY_MAX];
 	struct kv_op q = { .verb = STR("lock"), .entry = { .value = value, .session = str_from(j->session) } };
 	int n = snprintf(key, sizeof(key), "%s/%s/%s", j->base, checkd_node(j->all->cd), suffix);
@@ -365,7 +365,8 @@ on_fetched(void *arg, const struct rpc_answer *a)
 static void
 fetch(struct rexec_job *j)
 {
-	const struct query_options o = { .consistency = j->consistent ? CONSISTENCY_CONSISTENT : CONSISTENCY_STALE };
+	const struct query_options o = { .token = tokens_agent(&j->all->cd->tokens),
+		.consistency = j->consistent ? CONSISTENCY_CONSISTENT : CONSISTENCY_STALE };
 	struct kv_query q = { .key = str_from(arena_printf(&j->arena, "%s/job", j->base)) };
 
 	if (q.key.p != NULL && rpc_call_record(j->all->cd->raftd, OP_KV_GET, &o, &q, RPC_RETRY, REXEC_CALL_MS, on_fetched, j) != 0)

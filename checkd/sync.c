@@ -225,6 +225,7 @@ static void
 full_sync(struct sync *s)
 {
 	struct catalog_query q = { .node = str_from(checkd_node(s->cd)) };
+	const struct query_options o = { .token = tokens_agent(&s->cd->tokens) };
 	static const uint16_t ops[FETCHES] = { OP_CATALOG_NODE_SERVICES, OP_HEALTH_NODE };
 
 	/* Writes under way would make the two answers tell of different moments. */
@@ -234,7 +235,7 @@ full_sync(struct sync *s)
 	}
 	s->failed = false;
 	for (unsigned i = 0; i < FETCHES; i++) {
-		s->fetch[i].call = rpc_call_record(s->cd->raftd, ops[i], NULL, &q, RPC_RETRY, SYNC_CALL_MS, on_fetched, &s->fetch[i]);
+		s->fetch[i].call = rpc_call_record(s->cd->raftd, ops[i], &o, &q, RPC_RETRY, SYNC_CALL_MS, on_fetched, &s->fetch[i]);
 		if (s->fetch[i].call == 0)
 			s->failed = true;
 		else
@@ -264,6 +265,13 @@ sync_poke(struct checkd *cd)
 {
 	if (cd->sync != NULL && !cd->d->draining)
 		loop_defer(&cd->d->loop, DEFER_WORK, &cd->sync->defer);
+}
+
+void
+sync_now(struct checkd *cd)
+{
+	if (cd->sync != NULL && !cd->d->draining)
+		(void)uv_timer_start(cd->sync->timer, on_timer, 0, 0);
 }
 
 void

@@ -30,6 +30,9 @@ void sync_stop(struct checkd *cd);
 /* Something has changed: push it at the end of this turn. */
 void sync_poke(struct checkd *cd);
 
+/* Compare everything with the catalog soon: something may be possible that was not. */
+void sync_now(struct checkd *cd);
+
 /* Take the node's own description from a slice again. -ENOMEM, -ELIMIT. */
 int MUST_CHECK sync_describe(struct checkd *cd, struct json_object *slice);
 

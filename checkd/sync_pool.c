@@ -30,10 +30,10 @@ on_size(void *arg, const struct rpc_answer *a)
 void
 sync_pool_ask_size(struct sync_pool *p)
 {
-	const struct member_query q = { .wan = false };
+	const struct query_options o = { .internal = true };
 
 	if (p->size_call == 0)
-		p->size_call = rpc_call_record(p->gossipd, OP_GOSSIP_SIZE, NULL, &q, RPC_RETRY, POOL_CALL_MS, on_size, p);
+		p->size_call = rpc_call_record(p->gossipd, OP_GOSSIP_SIZE, &o, NULL, RPC_RETRY, POOL_CALL_MS, on_size, p);
 }
 
 static bool
@@ -93,7 +93,7 @@ on_members(void *arg, const struct rpc_answer *a)
 static void
 watch_again(struct sync_pool *p)
 {
-	const struct query_options o = { .min_index = p->index };
+	const struct query_options o = { .min_index = p->index, .internal = true };
 	const struct member_query q = { .wan = false };
 
 	p->watch_call = rpc_call_record(p->gossipd, OP_GOSSIP_MEMBERS, &o, &q, RPC_RETRY | RPC_NO_DEADLINE, 0, on_members, p);

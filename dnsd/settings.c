@@ -2,6 +2,7 @@
 #include "dnsd/settings.h"
 
 #include <json-c/linkhash.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -110,6 +111,7 @@ int
 settings_read(struct json_object *slice, struct settings **ret, char *err, size_t errlen)
 {
 	struct settings *s = calloc(1, sizeof(*s));
+	const char *token;
 	int rc = -ENOMEM;
 
 	snprintf(err, errlen, "out of memory");
@@ -134,7 +136,8 @@ settings_read(struct json_object *slice, struct settings **ret, char *err, size_
 		goto out;
 	}
 	s->datacenter = strdup(cfg_str(slice, "datacenter", "dc1"));
-	s->token = strdup(cfg_str(slice, "acl.tokens.default", ""));
+	token = cfg_str(slice, "acl.tokens.dns", "");
+	s->token = strdup(token[0] != '\0' ? token : cfg_str(slice, "acl.tokens.default", ""));
 	rc = s->datacenter != NULL && s->token != NULL ? 0 : -ENOMEM;
 	if (rc == 0) {
 		*ret = s;
@@ -154,6 +157,8 @@ settings_free(struct settings *s)
 		free((char *)s->service_ttls[i].name.p);
 	free(s->service_ttls);
 	free(s->datacenter);
+	if (s->token != NULL)
+		sodium_memzero(s->token, strlen(s->token));
 	free(s->token);
 	free(s);
 }

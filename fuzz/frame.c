@@ -56,7 +56,7 @@ query(struct world *w, const struct op_info *op)
 
 	buf_clear(&w->out);
 	out = mp_w_init(&w->out);
-	if (fsm_query(w->fsm, op->number, &request, &out, &index, &keys, &err) < 0 || err.code != 0 || out.err != 0)
+	if (fsm_query(w->fsm, op->number, &request, 0, NULL, &out, &index, &keys, &err) < 0 || err.code != 0 || out.err != 0)
 		return;
 	in = mp_r_init(w->out.data, w->out.len);
 	mp_r_skip(&in);
@@ -67,13 +67,13 @@ query(struct world *w, const struct op_info *op)
 static void
 apply(struct world *w, const struct op_info *op, struct str options, struct str raw)
 {
-	static const uint8_t random[16] = { 1, 2, 3 };
+	static const struct fsm_fresh fresh = { .random = { 1, 2, 3 } };
 	const struct fsm_sink sink = { .ctx = NULL };
 	struct fsm_entry e = { .kind = FSM_ENTRY_OP, .op = op->number, .time = (int64_t)w->index, .options = options, .request = raw };
 	struct fsm_error err = { .code = 0 };
 
 	buf_clear(&w->out);
-	if (fsm_check(w->fsm, op->number, raw, e.time, random, &w->out, &e.request, &err) < 0 || err.code != 0)
+	if (fsm_check(w->fsm, op->number, raw, e.time, &fresh, NULL, &w->out, &e.request, &err) < 0 || err.code != 0)
 		return;
 	buf_clear(&w->other);
 	/* What was checked can be applied. */

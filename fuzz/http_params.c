@@ -80,7 +80,7 @@ check_query(struct str query, struct arena *a)
 
 		must(parse_u64(p.v[i].value, &v) <= 0 && parse_bool(p.v[i].value, &b) <= 0);
 		must(go_quote(p.v[i].value, a) != NULL);
-		params_cache_control(p.v[i].value, &e);
+		params_cache_control(p.v[i].value, &r, &e);
 		(void)gzip_accepted(p.v[i].value);
 	}
 }

@@ -185,8 +185,22 @@ events_last(const struct event_ring *r, struct str name)
 	return NULL;
 }
 
+bool
+events_hidden(const struct event_ring *r, struct str name, struct acl_facts *f)
+{
+	bool hidden = false;
+
+	for (size_t i = 0; i < r->n && !acl_open(f); i++) {
+		const struct user_event *ev = r->v[(r->first + i) % r->max];
+
+		if ((name.len == 0 || str_eq(ev->name, name)) && !acl_may(f, "event", ev->name, "read"))
+			hidden = true;
+	}
+	return hidden;
+}
+
 void
-events_encode(const struct event_ring *r, struct str name, struct mp_w *w)
+events_encode(const struct event_ring *r, struct str name, struct acl_facts *f, struct mp_w *w)
 {
 	size_t at = mp_w_array_hold(w);
 	uint32_t n = 0;
@@ -194,7 +208,7 @@ events_encode(const struct event_ring *r, struct str name, struct mp_w *w)
 	for (size_t i = 0; i < r->n; i++) {
 		const struct user_event *ev = r->v[(r->first + i) % r->max];
 
-		if (name.len > 0 && !str_eq(ev->name, name))
+		if ((name.len > 0 && !str_eq(ev->name, name)) || !acl_may(f, "event", ev->name, "read"))
 			continue;
 		record_encode(&rec_user_event, ev, RECORD_PUBLIC, w);
 		n++;
@@ -293,7 +307,7 @@ ask_services(struct events *e, struct user_event *ev)
 	if (w == NULL)
 		return -ENOMEM;
 	*w = (struct event_pending){ e->pending, e, ev, 0 };
-	w->call = rpc_call_record(e->checkd, OP_AGENT_SERVICES, NULL, &q, RPC_RETRY, EVENT_SERVICES_MS, on_services, w);
+	w->call = rpc_call_record(e->checkd, OP_AGENT_SERVICES, &(const struct query_options){ .internal = true }, &q, RPC_RETRY, EVENT_SERVICES_MS, on_services, w);
 	if (w->call == 0) {
 		free(w);
 		return -ENOMEM;

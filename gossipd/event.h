@@ -5,6 +5,7 @@
 #ifndef GOSSIPD_EVENT_H
 #define GOSSIPD_EVENT_H
 
+#include "lib/acl_gate.h"
 #include "lib/daemon.h"
 #include "lib/records.h"
 
@@ -65,8 +66,10 @@ void event_new_id(char id[EVENT_ID_TEXT]);
 
 /* The newest event of this name ("" : any), or NULL. */
 const struct user_event *events_last(const struct event_ring *r, struct str name);
-/* Append those of this name, oldest first. */
-void events_encode(const struct event_ring *r, struct str name, struct mp_w *w);
+/* Whether one of this name is hidden from the asker; asks for all of them. */
+bool events_hidden(const struct event_ring *r, struct str name, struct acl_facts *f);
+/* Append those of this name that the asker may see, oldest first. */
+void events_encode(const struct event_ring *r, struct str name, struct acl_facts *f, struct mp_w *w);
 
 /* event_op.c: an event was kept; who waited for it is answered. */
 void events_wake(struct events *e);

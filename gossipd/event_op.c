@@ -6,10 +6,10 @@
 
 enum { EVENT_PAYLOAD_MAX = 64 * 1024 };
 
-/* A gossip.event_list request: it waits while the newest event is the same. */
+/* A gossip.event_list request: it waits while the newest event is the same. The whole of it is kept: its rights are asked for again. */
 struct event_watch {
 	struct event_watch *next;
-	struct rpc_token token;
+	struct acl_kept kept;
 	uint64_t min_index;
 	bool internal;
 	size_t name_len;
@@ -31,9 +31,10 @@ index_of(const struct events *e, struct str name, bool internal)
 }
 
 static void
-answer_list(struct events *e, struct rpc_token token, struct str name, bool internal)
+answer_list(struct events *e, struct rpc_token token, const struct event_query *q, bool internal, struct acl_facts *f)
 {
-	struct query_meta meta = { .index = index_of(e, name, internal), .known_leader = true };
+	bool hidden = events_hidden(ring_of(e, internal), q->name, f);
+	struct query_meta meta = { .index = index_of(e, q->name, internal), .known_leader = true, .filtered = acl_filtered(f, hidden) };
 	struct buf *out = rpc_reply_begin(e->g->d->rpc, token);
 	struct mp_w w;
 
@@ -41,8 +42,15 @@ answer_list(struct events *e, struct rpc_token token, struct str name, bool inte
 		return;
 	w = mp_w_init(out);
 	record_encode(&rec_query_meta, &meta, RECORD_WHOLE, &w);
-	events_encode(ring_of(e, internal), name, &w);
+	events_encode(ring_of(e, internal), q->name, f, &w);
 	rpc_reply_end(e->g->d->rpc, token, w.err == 0);
+}
+
+static void
+watch_free(struct event_watch *x)
+{
+	acl_kept_release(&x->kept);
+	free(x);
 }
 
 void
@@ -51,16 +59,14 @@ events_wake(struct events *e)
 	struct event_watch **at = &e->watches, *x;
 
 	while ((x = *at) != NULL) {
-		struct str name = { x->name, x->name_len };
-
-		if (index_of(e, name, x->internal) == x->min_index) {
+		if (index_of(e, (struct str){ x->name, x->name_len }, x->internal) == x->min_index) {
 			at = &x->next;
 			continue;
 		}
 		*at = x->next;
 		e->nwatches--;
-		answer_list(e, x->token, name, x->internal);
-		free(x);
+		acl_gate_serve(e->g->gate, e->g->d->rpc, e->g->d, &x->kept.req, op_event_list);
+		watch_free(x);
 	}
 }
 
@@ -70,10 +76,10 @@ event_watch_cancel(struct events *e, struct rpc_token token)
 	for (struct event_watch **at = &e->watches; *at != NULL; at = &(*at)->next) {
 		struct event_watch *x = *at;
 
-		if (x->token.conn == token.conn && x->token.id == token.id) {
+		if (x->kept.req.token.conn == token.conn && x->kept.req.token.id == token.id) {
 			*at = x->next;
 			e->nwatches--;
-			free(x);
+			watch_free(x);
 			return;
 		}
 	}
@@ -86,43 +92,56 @@ event_watches_release(struct events *e)
 
 	while ((x = e->watches) != NULL) {
 		e->watches = x->next;
-		free(x);
+		watch_free(x);
 	}
 	e->nwatches = 0;
 }
 
 static void
-park(struct events *e, struct rpc_token token, uint64_t min_index, const struct event_query *q)
+park(struct events *e, const struct rpc_request *req, uint64_t min_index, const struct event_query *q, bool internal)
 {
-	struct event_watch *x = e->nwatches < WATCHES_MAX ? malloc(sizeof(*x) + q->name.len) : NULL;
+	struct event_watch *x = e->nwatches < WATCHES_MAX ? calloc(1, sizeof(*x) + q->name.len) : NULL;
 
-	if (x == NULL) {
-		rpc_reply_error(e->g->d->rpc, token, 500, "too many watches of the events");
+	if (x == NULL || acl_keep(&x->kept, req) < 0) {
+		free(x);
+		rpc_reply_error(e->g->d->rpc, req->token, 500, "too many watches of the events");
 		return;
 	}
-	*x = (struct event_watch){ e->watches, token, min_index, q->internal, q->name.len };
+	x->next = e->watches;
+	x->min_index = min_index;
+	x->internal = internal;
+	x->name_len = q->name.len;
 	if (q->name.len > 0)
 		memcpy(x->name, q->name.p, q->name.len);
 	e->watches = x;
 	e->nwatches++;
 }
 
+/* Those that are for daemons are shown to daemons alone. */
 void
-op_event_list(void *ctx, const struct rpc_request *req)
+op_event_list(void *ctx, const struct rpc_request *req, struct acl_facts *f)
 {
 	struct daemon *d = ctx;
 	struct gossipd *g = d->ctx;
 	struct arena a = ARENA_INIT(REQUEST_ARENA_MAX);
 	struct query_options o;
 	struct event_query q;
+	bool internal;
 	int rc = op_request_decode(req->info, req->body, req->len, &o, &q, &a);
 
-	if (rc < 0)
+	if (rc < 0) {
 		rpc_bad_request(d->rpc, req, err_text(rc));
-	else if (o.min_index != 0 && o.min_index == index_of(&g->events, q.name, q.internal))
-		park(&g->events, req->token, o.min_index, &q);
+		goto out;
+	}
+	internal = q.internal && acl_open(f);
+	(void)events_hidden(ring_of(&g->events, internal), q.name, f);
+	if (acl_pending(f))
+		goto out;
+	if (o.min_index != 0 && o.min_index == index_of(&g->events, q.name, internal))
+		park(&g->events, req, o.min_index, &q, internal);
 	else
-		answer_list(&g->events, req->token, q.name, q.internal);
+		answer_list(&g->events, req->token, &q, internal, f);
+out:
 	arena_release(&a);
 }
 
@@ -153,7 +172,7 @@ fire(struct gossipd *g, struct user_event *ev, struct arena *a, char err[256])
 }
 
 void
-op_event_fire(void *ctx, const struct rpc_request *req)
+op_event_fire(void *ctx, const struct rpc_request *req, struct acl_facts *f)
 {
 	struct daemon *d = ctx;
 	struct gossipd *g = d->ctx;
@@ -171,6 +190,8 @@ op_event_fire(void *ctx, const struct rpc_request *req)
 		rpc_bad_request(d->rpc, req, err_text(rc));
 		goto out;
 	}
+	if (!gossipd_permitted(f, acl_may(f, "event", ev.name, "write")))
+		goto out;
 	event_new_id(id);
 	ev.id = str_from(id);
 	ev.version = 1;
@@ -192,7 +213,7 @@ out:
 }
 
 void
-op_serf_event(void *ctx, const struct rpc_request *req)
+op_serf_event(void *ctx, const struct rpc_request *req, struct acl_facts *f)
 {
 	struct daemon *d = ctx;
 	struct gossipd *g = d->ctx;
@@ -204,7 +225,7 @@ op_serf_event(void *ctx, const struct rpc_request *req)
 
 	if (rc < 0) {
 		rpc_bad_request(d->rpc, req, err_text(rc));
-	} else {
+	} else if (gossipd_own(f, g, req)) {
 		rc = g->lan.closed ? -ENETDOWN : serf_event(g->lan.serf, clock_ns(), ev.name, ev.payload, ev.coalesce, err);
 		pool_touch(&g->lan);
 		if (rc < 0)

@@ -6,6 +6,7 @@
 
 #include "gossipd/event.h"
 #include "gossipd/pool.h"
+#include "lib/acl_gate.h"
 #include "lib/daemon.h"
 
 enum {
@@ -22,7 +23,7 @@ enum {
 /* A gossip.members request whose MinIndex has not been passed. */
 struct watch {
 	struct watch *next;
-	struct rpc_token token;
+	struct acl_kept kept;		/* the whole request: what may be seen is asked for again */
 	uint64_t min_index;
 	bool wan;
 };
@@ -32,6 +33,8 @@ struct join;
 
 struct gossipd {
 	struct daemon *d;
+	struct rpc_client *raftd;		/* asked for the rights of tokens */
+	struct acl_gate *gate;
 	struct json_object *started_with;	/* the slice of the start: what needs a restart is compared with it */
 	struct pool lan, wan;
 	bool has_wan;			/* servers with a WAN port */
@@ -65,10 +68,13 @@ void gossipd_give_up(const char *why) __attribute__((noreturn));
 extern const struct rpc_route gossipd_routes[];
 extern const size_t gossipd_nroutes;
 void gossipd_cancelled(void *ctx, struct rpc_token token);
-void op_keyring(void *ctx, const struct rpc_request *req);
-void op_event_fire(void *ctx, const struct rpc_request *req);
-void op_event_list(void *ctx, const struct rpc_request *req);
-void op_serf_event(void *ctx, const struct rpc_request *req);
+void ops_release(struct gossipd *g);
+acl_handler op_keyring, op_event_fire, op_event_list, op_serf_event;
+
+/* Whether to go on; if not, the answers are still awaited, or the request was refused. */
+bool gossipd_permitted(struct acl_facts *f, bool may);
+/* The same for what only the daemons of this node ask for. */
+bool gossipd_own(struct acl_facts *f, struct gossipd *g, const struct rpc_request *req);
 
 /* info.c */
 void gossipd_info(struct daemon *d, struct info_writer *iw);

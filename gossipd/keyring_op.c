@@ -330,7 +330,7 @@ begin(struct gossipd *g, const struct rpc_request *req, const struct keyring_req
 }
 
 void
-op_keyring(void *ctx, const struct rpc_request *req)
+op_keyring(void *ctx, const struct rpc_request *req, struct acl_facts *f)
 {
 	struct daemon *d = ctx;
 	struct arena a = ARENA_INIT(REQUEST_ARENA_MAX);
@@ -340,7 +340,7 @@ op_keyring(void *ctx, const struct rpc_request *req)
 
 	if (rc < 0)
 		rpc_bad_request(d->rpc, req, err_text(rc));
-	else
+	else if (gossipd_permitted(f, acl_may(f, "keyring", STR(""), str_eqs(q.verb, "list") ? "read" : "write")))
 		begin(d->ctx, req, &q);
 	arena_release(&a);
 }

@@ -62,6 +62,12 @@ gossipd_init(struct daemon *d)
 	g->d = d;
 	g->started_with = json_object_get(d->config);
 	g->has_wan = cfg_bool(d->config, "server", false) && cfg_int(d->config, "ports.serf_wan", 8302) > 0;
+	g->raftd = rpc_client_new(&d->loop, d->run_fd, "raftd");
+	g->gate = g->raftd != NULL ? acl_gate_new(g->raftd, cfg_bool(d->config, "acl.enabled", false)) : NULL;
+	if (g->gate == NULL) {
+		log_err("agent", "gossipd: out of memory");
+		return -ENOMEM;
+	}
 	events_init(&g->events, g);
 	rc = start_timers(g, d);
 	if (rc < 0) {
@@ -132,10 +138,12 @@ static void
 gossipd_fini(struct daemon *d)
 {
 	struct gossipd *g = d->ctx;
-	struct watch *x;
 
 	if (g == NULL)
 		return;
+	acl_gate_free(g->gate);
+	g->gate = NULL;
+	rpc_client_free(g->raftd);
 	keyring_ops_release(g);
 	join_release(g);
 	uv_close((uv_handle_t *)&g->flood, NULL);
@@ -144,10 +152,7 @@ gossipd_fini(struct daemon *d)
 	pool_close(&g->wan);
 	loop_undefer(&d->loop, DEFER_WORK, &g->wake);
 	loop_undefer(&d->loop, DEFER_WORK, &g->flood_now);
-	while ((x = g->watches) != NULL) {
-		g->watches = x->next;
-		free(x);
-	}
+	ops_release(g);
 	events_release(&g->events);
 	pool_release(&g->lan);
 	pool_release(&g->wan);

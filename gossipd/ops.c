@@ -21,8 +21,22 @@ index_of(struct gossipd *g, bool wan)
 
 /* ---- members */
 
+/* Whether somebody of the pool is hidden from the asker; asks for all of them. */
+static bool
+members_hidden(struct pool *p, struct acl_facts *f)
+{
+	bool hidden = false;
+	struct serf_member m;
+	size_t at = 0;
+
+	while (!acl_open(f) && serf_each(p->serf, &at, &m))
+		if (!acl_may(f, "node", swim_node_name(m.node), "read"))
+			hidden = true;
+	return hidden;
+}
+
 static int
-put_members(struct pool *p, struct mp_w *w)
+put_members(struct pool *p, struct acl_facts *f, struct mp_w *w)
 {
 	struct arena a = ARENA_INIT(MEMBER_ARENA_MAX);
 	size_t at = 0, list = mp_w_array_hold(w);
@@ -33,6 +47,8 @@ put_members(struct pool *p, struct mp_w *w)
 	while (rc == 0 && serf_each(p->serf, &at, &m)) {
 		struct member out;
 
+		if (!acl_may(f, "node", swim_node_name(m.node), "read"))
+			continue;
 		rc = pool_member(&m, &a, &out);
 		if (rc == 0) {
 			record_encode(&rec_member, &out, RECORD_PUBLIC, w);
@@ -46,9 +62,9 @@ put_members(struct pool *p, struct mp_w *w)
 }
 
 static void
-answer_members(struct gossipd *g, struct rpc_token token, bool wan)
+answer_members(struct gossipd *g, struct rpc_token token, bool wan, struct acl_facts *f, bool hidden)
 {
-	struct query_meta meta = { .index = index_of(g, wan), .known_leader = true };
+	struct query_meta meta = { .index = index_of(g, wan), .known_leader = true, .filtered = acl_filtered(f, hidden) };
 	struct buf *out = rpc_reply_begin(g->d->rpc, token);
 	struct mp_w w;
 	int rc = 0;
@@ -60,9 +76,18 @@ answer_members(struct gossipd *g, struct rpc_token token, bool wan)
 	if (wan && !g->has_wan)
 		mp_w_array(&w, 0);
 	else
-		rc = put_members(pool_of(g, wan), &w);
+		rc = put_members(pool_of(g, wan), f, &w);
 	rpc_reply_end(g->d->rpc, token, rc == 0 && w.err == 0);
 }
+
+static void
+watch_free(struct watch *x)
+{
+	acl_kept_release(&x->kept);
+	free(x);
+}
+
+static acl_handler op_members;
 
 static void
 on_wake(struct defer *d)
@@ -77,8 +102,8 @@ on_wake(struct defer *d)
 		}
 		*at = x->next;
 		g->nwatches--;
-		answer_members(g, x->token, x->wan);
-		free(x);
+		acl_gate_serve(g->gate, g->d->rpc, g->d, &x->kept.req, op_members);
+		watch_free(x);
 	}
 }
 
@@ -91,28 +116,31 @@ gossipd_changed(struct gossipd *g)
 
 /* Remember a watch until its index is passed. */
 static void
-park(struct gossipd *g, struct rpc_token token, uint64_t min_index, bool wan)
+park(struct gossipd *g, const struct rpc_request *req, uint64_t min_index, bool wan)
 {
-	struct watch *x = g->nwatches < WATCHES_MAX ? malloc(sizeof(*x)) : NULL;
+	struct watch *x = g->nwatches < WATCHES_MAX ? calloc(1, sizeof(*x)) : NULL;
 
-	if (x == NULL) {
-		rpc_reply_error(g->d->rpc, token, 500, "too many watches of the members");
+	if (x == NULL || acl_keep(&x->kept, req) < 0) {
+		free(x);
+		rpc_reply_error(g->d->rpc, req->token, 500, "too many watches of the members");
 		return;
 	}
-	*x = (struct watch){ g->watches, token, min_index, wan };
+	x->next = g->watches;
+	x->min_index = min_index;
+	x->wan = wan;
 	g->watches = x;
 	g->nwatches++;
 }
 
 static void
-op_members(void *ctx, const struct rpc_request *req)
+op_members(void *ctx, const struct rpc_request *req, struct acl_facts *f)
 {
 	struct daemon *d = ctx;
 	struct gossipd *g = d->ctx;
 	struct arena a = ARENA_INIT(REQUEST_ARENA_MAX);
 	struct query_options o;
 	struct member_query q;
-	bool wan = false;
+	bool wan = false, hidden = false;
 	int rc;
 
 	rc = op_request_decode(req->info, req->body, req->len, &o, &q, &a);
@@ -123,18 +151,23 @@ op_members(void *ctx, const struct rpc_request *req)
 		rpc_bad_request(d->rpc, req, err_text(rc));
 		return;
 	}
+	if (!wan || g->has_wan)
+		hidden = members_hidden(pool_of(g, wan), f);
+	if (acl_pending(f))
+		return;
 	/*
 	 * Only the current index is worth waiting for: a higher one was given
 	 * by an earlier life of this daemon, whose members may have been others.
 	 */
 	if (o.min_index == index_of(g, wan))
-		park(g, req->token, o.min_index, wan);
+		park(g, req, o.min_index, wan);
 	else
-		answer_members(g, req->token, wan);
+		answer_members(g, req->token, wan, f, hidden);
 }
 
+/* How many there are is no secret. */
 static void
-op_size(void *ctx, const struct rpc_request *req)
+op_size(void *ctx, const struct rpc_request *req, struct acl_facts *f)
 {
 	struct daemon *d = ctx;
 	struct gossipd *g = d->ctx;
@@ -150,7 +183,7 @@ op_size(void *ctx, const struct rpc_request *req)
 		rpc_bad_request(d->rpc, req, err_text(rc));
 		return;
 	}
-	out = rpc_reply_begin(d->rpc, req->token);
+	out = acl_pending(f) ? NULL : rpc_reply_begin(d->rpc, req->token);
 	if (out == NULL)
 		return;
 	w = mp_w_init(out);
@@ -161,8 +194,28 @@ op_size(void *ctx, const struct rpc_request *req)
 
 /* ---- coming and going */
 
+bool
+gossipd_permitted(struct acl_facts *f, bool may)
+{
+	if (acl_pending(f))
+		return false;
+	if (!may)
+		acl_refuse(f);
+	return may;
+}
+
+bool
+gossipd_own(struct acl_facts *f, struct gossipd *g, const struct rpc_request *req)
+{
+	if (acl_pending(f))
+		return false;
+	if (!acl_open(f))
+		rpc_reply_error(g->d->rpc, req->token, 403, "Permission denied: only the daemons of this node may ask for this");
+	return acl_open(f);
+}
+
 static void
-op_join(void *ctx, const struct rpc_request *req)
+op_join(void *ctx, const struct rpc_request *req, struct acl_facts *f)
 {
 	struct daemon *d = ctx;
 	struct gossipd *g = d->ctx;
@@ -174,12 +227,15 @@ op_join(void *ctx, const struct rpc_request *req)
 	rc = op_request_decode(req->info, req->body, req->len, &o, &q, &a);
 	if (rc < 0)
 		rpc_bad_request(d->rpc, req, err_text(rc));
+	else if (!gossipd_permitted(f, acl_may(f, "agent", g->lan.self.name, "write")))
+		goto out;
 	else if (q.wan && !g->has_wan)
 		rpc_reply_error(d->rpc, req->token, 500, "WAN federation disabled");
 	else if (pool_of(g, q.wan)->closed || serf_own_status(pool_of(g, q.wan)->serf) != SERF_ALIVE)
 		rpc_reply_error(d->rpc, req->token, 500, "this node is leaving, or has left");
 	else
 		join_start(g, req->token, &q);
+out:
 	arena_release(&a);
 }
 
@@ -218,11 +274,13 @@ leave_pool(struct pool *p)
 }
 
 static void
-op_leave(void *ctx, const struct rpc_request *req)
+op_leave(void *ctx, const struct rpc_request *req, struct acl_facts *f)
 {
 	struct daemon *d = ctx;
 	struct gossipd *g = d->ctx;
 
+	if (!gossipd_own(f, g, req))
+		return;
 	if (g->nleavers == LEAVERS_MAX) {
 		rpc_reply_error(d->rpc, req->token, 500, "too many wait for the leave already");
 		return;
@@ -264,7 +322,7 @@ force_leave_all(struct gossipd *g, const struct force_leave_request *q, struct a
 }
 
 static void
-op_force_leave(void *ctx, const struct rpc_request *req)
+op_force_leave(void *ctx, const struct rpc_request *req, struct acl_facts *f)
 {
 	struct daemon *d = ctx;
 	struct gossipd *g = d->ctx;
@@ -276,7 +334,7 @@ op_force_leave(void *ctx, const struct rpc_request *req)
 	rc = op_request_decode(req->info, req->body, req->len, &o, &q, &a);
 	if (rc < 0) {
 		rpc_bad_request(d->rpc, req, err_text(rc));
-	} else {
+	} else if (gossipd_permitted(f, acl_may(f, "operator", STR(""), "write"))) {
 		log_info("agent", "Force leaving node: node=%.*s", q.node.len > 80 ? 80 : (int)q.node.len, q.node.p != NULL ? q.node.p : "");
 		rc = force_leave_all(g, &q, &a);
 		if (rc == -ENOENT)
@@ -306,7 +364,7 @@ put_coordinate(struct mp_w *w, struct str node, const struct coord *c)
 }
 
 static void
-put_coordinates(struct pool *p, bool own, struct mp_w *w)
+put_coordinates(struct pool *p, bool own, struct acl_facts *f, struct mp_w *w)
 {
 	size_t list = mp_w_array_hold(w), at = 0;
 	struct serf_member m;
@@ -317,7 +375,7 @@ put_coordinates(struct pool *p, bool own, struct mp_w *w)
 	while (!own && serf_each(p->serf, &at, &m)) {
 		struct str name = swim_node_name(m.node);
 
-		if (str_eq(name, p->self.name) || !serf_coordinate_of(p->serf, name, &c))
+		if (str_eq(name, p->self.name) || !serf_coordinate_of(p->serf, name, &c) || !acl_may(f, "node", name, "read"))
 			continue;
 		put_coordinate(w, name, &c);
 		n++;
@@ -326,7 +384,7 @@ put_coordinates(struct pool *p, bool own, struct mp_w *w)
 }
 
 static void
-op_coordinates(void *ctx, const struct rpc_request *req)
+op_coordinates(void *ctx, const struct rpc_request *req, struct acl_facts *f)
 {
 	struct daemon *d = ctx;
 	struct gossipd *g = d->ctx;
@@ -344,7 +402,9 @@ op_coordinates(void *ctx, const struct rpc_request *req)
 		rpc_bad_request(d->rpc, req, err_text(rc));
 		return;
 	}
-	out = rpc_reply_begin(d->rpc, req->token);
+	if (!q.own && (!q.wan || g->has_wan))
+		(void)members_hidden(pool_of(g, q.wan), f);
+	out = acl_pending(f) ? NULL : rpc_reply_begin(d->rpc, req->token);
 	if (out == NULL)
 		return;
 	w = mp_w_init(out);
@@ -352,7 +412,7 @@ op_coordinates(void *ctx, const struct rpc_request *req)
 	if ((q.wan && !g->has_wan) || cfg_bool(g->started_with, "disable_coordinates", false))
 		mp_w_array(&w, 0);
 	else
-		put_coordinates(pool_of(g, q.wan), q.own, &w);
+		put_coordinates(pool_of(g, q.wan), q.own, f, &w);
 	rpc_reply_end(d->rpc, req->token, w.err == 0);
 }
 
@@ -374,10 +434,10 @@ cancel_watch(struct gossipd *g, struct rpc_token token)
 	for (struct watch **at = &g->watches; *at != NULL; at = &(*at)->next) {
 		struct watch *x = *at;
 
-		if (x->token.conn == token.conn && x->token.id == token.id) {
+		if (x->kept.req.token.conn == token.conn && x->kept.req.token.id == token.id) {
 			*at = x->next;
 			g->nwatches--;
-			free(x);
+			watch_free(x);
 			return;
 		}
 	}
@@ -389,6 +449,8 @@ gossipd_cancelled(void *ctx, struct rpc_token token)
 	struct daemon *d = ctx;
 	struct gossipd *g = d->ctx;
 
+	if (acl_gate_cancelled(g->gate, token))
+		return;
 	if (token.op == OP_GOSSIP_JOIN)
 		join_cancel(g, token);
 	else if (token.op == OP_GOSSIP_EVENT_LIST)
@@ -399,7 +461,21 @@ gossipd_cancelled(void *ctx, struct rpc_token token)
 		cancel_watch(g, token);
 }
 
-const struct rpc_route gossipd_routes[] = {
+void
+ops_release(struct gossipd *g)
+{
+	struct watch *x;
+
+	while ((x = g->watches) != NULL) {
+		g->watches = x->next;
+		watch_free(x);
+	}
+}
+
+static const struct {
+	uint16_t op;
+	acl_handler *serve;
+} served[] = {
 	{ OP_GOSSIP_MEMBERS, op_members },
 	{ OP_GOSSIP_JOIN, op_join },
 	{ OP_GOSSIP_LEAVE, op_leave },
@@ -410,5 +486,22 @@ const struct rpc_route gossipd_routes[] = {
 	{ OP_GOSSIP_COORDINATES, op_coordinates },
 	{ OP_GOSSIP_SERF_EVENT, op_serf_event },
 	{ OP_GOSSIP_SIZE, op_size },
+};
+
+/* Every operation goes through the gate. */
+static void
+serve(void *ctx, const struct rpc_request *req)
+{
+	struct gossipd *g = ((struct daemon *)ctx)->ctx;
+
+	for (size_t i = 0; i < ARRAY_LEN(served); i++)
+		if (served[i].op == req->info->number)
+			acl_gate_serve(g->gate, g->d->rpc, ctx, req, served[i].serve);
+}
+
+const struct rpc_route gossipd_routes[] = {
+	{ OP_GOSSIP_MEMBERS, serve }, { OP_GOSSIP_JOIN, serve }, { OP_GOSSIP_LEAVE, serve }, { OP_GOSSIP_FORCE_LEAVE, serve },
+	{ OP_GOSSIP_EVENT_FIRE, serve }, { OP_GOSSIP_EVENT_LIST, serve }, { OP_GOSSIP_KEYRING, serve }, { OP_GOSSIP_COORDINATES, serve },
+	{ OP_GOSSIP_SERF_EVENT, serve }, { OP_GOSSIP_SIZE, serve },
 };
 const size_t gossipd_nroutes = ARRAY_LEN(gossipd_routes);

@@ -94,7 +94,7 @@ tags_own(struct json_object *slice, bool wan, struct arena *a, struct strmap *re
 	tag_add(&t, "vsn_min", "2");
 	tag_add(&t, "vsn_max", "3");
 	tag_add(&t, "build", BUILD_TAG);
-	tag_add(&t, "acls", "0");
+	tag_add(&t, "acls", cfg_bool(slice, "acl.enabled", false) ? "1" : "0");
 	if (server)
 		add_server_tags(&t, slice, wan);
 	else

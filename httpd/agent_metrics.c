@@ -2,116 +2,35 @@
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "httpd/gather.h"
 #include "httpd/respond.h"
 #include "httpd/routes.h"
+#include "lib/telemetry.h"
 
-enum { METRICS_ALL_MAX = METRICS_MAX * PEERS, METRICS_OUT_MAX = 4 * 1024 * 1024, INTERVAL_S = METRICS_INTERVAL_MS / 1000,
-	FULL_NAME_MAX = METRIC_NAME_MAX + 256 };
+enum { METRICS_ALL_MAX = METRICS_MAX * PEERS, METRICS_OUT_MAX = 4 * 1024 * 1024, INTERVAL_S = METRICS_INTERVAL_MS / 1000 };
 
 struct metrics {
 	struct metric *v;
 	size_t n;
-	char prefix[128], host[128];	/* host: "" when names shall not carry it */
+	struct telemetry t;
 };
-
-static void
-add_all(struct request *r, struct metrics *m, struct str payload)
-{
-	struct mp_r in = mp_r_init(payload.p, payload.len);
-	uint32_t n = mp_r_array(&in);
-
-	for (uint32_t i = 0; i < n && in.err == 0 && m->n < METRICS_ALL_MAX; i++)
-		if (record_decode(&rec_metric, &in, &m->v[m->n], &r->arena) == 0)
-			m->n++;
-}
-
-static int
-metric_cmp(const void *a, const void *b)
-{
-	return str_cmp(((const struct metric *)a)->name, ((const struct metric *)b)->name);
-}
-
-/* Two histograms as one, ascending; the first alone when memory is short. */
-static void
-merge_buckets(struct request *r, struct records *into, const struct records *from)
-{
-	const struct metric_bucket *a = into->v, *b = from->v;
-	struct metric_bucket *out = arena_alloc(&r->arena, (into->n + from->n) * sizeof(*out));
-	size_t i = 0, j = 0;
-
-	if (out == NULL)
-		return;
-	while (i < into->n || j < from->n) {
-		bool first = j == from->n || (i < into->n && a[i].le <= b[j].le);
-
-		out[i + j] = first ? a[i] : b[j];
-		if (first)
-			i++;
-		else
-			j++;
-	}
-	*into = (struct records){ out, i + j };
-}
-
-/* Two daemons may count under one name: together they are one metric. */
-static void
-merge(struct request *r, struct metrics *m)
-{
-	size_t out = 0;
-
-	qsort(m->v, m->n, sizeof(*m->v), metric_cmp);
-	for (size_t i = 0; i < m->n; i++) {
-		struct metric *x = &m->v[i], *last = out > 0 ? &m->v[out - 1] : NULL;
-
-		if (last == NULL || !str_eq(last->name, x->name)) {
-			m->v[out++] = *x;
-			continue;
-		}
-		if (x->count > 0) {
-			last->min = last->count == 0 || x->min < last->min ? x->min : last->min;
-			last->max = last->count == 0 || x->max > last->max ? x->max : last->max;
-		}
-		last->count += x->count;
-		last->sum += x->sum;
-		last->sum_sq += x->sum_sq;
-		last->total_count += x->total_count;
-		last->total_sum += x->total_sum;
-		merge_buckets(r, &last->buckets, &x->buckets);
-	}
-	m->n = out;
-}
 
 static bool
 collect(struct request *r, const struct part *parts, size_t n, struct metrics *m)
 {
-	const struct http_config *c = &r->h->cfg;
-
 	*m = (struct metrics){ .v = arena_alloc(&r->arena, METRICS_ALL_MAX * sizeof(struct metric)) };
 	if (m->v == NULL) {
 		respond_empty(r, 500);
 		return false;
 	}
-	(void)snprintf(m->prefix, sizeof(m->prefix), "%s", cfg_str(c->slice, "telemetry.metrics_prefix", "consul"));
-	if (!cfg_bool(c->slice, "telemetry.disable_hostname", false))
-		(void)gethostname(m->host, sizeof(m->host) - 1);
+	telemetry_read(&m->t, r->h->cfg.slice);
 	for (size_t i = 0; i < n; i++)
 		if (parts[i].ok)
-			add_all(r, m, parts[i].payload);
-	merge(r, m);
+			m->n = telemetry_add(m->v, m->n, METRICS_ALL_MAX, parts[i].payload, &r->arena);
+	m->n = telemetry_merge(m->v, m->n, &r->arena);
 	return true;
-}
-
-static void
-full_name(const struct metrics *m, const struct metric *x, char out[FULL_NAME_MAX])
-{
-	bool host = x->kind == METRIC_GAUGE && m->host[0] != '\0';
-
-	(void)snprintf(out, FULL_NAME_MAX, "%s%s%s.%.*s", m->prefix, host ? "." : "", host ? m->host : "", STR_ARG(x->name));
 }
 
 /* ---- JSON */
@@ -124,14 +43,27 @@ number(struct mp_w *w, const char *name, double v)
 }
 
 static void
+labels_write(struct mp_w *w, const struct metric *x)
+{
+	struct metric_label labels[TELEMETRY_LABELS_MAX];
+	size_t n = telemetry_labels(x->name, labels);
+
+	mp_w_cstr(w, "Labels");
+	mp_w_map(w, (uint32_t)n);
+	for (size_t i = 0; i < n; i++) {
+		mp_w_str(w, labels[i].name);
+		mp_w_str(w, labels[i].value);
+	}
+}
+
+static void
 gauge_write(struct mp_w *w, const struct metric *x, const char *name)
 {
 	mp_w_map(w, 3);
 	mp_w_cstr(w, "Name");
 	mp_w_cstr(w, name);
 	number(w, "Value", x->sum);
-	mp_w_cstr(w, "Labels");
-	mp_w_map(w, 0);
+	labels_write(w, x);
 }
 
 static void
@@ -151,14 +83,13 @@ window_write(struct mp_w *w, const struct metric *x, const char *name)
 	number(w, "Max", x->max);
 	number(w, "Mean", mean);
 	number(w, "Stddev", variance > 0 ? sqrt(variance) : 0);
-	mp_w_cstr(w, "Labels");
-	mp_w_map(w, 0);
+	labels_write(w, x);
 }
 
 static void
 kind_write(struct mp_w *w, const struct metrics *m, const char *list, int64_t kind)
 {
-	char name[FULL_NAME_MAX];
+	char name[TELEMETRY_NAME_MAX];
 	uint32_t n = 0;
 	size_t at;
 
@@ -169,7 +100,9 @@ kind_write(struct mp_w *w, const struct metrics *m, const char *list, int64_t ki
 
 		if (x->kind != kind || x->count == 0)
 			continue;
-		full_name(m, x, name);
+		telemetry_name(&m->t, x, name);
+		if (!telemetry_allowed(&m->t, name))
+			continue;
 		if (kind == METRIC_GAUGE)
 			gauge_write(w, x, name);
 		else
@@ -210,6 +143,45 @@ on_json(struct request *r, const struct part *parts, size_t n)
 
 /* ---- Prometheus */
 
+/* The labels of one line, more behind them: {a="b",quantile="0.5"}; nothing when there are none. */
+static int
+labels_add(struct buf *out, struct str name, const char *quantile)
+{
+	struct metric_label labels[TELEMETRY_LABELS_MAX];
+	size_t n = telemetry_labels(name, labels);
+	const char *sep = "{";
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		rc = buf_addf(out, "%s%.*s=\"", sep, STR_ARG(labels[i].name));
+		for (size_t j = 0; rc == 0 && j < labels[i].value.len; j++) {
+			char c = labels[i].value.p[j];
+
+			rc = c == '"' || c == '\\' ? buf_addf(out, "\\%c", c) : c == '\n' ? buf_adds(out, "\\n") : buf_addc(out, c);
+		}
+		if (rc == 0)
+			rc = buf_addc(out, '"');
+		sep = ",";
+	}
+	if (rc == 0 && quantile != NULL) {
+		rc = buf_addf(out, "%squantile=\"%s\"", sep, quantile);
+		sep = ",";
+	}
+	return rc < 0 || *sep == '{' ? rc : buf_addc(out, '}');
+}
+
+static int
+line_add(struct buf *out, const char *name, const char *suffix, const struct metric *x, const char *quantile, double v)
+{
+	int rc = buf_addf(out, "%s%s", name, suffix);
+
+	if (rc == 0)
+		rc = labels_add(out, x->name, quantile);
+	if (rc < 0)
+		return rc;
+	return isnan(v) ? buf_adds(out, " NaN\n") : buf_addf(out, " %.17g\n", v);
+}
+
 /* A summary as Consul shows one: three quantiles of the last interval, sum and count since the start. */
 static int
 summary_add(struct buf *out, const char *name, const struct metric *x)
@@ -221,40 +193,45 @@ summary_add(struct buf *out, const char *name, const struct metric *x)
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(quantiles); i++)
-		if (x->count == 0)
-			rc = buf_addf(out, "%s{quantile=\"%s\"} NaN\n", name, quantiles[i].text);
-		else
-			rc = buf_addf(out, "%s{quantile=\"%s\"} %.17g\n", name, quantiles[i].text,
-			    metric_quantile(x->buckets.v, x->buckets.n, quantiles[i].q));
-	if (rc < 0)
-		return rc;
-	return buf_addf(out, "%s_sum %.17g\n%s_count %llu\n", name, x->total_sum, name, (unsigned long long)x->total_count);
+		rc = line_add(out, name, "", x, quantiles[i].text,
+		    x->count == 0 ? NAN : metric_quantile(x->buckets.v, x->buckets.n, quantiles[i].q));
+	if (rc == 0)
+		rc = line_add(out, name, "_sum", x, NULL, x->total_sum);
+	return rc < 0 ? rc : line_add(out, name, "_count", x, NULL, (double)x->total_count);
 }
 
+/* last: the name of the line before; equal names are one family, and have one head. */
 static int
-prometheus_add(struct buf *out, const struct metrics *m, const struct metric *x)
+prometheus_add(struct buf *out, const struct metrics *m, const struct metric *x, char last[TELEMETRY_NAME_MAX])
 {
 	static const char *const types[] = { "counter", "gauge", "summary" };
-	char name[FULL_NAME_MAX];
-	int rc;
+	char name[TELEMETRY_NAME_MAX];
+	int rc = 0;
 
-	if (x->kind < METRIC_COUNTER || x->kind > METRIC_SAMPLE)
+	if (x->kind < METRIC_COUNTER || x->kind > METRIC_SAMPLE || (x->kind == METRIC_GAUGE && x->count == 0))
 		return 0;
-	(void)snprintf(name, sizeof(name), "%s.%.*s", m->prefix, STR_ARG(x->name));
+	telemetry_name(&m->t, x, name);
+	if (!telemetry_allowed(&m->t, name))
+		return 0;
 	for (char *p = name; *p != '\0'; p++)
 		if (!isalnum((unsigned char)*p))
 			*p = '_';
-	rc = buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, name, name, types[x->kind]);
+	if (isdigit((unsigned char)name[0]))
+		name[0] = '_';
+	if (strcmp(name, last) != 0)
+		rc = buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, name, name, types[x->kind]);
+	(void)memcpy(last, name, sizeof(name));
 	if (rc < 0)
 		return rc;
 	if (x->kind == METRIC_SAMPLE)
 		return summary_add(out, name, x);
-	return buf_addf(out, "%s %.17g\n", name, x->kind == METRIC_GAUGE ? x->sum : x->total_sum);
+	return line_add(out, name, "", x, NULL, x->kind == METRIC_GAUGE ? x->sum : x->total_sum);
 }
 
 static void
 on_prometheus(struct request *r, const struct part *parts, size_t n)
 {
+	char last[TELEMETRY_NAME_MAX] = "";
 	struct metrics m;
 	int rc = 0;
 
@@ -262,7 +239,7 @@ on_prometheus(struct request *r, const struct part *parts, size_t n)
 		return;
 	r->reply.content = CONTENT_PROMETHEUS;
 	for (size_t i = 0; i < m.n && rc == 0; i++)
-		rc = prometheus_add(&r->reply.body, &m, &m.v[i]);
+		rc = prometheus_add(&r->reply.body, &m, &m.v[i], last);
 	if (rc < 0)
 		respond_empty(r, 500);
 	else

@@ -133,9 +133,9 @@ debug_add(struct json_object *out, const char *prefix, struct json_object *in, i
 			debug_add(out, full, value, depth + 1);
 			continue;
 		}
-		/* Whether gossip has to be encrypted (encrypt_verify_incoming) is none. */
-		(void)json_object_object_add(out, full, is_secret(name) && !json_object_is_type(value, json_type_boolean) ?
-		    json_object_new_string("hidden") : json_object_get(value));
+		/* Whether gossip has to be encrypted (encrypt_verify_incoming) is none, nor is a time (acl.token_ttl). */
+		(void)json_object_object_add(out, full, is_secret(name) && !json_object_is_type(value, json_type_boolean) &&
+		    !json_object_is_type(value, json_type_int) ? json_object_new_string("hidden") : json_object_get(value));
 	}
 }
 
@@ -166,7 +166,7 @@ pair(struct mp_w *w, const char *name, const char *value)
 static void
 config_write(struct mp_w *w, const struct http_config *c)
 {
-	mp_w_map(w, 7);
+	mp_w_map(w, 8);
 	pair(w, "Datacenter", c->datacenter);
 	pair(w, "PrimaryDatacenter", c->primary_datacenter);
 	pair(w, "NodeName", c->node_name);
@@ -175,6 +175,7 @@ config_write(struct mp_w *w, const struct http_config *c)
 	mp_w_cstr(w, "Server");
 	mp_w_bool(w, c->server);
 	pair(w, "Version", c->version);
+	pair(w, "BuildDate", "1970-01-01T00:00:01Z");	/* as agent/version tells it: the same source gives the same bytes */
 }
 
 /* Ours as gossipd tells it; without its answer where a node stands that has not measured anything yet. */
@@ -297,5 +298,7 @@ agent_self(struct request *r)
 		{ PEER_GOSSIPD, OP_GOSSIP_MEMBERS, &lan }, { PEER_GOSSIPD, OP_GOSSIP_COORDINATES, &own },
 	};
 
+	/* The right to see this node's own state was asked for: what it is made of needs no other. */
+	r->opts.internal = true;
 	gather(r, questions, ARRAY_LEN(questions), on_parts);
 }

@@ -39,8 +39,6 @@ void
 discovery_read(struct request *r, uint16_t op, const struct catalog_query *q, render_fn *render)
 {
 	r->view.reply_flags = REPLY_META | REPLY_CONSISTENCY;
-	if (r->read.cached && (r->route->flags & RT_CACHED) != 0)
-		r->view.reply_flags |= REPLY_CACHE;
 	upstream_read(r, op, q, render);
 }
 
@@ -58,7 +56,7 @@ catalog_services(struct request *r)
 {
 	struct catalog_query q;
 
-	if (discovery_query(r, D_META, &q))
+	if (discovery_query(r, D_META | D_FILTER, &q))
 		discovery_read(r, OP_CATALOG_SERVICES, &q, render_json);
 }
 
@@ -88,9 +86,24 @@ catalog_node(struct request *r)
 void
 catalog_datacenters(struct request *r)
 {
-	if (r->read.cached)
-		r->view.reply_flags = REPLY_CACHE;
 	upstream_read(r, OP_CATALOG_DATACENTERS, NULL, render_json);
+}
+
+/* What the agent of a node did not say it takes back when it compares the catalog with what it knows. */
+static void
+on_changed(struct request *r, const struct rpc_answer *a)
+{
+	struct str payload;
+	struct mp_r in;
+
+	if (!upstream_payload(r, a, &payload))
+		return;
+	in = mp_r_init(payload.p, payload.len);
+	if (!mp_r_bool(&in) && in.err == 0) {
+		r->reply.name = "X-Consul-Warning";
+		r->reply.value = "the node runs an agent, which will undo this: ask that agent instead";
+	}
+	respond_bool(r, true);
 }
 
 void
@@ -101,7 +114,7 @@ catalog_register(struct request *r)
 	if (!body_record(r, &rec_register_request, &q, true))
 		return;
 	r->opts.datacenter = q.datacenter;
-	upstream_write(r, OP_CATALOG_REGISTER, &q, upstream_ok_true);
+	upstream_write(r, OP_CATALOG_REGISTER, &q, on_changed);
 }
 
 void
@@ -112,5 +125,5 @@ catalog_deregister(struct request *r)
 	if (!body_record(r, &rec_deregister_request, &q, true))
 		return;
 	r->opts.datacenter = q.datacenter;
-	upstream_write(r, OP_CATALOG_DEREGISTER, &q, upstream_ok_true);
+	upstream_write(r, OP_CATALOG_DEREGISTER, &q, on_changed);
 }

@@ -12,15 +12,19 @@
 #include "httpd/request.h"
 #include "httpd/server.h"
 #include "httpd/snapshot.h"
+#include "httpd/stream.h"
 
-enum { BATCH = 64 };
+enum { BATCH = 64, SWEEP_MS = 5000 };
 
 struct conns {
 	struct httpd *h;
 	int epoll_fd;
 	uv_poll_t *poll;
-	struct conn *gone;
+	struct conn *gone, *all;
+	uv_timer_t *sweep;
 };
+
+static void on_sweep(uv_timer_t *t);
 
 static void
 list_add(struct conns *cs, struct conn *c)
@@ -63,6 +67,7 @@ on_events(uv_poll_t *p, int status, int what)
 		if (c->r != NULL) {
 			park_hangup(c->r);
 			monitor_hangup(c->r);
+			stream_hangup(c->r);
 			snapshot_hangup(c->r);
 		}
 	}
@@ -84,6 +89,14 @@ conn_new(struct conns *cs, struct client *client, int fd)
 	}
 	c->client = client;
 	c->fd = fd;
+	c->since_ms = clock_ms();
+	c->all_next = cs->all;
+	c->all_prev = &cs->all;
+	if (c->all_next != NULL)
+		c->all_next->all_prev = &c->all_next;
+	else
+		(void)uv_timer_start(cs->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+	cs->all = c;
 	return c;
 }
 
@@ -92,7 +105,52 @@ void
 conn_free(struct conn *c)
 {
 	list_remove(c);
+	*c->all_prev = c->all_next;
+	if (c->all_next != NULL)
+		c->all_next->all_prev = c->all_prev;
 	free(c);
+}
+
+void
+conn_moves(struct conn *c, size_t bytes)
+{
+	c->since_ms = clock_ms();
+	c->body_bytes += bytes;
+}
+
+/* Whether a client takes longer over what it sends than anybody needs. */
+static bool
+too_slow(const struct conn *c, uint64_t now)
+{
+	const struct request *r = c->r;
+	uint64_t started, moved;
+
+	if (r == NULL)
+		return !c->used && now - c->since_ms > HTTP_FIRST_MS;
+	started = r->started_ns / 1000000;
+	moved = c->since_ms > started ? c->since_ms : started;
+	if (r->state == REQ_HEAD)
+		return now - started > HTTP_HEAD_MS;
+	/* An archive waits for raftd now and then. */
+	if ((r->state != REQ_BODY && r->state != REQ_DRAIN) || r->transfer != NULL)
+		return false;
+	return now - moved > HTTP_STALL_MS || now - started > HTTP_BODY_MS + c->body_bytes / HTTP_BODY_RATE * 1000;
+}
+
+static void
+on_sweep(uv_timer_t *t)
+{
+	struct conns *cs = t->data;
+	uint64_t now = clock_ms();
+
+	if (cs->all == NULL)
+		(void)uv_timer_stop(t);
+	for (struct conn *c = cs->all; c != NULL; c = c->all_next) {
+		if (c->gone || !too_slow(c, now))
+			continue;
+		log_debug("agent.http", "closing a connection whose request does not come");
+		(void)shutdown(c->fd, SHUT_RDWR);
+	}
 }
 
 struct conn *
@@ -107,6 +165,8 @@ void
 conn_idle(struct conns *cs, struct conn *c)
 {
 	c->r = NULL;
+	c->used = true;
+	c->body_bytes = 0;
 	if (c->gone)
 		list_add(cs, c);
 }
@@ -151,14 +211,18 @@ conns_new(struct httpd *h)
 		return NULL;
 	cs->h = h;
 	cs->poll = malloc(sizeof(*cs->poll));
+	cs->sweep = malloc(sizeof(*cs->sweep));
 	cs->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (cs->poll == NULL || cs->epoll_fd < 0 || uv_poll_init(&h->d->loop.uv, cs->poll, cs->epoll_fd) < 0) {
+	if (cs->poll == NULL || cs->sweep == NULL || cs->epoll_fd < 0 || uv_poll_init(&h->d->loop.uv, cs->poll, cs->epoll_fd) < 0) {
 		if (cs->epoll_fd >= 0)
 			(void)close(cs->epoll_fd);
 		free(cs->poll);
+		free(cs->sweep);
 		free(cs);
 		return NULL;
 	}
+	(void)uv_timer_init(&h->d->loop.uv, cs->sweep);
+	cs->sweep->data = cs;
 	cs->poll->data = cs;
 	(void)uv_poll_start(cs->poll, UV_READABLE, on_events);
 	return cs;
@@ -176,6 +240,7 @@ conns_free(struct conns *cs)
 	if (cs == NULL)
 		return;
 	uv_close((uv_handle_t *)cs->poll, free_handle);
+	uv_close((uv_handle_t *)cs->sweep, free_handle);
 	(void)close(cs->epoll_fd);
 	free(cs);
 }

@@ -100,6 +100,62 @@ gzip_buf(struct gzip *g, struct buf *b)
 	return 0;
 }
 
+/* ---- without end */
+
+enum { STREAM_WINDOW = 12 + 16, STREAM_MEM_LEVEL = 5, STREAM_ROOM = 256 };
+
+struct gzip_stream {
+	z_stream z;
+};
+
+struct gzip_stream *
+gzip_stream_new(void)
+{
+	struct gzip_stream *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		return NULL;
+	if (deflateInit2(&s->z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, STREAM_WINDOW, STREAM_MEM_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK) {
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+void
+gzip_stream_free(struct gzip_stream *s)
+{
+	if (s == NULL)
+		return;
+	(void)deflateEnd(&s->z);
+	free(s);
+}
+
+int
+gzip_stream_add(struct gzip_stream *s, struct str text, bool last, struct buf *out)
+{
+	int rc;
+
+	if (text.len > UINT32_MAX / 2)
+		return -ELIMIT;
+	s->z.next_in = (Bytef *)(uintptr_t)text.p;
+	s->z.avail_in = (uInt)text.len;
+	do {
+		size_t room = s->z.avail_in / 2 + STREAM_ROOM;
+
+		rc = buf_reserve(out, room);
+		if (rc < 0)
+			return rc;
+		s->z.next_out = out->data + out->len;
+		s->z.avail_out = (uInt)room;
+		rc = deflate(&s->z, last ? Z_FINISH : Z_SYNC_FLUSH);
+		if (rc != Z_OK && rc != Z_BUF_ERROR && rc != Z_STREAM_END)
+			return -EINVAL;
+		out->len += room - s->z.avail_out;
+	} while (s->z.avail_out == 0 && rc != Z_STREAM_END);
+	return 0;
+}
+
 /* "q=0", "q=0.0" refuse; every other weight, and none, does not. */
 static bool
 weight_is_zero(struct str item)

@@ -18,10 +18,18 @@ enum {
 	HTTP_POOL_MAX = 1024 * 1024,
 	HTTP_PARAMS_MAX = 512,		/* query parameters */
 	HTTP_BODY_MAX = 1024 * 1024,	/* of a JSON body where no other limit holds */
+	HTTP_FIRST_MS = 60 * 1000,	/* connected, and nothing asked */
+	HTTP_HEAD_MS = 30 * 1000,	/* from the first line of a request to the end of its head */
+	HTTP_STALL_MS = 30 * 1000,	/* without another byte of a body */
+	HTTP_BODY_MS = 60 * 1000,	/* for a body, and a second more for each ... */
+	HTTP_BODY_RATE = 1024,		/* ... so many bytes of it */
 	HTTP_DRAIN_MAX = 16 * 1024 * 1024, /* bytes of a refused body that are read and dropped */
 	HTTP_ARENA_MAX = 64 * 1024 * 1024, /* what one request decodes */
 	HTTP_BLOCKING_MAX = 20000,	/* parked clients */
 	HTTP_MONITORS_MAX = 64,
+	HTTP_STREAMS_MAX = 1024,
+	HTTP_STREAM_TOPICS_MAX = 64,	/* of one stream */
+	HTTP_STREAM_PARTS_MAX = 16384,	/* topics of all of them: each may wait for raftd twice, and others want to ask it, too */
 	HTTP_SPARE_REQUESTS = 32,	/* kept for reuse */
 	HTTP_KEEP_BYTES = 8 * 1024,	/* memory that a spare request keeps in each buffer */
 	HTTP_SPIN_MAX = 512,		/* answers awaited without suspending their connections */
@@ -46,8 +54,9 @@ struct http_config {
 	struct json_object *slice;
 	const char *node_name, *node_id, *datacenter, *primary_datacenter, *version, *revision;
 	const char *default_policy, *default_token;
-	bool dev_mode, server, translate_wan, filter_unprintable, disable_coordinates;
-	int64_t kv_max_value, txn_max_req, conns_per_client;
+	bool acl_enabled;
+	bool dev_mode, server, acls, translate_wan, filter_unprintable, disable_coordinates;
+	int64_t kv_max_value, txn_max_req, txn_max_ops, conns_per_client;
 	int64_t default_wait_ms, max_wait_ms, hold_ms, discovery_max_stale_ms, prometheus_retention_ms;
 	int64_t max_header_bytes;
 	bool use_cache;
@@ -68,16 +77,20 @@ bool http_config_may_write(const struct http_config *c, const struct sockaddr *a
 enum peer { PEER_RAFTD, PEER_CHECKD, PEER_GOSSIPD, PEER_DNSD, PEER_HTTPD, PEER_CONSULCTL, PEERS };
 
 struct peer_link {
+	uv_loop_t *loop;
 	struct rpc_client *client;
 	uint64_t connects;	/* how often a connection was made */
+	uint64_t lost_ms;	/* when the last one was lost, by the loop's clock */
 };
 
 struct conns;
 struct server;
 struct park;
+struct cache;
 struct request;
 struct gzip;
 struct monitors;
+struct streams;
 
 struct httpd {
 	struct daemon *d;
@@ -87,14 +100,21 @@ struct httpd {
 	struct server *server;
 	struct conns *conns;
 	struct park *park;
+	struct cache *cache;
 	struct gzip *gzip;
 	struct monitors *monitors;
+	struct streams *streams;
 	struct request *open, *spare;	/* open ones; those kept for reuse */
 	unsigned nspare, nrequests;	/* spare ones; open ones */
 	unsigned spinning;		/* open ones that wait without being suspended */
 	size_t unsent;			/* bytes of large answers that clients have not taken yet */
 	unsigned moved;			/* answers handed to the library, and pieces of bodies taken, in its last run */
 	uint64_t started_ms;
+	size_t pool_size;		/* a connection's memory in the library */
 };
+
+/* Everything behind a decoded h->cfg: parts, clients of the other daemons, the server. Negative: httpd_close() takes down what there is. */
+int MUST_CHECK httpd_open(struct httpd *h);
+void httpd_close(struct httpd *h);
 
 #endif

@@ -5,11 +5,13 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "httpd/cache.h"
 #include "httpd/gzip.h"
 #include "httpd/monitor.h"
 #include "httpd/park.h"
 #include "httpd/request.h"
 #include "httpd/server.h"
+#include "httpd/stream.h"
 #include "httpd/upstream.h"
 
 static int
@@ -32,16 +34,7 @@ httpd_init(struct daemon *d)
 		log_err("agent.http", "%s", err);
 		return rc;
 	}
-	h->gzip = gzip_new(&d->loop);
-	h->park = park_new(h);
-	h->monitors = monitors_new(h);
-	if (h->gzip == NULL || h->park == NULL || h->monitors == NULL)
-		rc = -ENOMEM;
-	if (rc == 0)
-		rc = upstream_init(h);
-	if (rc == 0)
-		rc = server_start(h);
-	return rc;
+	return httpd_open(h);
 }
 
 /* What a listener or the library was started with stays until a restart. */
@@ -88,6 +81,7 @@ httpd_drain(struct daemon *d)
 	server_quiesce(h);
 	park_end_all(h->park);
 	monitors_end_all(h->monitors);
+	streams_end_all(h->streams);
 	if (h->nrequests == 0)
 		daemon_stopped(d);
 }
@@ -99,13 +93,7 @@ httpd_fini(struct daemon *d)
 
 	if (h == NULL)
 		return;
-	server_stop(h);
-	upstream_release(h);
-	park_free(h->park);
-	monitors_free(h->monitors);
-	gzip_free(h->gzip);
-	requests_release(h);
-	http_config_release(&h->cfg);
+	httpd_close(h);
 	free(h);
 	d->ctx = NULL;
 }
@@ -121,6 +109,10 @@ httpd_info(struct daemon *d, struct info_writer *iw)
 	info_add(iw, "http_unsent", "%zu", h->unsent);
 	info_add(iw, "blocking_queries", "%zu", park_waiters(h->park));
 	info_add(iw, "blocking_upstream", "%zu", park_groups(h->park));
+	info_add(iw, "streams", "%u", streams_count(h->streams));
+	info_add(iw, "stream_topics", "%zu", streams_topics(h->streams));
+	info_add(iw, "cache_entries", "%zu", cache_entries(h->cache));
+	info_add(iw, "cache_bytes", "%zu", cache_bytes(h->cache));
 	info_add(iw, "library", "libmicrohttpd %s", MHD_get_version());
 	info_section(iw, "runtime");
 	info_add(iw, "arch", "%s", uname(&u) == 0 ? u.machine : "");

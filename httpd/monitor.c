@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "httpd/conns.h"
+#include "httpd/gzip.h"
 #include "httpd/respond.h"
 #include "httpd/routes.h"
 #include "httpd/server.h"
@@ -26,7 +28,10 @@ struct monitor {
 	struct log_query query;
 	struct source sources[PEERS];
 	struct buf out;
+	struct gzip_stream *gzip;	/* NULL: as it is */
+	struct buf packed;		/* what of it is compressed and not sent yet */
 	bool suspended, ended;
+	bool finished;			/* compressed to its end */
 };
 
 struct monitors {
@@ -119,12 +124,20 @@ static ssize_t
 read_lines(void *cls, uint64_t pos, char *buf, size_t max)
 {
 	struct monitor *m = cls;
-	size_t n = m->out.len < max ? m->out.len : max;
+	struct buf *from = m->gzip != NULL ? &m->packed : &m->out;
+	size_t n;
 
 	(void)pos;
+	if (m->gzip != NULL && m->packed.len == 0 && !m->finished && (m->out.len > 0 || m->ended)) {
+		if (gzip_stream_add(m->gzip, (struct str){ (const char *)m->out.data, m->out.len }, m->ended, &m->packed) < 0)
+			return MHD_CONTENT_READER_END_WITH_ERROR;
+		m->finished = m->ended;
+		buf_clear(&m->out);
+	}
+	n = from->len < max ? from->len : max;
 	if (n > 0) {
-		memcpy(buf, m->out.data, n);
-		buf_consume(&m->out, n);
+		memcpy(buf, from->data, n);
+		buf_consume(from, n);
 		return (ssize_t)n;
 	}
 	if (m->ended)
@@ -162,6 +175,7 @@ monitor_new(struct request *r, const struct log_query *q)
 	m->r = r;
 	m->query = *q;
 	buf_init(&m->out, BUFFER_MAX);
+	buf_init(&m->packed, 2 * BUFFER_MAX);
 	m->next = ms->list;
 	m->prev = &ms->list;
 	if (m->next != NULL)
@@ -190,6 +204,8 @@ monitor_leave(struct request *r)
 	if (--m->all->n == 0)
 		(void)uv_timer_stop(m->all->flush);
 	r->monitor = NULL;
+	gzip_stream_free(m->gzip);
+	buf_release(&m->packed);
 	buf_release(&m->out);
 	free(m);
 }
@@ -208,6 +224,11 @@ agent_monitor(struct request *r)
 		respond_text(r, 400, "Bad request: Unknown log level: %.*s", STR_ARG(q.level));
 		return;
 	}
+	if (r->conn->gone) {
+		/* Its end came before the request was looked at: nobody would tell us again. */
+		request_gone(r);
+		return;
+	}
 	if (r->h->monitors->n >= HTTP_MONITORS_MAX || r->h->d->draining) {
 		respond_text(r, 429, "too many log monitors");
 		return;
@@ -215,6 +236,13 @@ agent_monitor(struct request *r)
 	m = monitor_new(r, &q);
 	r->reply.content = CONTENT_LOG;
 	r->shared = m != NULL ? shared_reply_stream(r->h, &r->view, &r->reply, MHD_SIZE_UNKNOWN, read_lines, m) : NULL;
+	/* Without memory for it the client gets what it takes as well. */
+	if (r->shared != NULL && (r->view.flags & VIEW_GZIP) != 0)
+		m->gzip = gzip_stream_new();
+	if (m != NULL && m->gzip != NULL && MHD_add_response_header(r->shared->mhd, "Content-Encoding", "gzip") != MHD_YES) {
+		gzip_stream_free(m->gzip);
+		m->gzip = NULL;
+	}
 	if (r->shared == NULL)
 		respond_empty(r, 500);
 	else

@@ -247,31 +247,41 @@ params_consistency(const struct params *p, const struct http_config *c, bool dis
 		o->consistency = stale ? CONSISTENCY_STALE : consistent ? CONSISTENCY_CONSISTENT : CONSISTENCY_DEFAULT;
 }
 
-/* One directive: its number must be one. */
-static bool
-directive_ok(struct str d)
+/* `name=NUMBER`: 1, another directive: 0, not a number: -EINVAL. */
+static int
+directive_number(struct str d, struct str name, uint64_t *ret)
 {
-	static const struct str numbered[] = { { "max-age=", 8 }, { "stale-if-error=", 15 } };
-	uint64_t v;
+	if (!str_has_prefix(d, name))
+		return 0;
+	return parse_u64((struct str){ d.p + name.len, d.len - name.len }, ret) < 0 ? -EINVAL : 1;
+}
 
-	while (d.len > 0 && d.p[0] == ' ') {
+static bool
+directive(struct str d, struct read_params *ret)
+{
+	static const struct str max_age = { "max-age=", 8 }, stale_if_error = { "stale-if-error=", 15 };
+	int rc;
+
+	while (d.len > 0 && (d.p[0] == ' ' || d.p[0] == '\t')) {
 		d.p++;
 		d.len--;
 	}
-	for (size_t i = 0; i < ARRAY_LEN(numbered); i++)
-		if (str_has_prefix(d, numbered[i]))
-			return parse_u64((struct str){ d.p + numbered[i].len, d.len - numbered[i].len }, &v) == 0;
-	return true;
+	if (str_eqs(d, "must-revalidate"))
+		ret->must_revalidate = true;
+	rc = directive_number(d, max_age, &ret->max_age_s);
+	if (rc > 0 && ret->max_age_s == 0)
+		ret->must_revalidate = true;
+	return rc >= 0 && directive_number(d, stale_if_error, &ret->stale_if_error_s) >= 0;
 }
 
 void
-params_cache_control(struct str header, struct param_error *e)
+params_cache_control(struct str header, struct read_params *ret, struct param_error *e)
 {
 	for (size_t i = 0; i < header.len;) {
 		const char *comma = memchr(header.p + i, ',', header.len - i);
 		size_t n = comma != NULL ? (size_t)(comma - (header.p + i)) : header.len - i;
 
-		if (!directive_ok((struct str){ header.p + i, n })) {
+		if (!directive((struct str){ header.p + i, n }, ret)) {
 			*e = (struct param_error){ 400, "Invalid Cache-Control header." };
 			return;
 		}

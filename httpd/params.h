@@ -33,6 +33,9 @@ const char *params_encode(const struct params *p, struct arena *a);
 struct read_params {
 	int64_t wait_ms;	/* bounded, without jitter */
 	bool cached, leader;
+	/* of ?cached: Cache-Control. 0: not given; max-age=0 is must-revalidate. */
+	bool must_revalidate;
+	uint64_t max_age_s, stale_if_error_s;
 };
 
 /* An error text for the client with its status; status 0: none. */
@@ -50,7 +53,7 @@ void params_consistency(const struct params *p, const struct http_config *c, boo
     struct read_params *ret, struct param_error *e, struct arena *a);
 
 /* Cache-Control with ?cached. */
-void params_cache_control(struct str header, struct param_error *e);
+void params_cache_control(struct str header, struct read_params *ret, struct param_error *e);
 
 /* ns and partition belong to another edition. */
 void params_namespace(const struct params *p, struct str namespace_header, struct param_error *e);

@@ -1,4 +1,11 @@
-/* park.c - groups of equal waits, and the heap of their deadlines. */
+/*
+ * park.c - groups of equal waits, and the heap of their deadlines.
+ *
+ * What may wake a wait without changing what it shows (a check of an instance
+ * that ?passing hides, one that a filter leaves out) does not end it: the
+ * group also asks for what there is now, and as long as what is shown is that,
+ * it asks again for what comes next.
+ */
 #include "httpd/park.h"
 
 #include <sodium.h>
@@ -6,10 +13,14 @@
 
 #include "httpd/conns.h"
 #include "httpd/respond.h"
+#include "httpd/slim.h"
 #include "httpd/upstream.h"
 #include "lib/duration.h"
 
-enum { BUCKETS = 512, JITTER_FRACTION = 16 };
+enum { BUCKETS = 512, JITTER_FRACTION = 16,
+	SETTLED_MS = 3000,	/* who waits for that long is likely to wait for longer: memory is given back, */
+				/* and has to be taken again when it is woken, which takes longer than its answer */
+	SETTLE_BATCH = 256, SETTLE_PAUSE_MS = 20, LOOK_MS = 10000, DIGEST = 16, SHOWN_WAYS = 2 };
 
 struct group;
 
@@ -17,8 +28,15 @@ struct waiter {
 	struct waiter *next, **prev;	/* in the group */
 	struct group *group;
 	struct request *r;
-	uint64_t deadline_ms;
+	struct waiter *newer, **newer_of;	/* among those that have not settled; newer_of NULL: has */
+	uint64_t since_ms, deadline_ms;
 	size_t at;			/* in the heap */
+};
+
+/* What is shown to those who want it the same way, at the group's index. */
+struct shown {
+	bool known;
+	uint8_t digest[DIGEST];
 };
 
 /* One question upstream. */
@@ -30,6 +48,9 @@ struct group {
 	struct buf key;			/* the encoded request */
 	struct rpc_client *client;
 	uint32_t call;
+	uint64_t min_index;
+	uint32_t now_call;		/* what there is now, or 0 */
+	struct shown shown[SHOWN_WAYS];	/* whole, ?passing */
 	struct waiter *waiters;
 };
 
@@ -40,6 +61,8 @@ struct park {
 	struct waiter **heap;		/* earliest first */
 	size_t n, cap;
 	uv_timer_t *timer;
+	struct waiter *unsettled, **unsettled_tail;	/* oldest first */
+	uv_timer_t *settle;
 };
 
 /* ---- the heap */
@@ -110,6 +133,7 @@ heap_remove(struct park *p, struct waiter *w)
 }
 
 static void on_timer(uv_timer_t *t);
+static void on_answer(void *arg, const struct rpc_answer *a);
 
 static void
 timer_set(struct park *p)
@@ -120,6 +144,50 @@ timer_set(struct park *p)
 		(void)uv_timer_stop(p->timer);
 	else
 		(void)uv_timer_start(p->timer, on_timer, p->heap[0]->deadline_ms > now ? p->heap[0]->deadline_ms - now : 0, 0);
+}
+
+/* ---- settling: those that have waited for a while give back memory, a few at a time */
+
+static void
+settle_remove(struct park *p, struct waiter *w)
+{
+	if (w->newer_of == NULL)
+		return;
+	*w->newer_of = w->newer;
+	if (w->newer != NULL)
+		w->newer->newer_of = w->newer_of;
+	else
+		p->unsettled_tail = w->newer_of;
+	w->newer_of = NULL;
+}
+
+static void
+on_settle(uv_timer_t *t)
+{
+	struct park *p = t->data;
+	uint64_t now = uv_now(&p->h->d->loop.uv), due;
+
+	for (int i = 0; i < SETTLE_BATCH && p->unsettled != NULL && p->unsettled->since_ms + SETTLED_MS <= now; i++) {
+		struct waiter *w = p->unsettled;
+
+		settle_remove(p, w);
+		slim_connection(w->r);
+	}
+	if (p->unsettled == NULL)
+		return;
+	due = p->unsettled->since_ms + SETTLED_MS;
+	(void)uv_timer_start(t, on_settle, due > now + SETTLE_PAUSE_MS ? due - now : SETTLE_PAUSE_MS, 0);
+}
+
+static void
+settle_later(struct park *p, struct waiter *w)
+{
+	w->newer = NULL;
+	w->newer_of = p->unsettled_tail;
+	*p->unsettled_tail = w;
+	p->unsettled_tail = &w->newer;
+	if (!uv_is_active((uv_handle_t *)p->settle))
+		(void)uv_timer_start(p->settle, on_settle, SETTLED_MS, 0);
 }
 
 /* ---- groups */
@@ -135,7 +203,7 @@ hash_of(uint16_t op, const struct buf *key)
 }
 
 static void
-group_free(struct group *g)
+group_unlink(struct group *g)
 {
 	struct group **p;
 
@@ -145,8 +213,26 @@ group_free(struct group *g)
 			g->park->ngroups--;
 			break;
 		}
+}
+
+static void
+group_link(struct group *g)
+{
+	struct group **head = &g->park->buckets[g->hash % BUCKETS];
+
+	g->next = *head;
+	*head = g;
+	g->park->ngroups++;
+}
+
+static void
+group_free(struct group *g)
+{
+	group_unlink(g);
 	if (g->call != 0)
 		rpc_cancel(g->client, g->call);
+	if (g->now_call != 0)
+		rpc_cancel(g->client, g->now_call);
 	buf_release(&g->key);
 	free(g);
 }
@@ -161,6 +247,7 @@ waiter_remove(struct park *p, struct waiter *w)
 	if (w->next != NULL)
 		w->next->prev = w->prev;
 	heap_remove(p, w);
+	settle_remove(p, w);
 	r->waiter = NULL;
 	free(w);
 	return r;
@@ -179,12 +266,20 @@ waiter_leave(struct park *p, struct waiter *w)
 
 /* ---- how a wait ends */
 
-/* The same answer for all that want it shown alike. */
+/* The same answer for all that want it shown alike, under the same headers. */
 struct variant {
 	struct variant *next;
-	unsigned flags;
+	struct view view;
+	render_fn *render;
 	struct shared_reply *reply;
 };
+
+static bool
+shows_alike(const struct variant *v, const struct request *r)
+{
+	return v->render == r->render && v->view.route == r->view.route && v->view.flags == r->view.flags &&
+	    v->view.reply_flags == r->view.reply_flags && v->view.consistency == r->view.consistency;
+}
 
 static struct shared_reply *
 render_shared(struct request *r, const struct rpc_answer *a)
@@ -217,16 +312,165 @@ variant_get(struct variant **list, struct request *r, const struct rpc_answer *a
 	struct variant *v;
 
 	for (v = *list; v != NULL; v = v->next)
-		if (v->flags == r->view.flags)
+		if (shows_alike(v, r))
 			return v->reply;
 	v = arena_alloc(&r->arena, sizeof(*v));
 	if (v == NULL)
 		return NULL;
-	v->flags = r->view.flags;
+	v->view = r->view;
+	v->render = r->render;
 	v->reply = render_shared(r, a);
 	v->next = *list;
 	*list = v;
 	return v->reply;
+}
+
+/* Ask as at first, but for what there is: its waiter is about to leave, or has left, the group of this question. */
+static void
+ask_now(struct request *r, struct str question)
+{
+	if (slim_restore(r, question) < 0)
+		respond_empty(r, 500);
+	else
+		upstream_read_now(r);
+}
+
+static void
+deliver(struct group *g, struct request *r, const struct rpc_answer *a, struct variant **variants)
+{
+	struct shared_reply *s;
+
+	if (upstream_too_stale(r, a)) {
+		ask_now(r, (struct str){ (const char *)g->key.data, g->key.len });
+		return;
+	}
+	s = variant_get(variants, r, a);
+	if (s == NULL) {
+		respond_empty(r, 500);
+		return;
+	}
+	s->refs++;
+	r->shared = s;
+	respond_done(r);
+}
+
+/* ---- waits that a change leaves alone */
+
+static unsigned
+way_of(const struct request *r)
+{
+	return (r->view.flags & VIEW_PASSING) != 0;
+}
+
+/* Whether the index can move while what is shown stays. */
+static bool
+may_hide(const struct request *r)
+{
+	const struct op_info *info = op_info(r->op);
+	const struct catalog_query *q = r->record;
+
+	if ((r->view.flags & VIEW_PASSING) != 0)
+		return true;
+	return info->request == &rec_catalog_query && q != NULL &&
+	    (q->filter.len > 0 || q->tags.n > 0 || q->node_meta.n > 0);
+}
+
+/* What the answer shows to one who asks like r; false: it cannot be shown. */
+static bool
+shown_digest(const struct request *r, const struct rpc_answer *a, uint8_t digest[DIGEST], uint64_t *ret_index)
+{
+	const struct view plain = { .route = r->view.route, .flags = r->view.flags & VIEW_PASSING };
+	struct reply rp;
+	bool ok;
+
+	reply_init(&rp);
+	ok = a->rc == 0 && upstream_render(r->h, &plain, r->render, a, &rp) == 0;
+	if (ok) {
+		unsigned char head[2] = { (unsigned char)rp.meta.filtered, rp.status == 200 };
+		crypto_generichash_state st;
+
+		(void)crypto_generichash_init(&st, NULL, 0, DIGEST);
+		(void)crypto_generichash_update(&st, head, sizeof(head));
+		(void)crypto_generichash_update(&st, rp.body.data != NULL ? rp.body.data : head, rp.body.len);
+		(void)crypto_generichash_final(&st, digest, DIGEST);
+		*ret_index = rp.meta.index;
+	}
+	buf_release(&rp.body);
+	return ok;
+}
+
+/* What there was when the group began to wait, unless something has changed already. */
+static void
+on_now(void *arg, const struct rpc_answer *a)
+{
+	struct group *g = arg;
+
+	g->now_call = 0;
+	for (struct waiter *w = g->waiters; w != NULL; w = w->next) {
+		struct shown *s = &g->shown[way_of(w->r)];
+		uint8_t digest[DIGEST];
+		uint64_t index;
+
+		if (s->known)
+			continue;
+		if (!shown_digest(w->r, a, digest, &index) || index != g->min_index)
+			return;
+		memcpy(s->digest, digest, DIGEST);
+		s->known = true;
+	}
+}
+
+static int encode_at(const struct request *r, struct str question, uint64_t index, struct buf *out);
+
+/* The same question about what there is now; without it the first change ends the wait, whatever it shows. */
+static void
+group_look(struct group *g, struct request *r)
+{
+	struct buf now = BUF_INIT(op_info(g->op)->body_max);
+
+	if (g->now_call == 0 && !g->shown[way_of(r)].known &&
+	    encode_at(r, (struct str){ (const char *)g->key.data, g->key.len }, 0, &now) == 0)
+		g->now_call = rpc_call(g->client, g->op, now.data, now.len, RPC_RETRY, LOOK_MS, on_now, g);
+	buf_release(&now);
+}
+
+/* For each way in which the answer is shown: whether that is what was shown before. */
+static void
+find_unchanged(struct group *g, const struct rpc_answer *a, bool unchanged[SHOWN_WAYS], uint64_t *ret_index)
+{
+	bool looked[SHOWN_WAYS] = { false };
+
+	*ret_index = 0;
+	for (struct waiter *w = g->waiters; w != NULL; w = w->next) {
+		unsigned way = way_of(w->r);
+		uint8_t digest[DIGEST];
+
+		if (!g->shown[way].known || looked[way])
+			continue;
+		looked[way] = true;
+		unchanged[way] = shown_digest(w->r, a, digest, ret_index) && *ret_index > g->min_index &&
+		    memcmp(digest, g->shown[way].digest, DIGEST) == 0;
+	}
+}
+
+/* Go on waiting for what comes after this index. */
+static bool
+group_ask(struct group *g, uint64_t index)
+{
+	struct buf key = BUF_INIT(op_info(g->op)->body_max);
+
+	if (encode_at(g->waiters->r, (struct str){ (const char *)g->key.data, g->key.len }, index, &key) < 0) {
+		buf_release(&key);
+		return false;
+	}
+	group_unlink(g);
+	buf_release(&g->key);
+	g->key = key;
+	g->min_index = index;
+	g->hash = hash_of(g->op, &g->key);
+	group_link(g);
+	g->call = rpc_call(g->client, g->op, g->key.data, g->key.len, RPC_NO_DEADLINE | RPC_RETRY, 0, on_answer, g);
+	return g->call != 0;
 }
 
 static void
@@ -235,29 +479,25 @@ on_answer(void *arg, const struct rpc_answer *a)
 	struct group *g = arg;
 	struct park *p = g->park;
 	struct variant *variants = NULL;
+	bool unchanged[SHOWN_WAYS] = { false };
+	struct waiter *w, *next;
+	uint64_t index;
 
 	g->call = 0;
-	while (g->waiters != NULL) {
-		struct request *r = waiter_remove(p, g->waiters);
-		struct shared_reply *s;
-
-		if (upstream_too_stale(r, a)) {
-			upstream_read_now(r);
-			continue;
-		}
-		s = variant_get(&variants, r, a);
-		if (s == NULL) {
-			respond_empty(r, 500);
-			continue;
-		}
-		s->refs++;
-		r->shared = s;
-		respond_done(r);
+	find_unchanged(g, a, unchanged, &index);
+	for (w = g->waiters; w != NULL; w = next) {
+		next = w->next;
+		if (!unchanged[way_of(w->r)])
+			deliver(g, waiter_remove(p, w), a, &variants);
 	}
+	if (g->waiters != NULL && !group_ask(g, index))
+		while (g->waiters != NULL)
+			deliver(g, waiter_remove(p, g->waiters), a, &variants);
 	/* The variants lie in the requests' arenas, which outlive this turn. */
 	for (; variants != NULL; variants = variants->next)
 		shared_reply_unref(variants->reply);
-	group_free(g);
+	if (g->waiters == NULL)
+		group_free(g);
 	timer_set(p);
 }
 
@@ -268,10 +508,15 @@ on_timer(uv_timer_t *t)
 	uint64_t now = uv_now(&p->h->d->loop.uv);
 
 	while (p->n > 0 && p->heap[0]->deadline_ms <= now) {
-		struct request *r = p->heap[0]->r;
+		struct waiter *w = p->heap[0];
+		struct request *r = w->r;
+		int rc = slim_restore(r, (struct str){ (const char *)w->group->key.data, w->group->key.len });
 
-		waiter_leave(p, p->heap[0]);
-		upstream_read_now(r);
+		waiter_leave(p, w);
+		if (rc < 0)
+			respond_empty(r, 500);
+		else
+			upstream_read_now(r);
 	}
 	timer_set(p);
 }
@@ -282,8 +527,7 @@ park_hangup(struct request *r)
 	if (r->waiter == NULL)
 		return;
 	waiter_leave(r->h->park, r->waiter);
-	r->state = REQ_GONE;
-	request_wake(r);
+	request_gone(r);
 }
 
 /* ---- joining */
@@ -301,7 +545,7 @@ group_find(struct park *p, uint16_t op, const struct buf *key, uint64_t hash)
 
 /* Takes key. */
 static struct group *
-group_new(struct park *p, uint16_t op, struct buf *key, uint64_t hash)
+group_new(struct park *p, uint16_t op, struct buf *key, uint64_t hash, uint64_t min_index)
 {
 	struct group *g = calloc(1, sizeof(*g));
 
@@ -313,9 +557,8 @@ group_new(struct park *p, uint16_t op, struct buf *key, uint64_t hash)
 	g->key = *key;
 	*key = (struct buf)BUF_INIT(0);
 	g->client = upstream_client(p->h, op);
-	g->next = p->buckets[hash % BUCKETS];
-	p->buckets[hash % BUCKETS] = g;
-	p->ngroups++;
+	g->min_index = min_index;
+	group_link(g);
 	g->call = rpc_call(g->client, op, g->key.data, g->key.len, RPC_NO_DEADLINE | RPC_RETRY, 0, on_answer, g);
 	if (g->call == 0) {
 		group_free(g);
@@ -341,7 +584,8 @@ waiter_add(struct park *p, struct group *g, struct request *r)
 		return -ENOMEM;
 	w->group = g;
 	w->r = r;
-	w->deadline_ms = uv_now(&p->h->d->loop.uv) + wait_ms(r);
+	w->since_ms = uv_now(&p->h->d->loop.uv);
+	w->deadline_ms = w->since_ms + wait_ms(r);
 	if (heap_add(p, w) < 0) {
 		free(w);
 		return -ENOMEM;
@@ -352,8 +596,29 @@ waiter_add(struct park *p, struct group *g, struct request *r)
 		w->next->prev = &w->next;
 	g->waiters = w;
 	r->waiter = w;
+	settle_later(p, w);
 	timer_set(p);
 	return 0;
+}
+
+/* The question as it was encoded, for another index. */
+static int
+encode_at(const struct request *r, struct str question, uint64_t index, struct buf *out)
+{
+	const struct op_info *info = op_info(r->op);
+	struct arena a = ARENA_INIT(HTTP_ARENA_MAX);
+	void *record = info->request != NULL ? arena_alloc(&a, info->request->size) : NULL;
+	struct query_options o;
+	int rc = info->request != NULL && record == NULL ? -ENOMEM : 0;
+
+	if (rc == 0)
+		rc = op_request_decode(info, question.p, question.len, &o, record, &a);
+	if (rc == 0) {
+		o.min_index = index;
+		rc = op_request_encode(r->op, &o, record, out);
+	}
+	arena_release(&a);
+	return rc;
 }
 
 void
@@ -367,7 +632,7 @@ park_join(struct request *r)
 	int rc;
 
 	if (r->conn->gone) {
-		r->state = REQ_GONE;
+		request_gone(r);
 		return;
 	}
 	if (p->n >= HTTP_BLOCKING_MAX) {
@@ -379,7 +644,7 @@ park_join(struct request *r)
 		hash = hash_of(r->op, &key);
 		g = group_find(p, r->op, &key, hash);
 		if (g == NULL)
-			g = group_new(p, r->op, &key, hash);
+			g = group_new(p, r->op, &key, hash, r->opts.min_index);
 	}
 	buf_release(&key);
 	if (rc == -ELIMIT) {
@@ -390,7 +655,11 @@ park_join(struct request *r)
 		if (g != NULL && g->waiters == NULL)
 			group_free(g);
 		respond_empty(r, 500);
+		return;
 	}
+	if (may_hide(r))
+		group_look(g, r);
+	slim_request(r);
 }
 
 void
@@ -418,12 +687,17 @@ park_new(struct httpd *h)
 		return NULL;
 	p->h = h;
 	p->timer = malloc(sizeof(*p->timer));
-	if (p->timer == NULL) {
+	p->settle = malloc(sizeof(*p->settle));
+	if (p->timer == NULL || p->settle == NULL) {
+		free(p->timer);
+		free(p->settle);
 		free(p);
 		return NULL;
 	}
+	p->unsettled_tail = &p->unsettled;
 	(void)uv_timer_init(&h->d->loop.uv, p->timer);
-	p->timer->data = p;
+	(void)uv_timer_init(&h->d->loop.uv, p->settle);
+	p->timer->data = p->settle->data = p;
 	return p;
 }
 
@@ -442,6 +716,7 @@ park_free(struct park *p)
 		waiter_leave(p, p->heap[0]);
 	free(p->heap);
 	uv_close((uv_handle_t *)p->timer, free_handle);
+	uv_close((uv_handle_t *)p->settle, free_handle);
 	free(p);
 }
 

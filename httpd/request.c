@@ -16,10 +16,12 @@
 #include "httpd/gzip.h"
 #include "httpd/monitor.h"
 #include "httpd/park.h"
+#include "httpd/permit.h"
 #include "httpd/respond.h"
 #include "httpd/routes.h"
 #include "httpd/server.h"
 #include "httpd/snapshot.h"
+#include "httpd/stream.h"
 #include "httpd/upstream.h"
 #include "lib/duration.h"
 #include "lib/sock.h"
@@ -99,8 +101,7 @@ requests_abandon(struct httpd *h)
 			continue;
 		}
 		request_forget(r);
-		r->state = REQ_GONE;
-		request_wake(r);
+		request_gone(r);
 	}
 }
 
@@ -139,12 +140,20 @@ request_wake(struct request *r)
 }
 
 void
+request_gone(struct request *r)
+{
+	r->state = REQ_GONE;
+	request_wake(r);
+}
+
+void
 request_forget(struct request *r)
 {
 	upstream_forget(r);
 	gather_forget(r);
 	park_leave(r);
 	monitor_leave(r);
+	stream_leave(r);
 	snapshot_leave(r);
 }
 
@@ -259,20 +268,36 @@ on_header(void *cls, enum MHD_ValueKind kind, const char *name, const char *valu
 	return MHD_YES;
 }
 
-/* Query, then header, then bearer, then the agent's own. */
+/* Blanks behind a header's value are no part of it (RFC 9110, section 5.5); the library leaves them there. */
 static struct str
-request_token(const struct request *r, const struct headers *hd)
+no_blanks(struct str s)
+{
+	while (s.len > 0 && (s.p[s.len - 1] == ' ' || s.p[s.len - 1] == '\t'))
+		s.len--;
+	while (s.len > 0 && (*s.p == ' ' || *s.p == '\t'))
+		s = (struct str){ s.p + 1, s.len - 1 };
+	return s;
+}
+
+/* Query, then header, then bearer, then the agent's own: a copy, since the configuration may be another before the request is over. */
+static int
+request_token(struct request *r, const struct headers *hd, struct str *ret)
 {
 	static const struct str bearer = { "Bearer ", 7 };
-	const struct str *q = param_get(&r->params, "token");
+	const struct str *q = param_get(&r->params, "token"), own = str_from(r->h->cfg.default_token);
+	const struct str token = no_blanks(hd->token), auth = no_blanks(hd->authorization);
 
-	if (q != NULL && q->len > 0)
-		return *q;
-	if (hd->token.len > 0)
-		return hd->token;
-	if (hd->authorization.len > bearer.len && str_eq_nocase((struct str){ hd->authorization.p, bearer.len }, bearer))
-		return (struct str){ hd->authorization.p + bearer.len, hd->authorization.len - bearer.len };
-	return str_from(r->h->cfg.default_token);
+	*ret = STR("");
+	if (q != NULL && q->len > 0) {
+		*ret = *q;
+	} else if (token.len > 0) {
+		*ret = token;
+	} else if (auth.len > bearer.len && str_eq_nocase((struct str){ auth.p, bearer.len }, bearer)) {
+		*ret = no_blanks((struct str){ auth.p + bearer.len, auth.len - bearer.len });
+	} else if (own.len > 0) {
+		*ret = (struct str){ arena_strdup(&r->arena, own), own.len };
+	}
+	return ret->p != NULL ? 0 : -ENOMEM;
 }
 
 static bool
@@ -388,7 +413,10 @@ head_params(struct request *r, const struct headers *hd)
 	const struct str *dc = param_get(&r->params, "dc");
 	unsigned flags = r->route->flags;
 
-	r->opts.token = request_token(r, hd);
+	if (request_token(r, hd, &r->opts.token) < 0) {
+		respond_empty(r, 500);
+		return false;
+	}
 	if (r->params.n == 0 && hd->namespace.len == 0 && c->discovery_max_stale_ms <= 0)
 		return true;
 	if ((flags & RT_PLAIN) == 0)
@@ -402,7 +430,7 @@ head_params(struct request *r, const struct headers *hd)
 	if (e.status == 0 && (flags & RT_SNAPSHOT) != 0 && r->method == M_PUT && r->opts.consistency == CONSISTENCY_STALE)
 		e = (struct param_error){ 500, "stale not allowed for restore" };
 	if (e.status == 0 && r->read.cached && (flags & RT_CACHED) != 0)
-		params_cache_control(r->cache_control, &e);
+		params_cache_control(r->cache_control, &r->read, &e);
 	if (e.status != 0)
 		respond_text(r, e.status, "%s", e.text != NULL ? e.text : "");
 	return e.status == 0;
@@ -482,6 +510,7 @@ static bool
 request_body(struct request *r, const char *data, size_t len)
 {
 	r->h->moved++;
+	conn_moves(r->conn, len);
 	if (r->state == REQ_BODY && (r->route->flags & RT_SNAPSHOT) != 0)
 		return snapshot_body(r, data, len);
 	if (r->state == REQ_BODY && (r->body.len + len > r->body_max || buf_add(&r->body, data, len) < 0)) {
@@ -498,7 +527,7 @@ static void
 request_serve(struct request *r)
 {
 	r->state = REQ_WAIT;
-	r->route->handler(r);
+	permit_serve(r);
 }
 
 enum MHD_Result
@@ -541,6 +570,7 @@ request_log(const struct request *r, uint64_t ns)
 {
 	const union MHD_ConnectionInfo *ci;
 	char from[SOCK_ADDR_TEXT_MAX] = "";
+	size_t below = 0;
 
 	if (!log_enabled(LOG_DEBUG) || r->path.p == NULL)
 		return;
@@ -552,9 +582,12 @@ request_log(const struct request *r, uint64_t ns)
 		memcpy(&a, ci->client_addr, ci->client_addr->sa_family == AF_INET ? sizeof(a.in) : sizeof(a.in6));
 		sock_addr_format(&a, from);
 	}
-	/* The query is left out: it may hold a token. */
-	log_debug("agent.http", "Request finished: method=%s url=%.*s from=%s status=%d latency=%llu.%03lluus", r->method_name,
-	    STR_ARG(r->path), from, r->reply.status, (unsigned long long)(ns / 1000), (unsigned long long)(ns % 1000));
+	/* The query is left out: it may hold a token. So may what stands below a path of ACLs, in the API of old or by mistake. */
+	if (r->route != NULL && strncmp(r->route->path, "/v1/acl/", 8) == 0 && r->path.len > strlen(r->route->path))
+		below = r->path.len - strlen(r->route->path);
+	log_debug("agent.http", "Request finished: method=%s url=%.*s%s from=%s status=%d latency=%llu.%03lluus", r->method_name,
+	    (int)(r->path.len - below), r->path.p, below > 0 ? "<hidden>" : "", from, r->reply.status,
+	    (unsigned long long)(ns / 1000), (unsigned long long)(ns % 1000));
 }
 
 void

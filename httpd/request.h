@@ -28,7 +28,7 @@ enum req_state {
 	REQ_GONE,	/* the client left: close */
 };
 
-enum content { CONTENT_NONE, CONTENT_JSON, CONTENT_TEXT, CONTENT_PLAIN, CONTENT_HTML, CONTENT_PROMETHEUS, CONTENT_LOG,
+enum content { CONTENT_NONE, CONTENT_JSON, CONTENT_TEXT, CONTENT_PLAIN, CONTENT_HTML, CONTENT_PROMETHEUS, CONTENT_LOG, CONTENT_EVENTS, CONTENT_NDJSON,
 	CONTENT_GZIP };
 
 enum reply_flag {
@@ -48,6 +48,8 @@ struct reply {
 	unsigned flags;			/* enum reply_flag */
 	uint64_t consistency;		/* enum consistency */
 	struct query_meta meta;
+	bool cache_hit;			/* with REPLY_CACHE: from the cache, */
+	uint64_t age_s;			/* and so old */
 	const char *name, *value;	/* one more header, or NULL; value NULL: text */
 	char text[64];
 	struct buf body;
@@ -61,6 +63,8 @@ enum view_flag {
 	VIEW_PASSING = 8,
 	VIEW_MISSING_EMPTY = 16,	/* nothing found is [] rather than 404 */
 	VIEW_TEXT = 32,
+	VIEW_PAGE = 64,			/* KV: the payload is a part of a list, and whether there is more */
+	VIEW_COUNT = 128,		/* KV: it is a number */
 };
 
 struct view {
@@ -73,11 +77,13 @@ struct view {
 /* Turn a reply's payload into an answer; -EDECODE when it cannot be read, -ENOMEM, -ELIMIT. */
 typedef int render_fn(const struct view *v, struct str payload, struct reply *ret);
 
+struct cache_question;
 struct conn;
 struct shared_reply;
 struct waiter;
 struct gather;
 struct monitor;
+struct stream;
 struct transfer;
 
 struct request {
@@ -114,11 +120,13 @@ struct request {
 	const char *about;		/* what the answer is about, for its texts */
 	uint16_t op;
 	const void *record;		/* of a read, kept to ask again */
+	struct cache_question *question;	/* what the cache has been asked for */
 	render_fn *render;
 	struct view view;
 	struct waiter *waiter;
 	struct gather *gather;
 	struct monitor *monitor;
+	struct stream *stream;
 	struct transfer *transfer;
 
 	struct reply reply;
@@ -134,6 +142,9 @@ void request_completed(void *cls, struct MHD_Connection *conn, void **con_cls, e
 
 /* The answer is complete, or the client has gone: have the library come for it. */
 void request_wake(struct request *r);
+
+/* Its client has gone: the connection is closed, from wherever this is found out. */
+void request_gone(struct request *r);
 
 /* Stop waiting for anybody. */
 void request_forget(struct request *r);

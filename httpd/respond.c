@@ -229,6 +229,10 @@ content_type(enum content c)
 		return "text/plain; version=0.0.4; charset=utf-8";
 	case CONTENT_LOG:
 		return "text/plain; charset=utf-8";
+	case CONTENT_EVENTS:
+		return "text/event-stream";
+	case CONTENT_NDJSON:
+		return "application/x-ndjson";
 	case CONTENT_GZIP:
 		return "application/x-gzip";
 	}
@@ -271,7 +275,9 @@ meta_headers(struct MHD_Response *m, const struct reply *rp)
 	if ((rp->flags & REPLY_CONSISTENCY) != 0)
 		header(m, "X-Consul-Effective-Consistency", names[rp->consistency <= 2 ? rp->consistency : 0]);
 	if ((rp->flags & REPLY_CACHE) != 0)
-		header(m, "X-Cache", "MISS");
+		header(m, "X-Cache", rp->cache_hit ? "HIT" : "MISS");
+	if ((rp->flags & REPLY_CACHE) != 0 && rp->cache_hit)
+		header_u64(m, "Age", rp->age_s);
 	if ((rp->flags & REPLY_RAW) != 0) {
 		header(m, "X-Content-Type-Options", "nosniff");
 		header(m, "Content-Security-Policy", "sandbox");
@@ -309,6 +315,8 @@ all_headers(struct httpd *h, const struct view *v, const struct reply *rp, struc
 		header(m, "X-Consul-Default-Acl-Policy", h->cfg.default_policy);
 	if (rp->flags != 0)
 		meta_headers(m, rp);
+	if (rp->meta.filtered)
+		header(m, "X-Consul-Results-Filtered-By-ACLs", "true");
 	if ((rp->flags & REPLY_ALLOW) != 0 && v->route != NULL) {
 		route_allow(v->route, allow);
 		header(m, "Allow", allow);

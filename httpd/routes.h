@@ -17,6 +17,7 @@ enum route_flag {
 	RT_TXN = 64,		/* the body is a transaction */
 	RT_SNAPSHOT = 256,	/* the body is an archive, of almost any size */
 	RT_PLAIN = 128,		/* no common parameters, no headers of ours */
+	RT_OWN = 512,		/* the permission is asked for here, before the handler (permit.h) */
 };
 
 struct route {
@@ -75,6 +76,17 @@ void operator_autopilot_configuration(struct request *r);
 void operator_autopilot_health(struct request *r);
 void operator_autopilot_state(struct request *r);
 void operator_keyring(struct request *r);
+void operator_usage(struct request *r);
+void ui_nodes(struct request *r);
+void ui_node(struct request *r);
+void ui_services(struct request *r);
+void mesh_empty(struct request *r);
+void mesh_off(struct request *r);
+void mesh_missing(struct request *r);
+void mesh_config(struct request *r);
+void query_general(struct request *r);
+void query_one(struct request *r);
+void query_run(struct request *r);
 void event_fire(struct request *r);
 void event_list(struct request *r);
 void coordinate_datacenters(struct request *r);
@@ -91,6 +103,7 @@ void agent_force_leave(struct request *r);
 void agent_reload(struct request *r);
 void agent_monitor(struct request *r);
 void agent_metrics(struct request *r);
+void agent_token_set(struct request *r);
 void agent_services(struct request *r);
 void agent_service(struct request *r);
 void agent_service_register(struct request *r);
@@ -104,6 +117,33 @@ void agent_check_result(struct request *r);
 void agent_check_update(struct request *r);
 void agent_health_by_id(struct request *r);
 void agent_health_by_name(struct request *r);
+void stream_serve(struct request *r);
 void acl_disabled(struct request *r);
+void acl_bootstrap(struct request *r);
+void acl_login(struct request *r);
+void acl_logout(struct request *r);
+void acl_translate(struct request *r);
+void acl_translate_token(struct request *r);
+void acl_legacy(struct request *r);
+void acl_replication(struct request *r);
+void acl_authorize_many(struct request *r);
+void acl_policies(struct request *r);
+void acl_policy_create(struct request *r);
+void acl_policy_named(struct request *r);
+void acl_policy_one(struct request *r);
+void acl_roles(struct request *r);
+void acl_role_create(struct request *r);
+void acl_role_named(struct request *r);
+void acl_role_one(struct request *r);
+void acl_binding_rules(struct request *r);
+void acl_binding_create(struct request *r);
+void acl_binding_one(struct request *r);
+void acl_auth_methods(struct request *r);
+void acl_method_create(struct request *r);
+void acl_method_one(struct request *r);
+void acl_tokens(struct request *r);
+void acl_token_self(struct request *r);
+void acl_token_create(struct request *r);
+void acl_token_one(struct request *r);
 
 #endif

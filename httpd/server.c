@@ -21,6 +21,7 @@
 #include "httpd/monitor.h"
 #include "httpd/request.h"
 #include "httpd/socket_mode.h"
+#include "httpd/stream.h"
 #include "lib/sock.h"
 
 enum { ACCEPT_BATCH = 64, PAUSE_MS = 100, NUDGE_MIN_MS = 2, NUDGE_MAX_MS = 16, RUN_ROUNDS = 4, IDLE_MS = 500,
@@ -188,20 +189,21 @@ refuse(int fd)
 	(void)close(fd);
 }
 
-static void
-serve(struct server *s, int fd, const union sock_addr *from, socklen_t len)
+void
+server_serve(struct httpd *h, int fd, const struct sockaddr *from, socklen_t len)
 {
-	int64_t max = s->h->cfg.conns_per_client;
-	struct client *k = client_opened(s->clients, &from->sa, max > 0 ? (unsigned)max : 0);
+	struct server *s = h->server;
+	int64_t max = h->cfg.conns_per_client;
+	struct client *k = client_opened(s->clients, from, max > 0 ? (unsigned)max : 0);
 
-	s->adding = k != NULL ? conn_new(s->h->conns, k, fd) : NULL;
+	s->adding = k != NULL ? conn_new(h->conns, k, fd) : NULL;
 	if (s->adding == NULL) {
 		client_closed(s->clients, k);
 		refuse(fd);
 		return;
 	}
 	/* The library closes fd when it cannot take it. Whom it was told of is its own to give back. */
-	(void)MHD_add_connection(s->mhd, fd, &from->sa, len);
+	(void)MHD_add_connection(s->mhd, fd, from, len);
 	connection_free(s, s->adding);
 	s->adding = NULL;
 }
@@ -249,7 +251,7 @@ on_listener(uv_poll_t *p, int status, int events)
 		}
 		fd = accept4(lfd, &from.sa, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0) {
-			serve(s, fd, &from, len);
+			server_serve(s->h, fd, &from.sa, len);
 			continue;
 		}
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -368,6 +370,7 @@ library_start(struct server *s)
 {
 	struct httpd *h = s->h;
 
+	h->pool_size = pool_size(&h->cfg);
 	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO |
 	    MHD_USE_ERROR_LOG, 0, NULL, NULL, request_access, h,
 	    MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
@@ -375,7 +378,7 @@ library_start(struct server *s)
 	    MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, NULL,
 	    MHD_OPTION_NOTIFY_COMPLETED, request_completed, h,
 	    MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
-	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, pool_size(&h->cfg),
+	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, h->pool_size,
 	    MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_CONNS_MAX,
 	    MHD_OPTION_CONNECTION_TIMEOUT, 0u,
 	    MHD_OPTION_STRICT_FOR_CLIENT, 1,
@@ -475,6 +478,7 @@ server_stop(struct httpd *h)
 	if (s->mhd != NULL) {
 		/* None may be suspended when the library stops: it would abort. */
 		monitors_end_all(h->monitors);
+		streams_end_all(h->streams);
 		requests_abandon(h);
 		(void)MHD_run(s->mhd);
 		MHD_stop_daemon(s->mhd);

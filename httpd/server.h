@@ -13,6 +13,9 @@ int MUST_CHECK server_start(struct httpd *h);
 /* Have the library look at its connections at the end of this turn. */
 void server_kick(struct httpd *h);
 
+/* Serve a connection, which is the server's from now on; it may be refused. fd does not block. */
+void server_serve(struct httpd *h, int fd, const struct sockaddr *from, socklen_t len);
+
 /* Accept no more. */
 void server_quiesce(struct httpd *h);
 

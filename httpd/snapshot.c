@@ -320,8 +320,7 @@ snapshot_hangup(struct request *r)
 		return;
 	if (r->state == REQ_WAIT) {
 		request_forget(r);
-		r->state = REQ_GONE;
-		request_wake(r);
+		request_gone(r);
 	} else {
 		fail_download(t);
 	}
@@ -336,7 +335,6 @@ snapshot_abandon(struct request *r)
 		fail_download(r->transfer);
 	} else if (r->state == REQ_BODY || r->state == REQ_DRAIN) {
 		upstream_forget(r);
-		r->state = REQ_GONE;
-		request_wake(r);
+		request_gone(r);
 	}
 }

@@ -6,8 +6,6 @@
 #include "httpd/routes.h"
 #include "httpd/upstream.h"
 
-enum { TXN_OPS_MAX = 64 };
-
 /* How many of the record's lists hold something. */
 static size_t
 kinds(const struct txn_op *op)
@@ -21,8 +19,8 @@ parse_ops(struct request *r, struct json_object *j, struct txn_request *q)
 	size_t n = json_object_array_length(j);
 	struct txn_op *ops;
 
-	if (n > TXN_OPS_MAX) {
-		respond_text(r, 413, "Transaction contains too many operations (%zu > %d)", n, TXN_OPS_MAX);
+	if (n > (size_t)r->h->cfg.txn_max_ops) {
+		respond_text(r, 413, "Transaction contains too many operations (%zu > %lld)", n, (long long)r->h->cfg.txn_max_ops);
 		return false;
 	}
 	ops = arena_alloc(&r->arena, (n + 1) * sizeof(*ops));

@@ -1,8 +1,10 @@
 /* upstream.c - calls to the other daemons, their deadlines and stamps. */
 #include "httpd/upstream.h"
 
+#include "httpd/cache.h"
 #include "httpd/park.h"
 #include "httpd/respond.h"
+#include "httpd/routes.h"
 #include "lib/duration.h"
 
 enum { ACT_MS = 20000, JOIN_MS = 60000, LEAVE_MS = 60000, KEYRING_MS = 60000, OTHER_READ_MS = 8000, PIECE_MS = 30000, SAVE_MS = 15 * 60 * 1000,
@@ -16,6 +18,8 @@ on_state(void *arg, bool connected)
 	struct peer_link *p = arg;
 
 	p->connects += connected;
+	if (!connected)
+		p->lost_ms = uv_now(p->loop);
 }
 
 int
@@ -25,6 +29,7 @@ upstream_init(struct httpd *h)
 		h->peers[i].client = rpc_client_new(&h->d->loop, h->d->run_fd, peer_names[i]);
 		if (h->peers[i].client == NULL)
 			return -ENOMEM;
+		h->peers[i].loop = &h->d->loop.uv;
 		rpc_client_on_state(h->peers[i].client, on_state, &h->peers[i]);
 	}
 	write_stamps_init(&h->stamps);
@@ -64,6 +69,15 @@ upstream_client(struct httpd *h, uint16_t op)
 	return h->peers[PEER_HTTPD].client;
 }
 
+const struct peer_link *
+upstream_link(const struct httpd *h, const struct rpc_client *c)
+{
+	for (int i = 0; i < PEERS; i++)
+		if (h->peers[i].client == c)
+			return &h->peers[i];
+	return &h->peers[PEER_HTTPD];
+}
+
 static uint32_t
 deadline_ms(const struct httpd *h, const struct op_info *op)
 {
@@ -81,7 +95,8 @@ deadline_ms(const struct httpd *h, const struct op_info *op)
 		return LEAVE_MS;
 	if (op->number == OP_GOSSIP_KEYRING)
 		return KEYRING_MS;
-	return op->access == OP_ACCESS_ACT ? ACT_MS : OTHER_READ_MS;
+	/* Daemons that run without consulctl have nobody who keeps tokens: that is told soon. */
+	return op->access == OP_ACCESS_ACT && op->number != OP_AGENT_TOKEN_SET ? ACT_MS : OTHER_READ_MS;
 }
 
 static void
@@ -127,9 +142,7 @@ call(struct request *r, uint16_t op, const void *record, unsigned flags, upstrea
 	r->op = op;
 	r->done = done;
 	r->call_linked = rpc_client_connected(r->peer);
-	for (int i = 0; i < PEERS; i++)
-		if (h->peers[i].client == r->peer)
-			r->call_connects = h->peers[i].connects;
+	r->call_connects = upstream_link(h, r->peer)->connects;
 	r->call = rpc_call_record(r->peer, op, &r->opts, record, flags, deadline_ms(h, info), on_answer, r);
 	if (r->call == 0)
 		not_sent(r, info, record);
@@ -200,6 +213,10 @@ upstream_read(struct request *r, uint16_t op, const void *record, render_fn *ren
 	const struct op_info *info = op_info(op);
 	bool hash = op == OP_AGENT_SERVICE && ((const struct agent_query *)record)->hash.len > 0;
 
+	if (r->read.cached && (r->route->flags & RT_CACHED) != 0) {
+		cache_read(r, op, record, render);
+		return;
+	}
 	r->op = op;
 	r->record = NULL;
 	r->render = render;

@@ -12,6 +12,9 @@ void upstream_release(struct httpd *h);
 /* The client of the daemon that serves an operation. */
 struct rpc_client *upstream_client(struct httpd *h, uint16_t op);
 
+/* The connection to the daemon whose client this is. */
+const struct peer_link *upstream_link(const struct httpd *h, const struct rpc_client *c);
+
 /*
  * A read. Its answer is shown by render, with the headers that r->view names;
  * when r->opts asks for a later index (or the record for another hash) than

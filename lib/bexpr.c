@@ -1,11 +1,13 @@
 /* bexpr.c - filter expressions: parsed into a tree in the arena, walked once an object. */
 #include "lib/bexpr.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/bexpr_syntax.h"
 #include "lib/re.h"
 
 enum node_kind { N_OR, N_AND, N_NOT, N_MATCH };
@@ -132,6 +134,9 @@ symbol(struct parser *p, const char *sym)
 	return true;
 }
 
+/* A part of the expression in a sentence. */
+#define SHOWN(s) (int)((s).len < 256 ? (s).len : 256), (s).p != NULL ? (s).p : ""
+
 /* What stands on one side of an operator. */
 struct term {
 	struct str text;	/* as written, without quotes */
@@ -243,22 +248,25 @@ selectable(const struct field *f)
 	    strcmp(f->name, "ModifyIndex") != 0 && strcmp(f->name, "Definition") != 0;
 }
 
+/* *text is left at what was not looked at. */
 static const struct step *
-resolve(struct parser *p, const struct record *rec, struct str text)
+resolve(struct parser *p, const struct record *rec, struct str *text)
 {
 	struct step *s = take(p, sizeof(*s));
 
 	if (s == NULL)
 		return NULL;
-	s->field = rec != NULL ? record_field(rec, next_word(&text)) : NULL;
+	s->field = rec != NULL ? record_field(rec, next_word(text)) : NULL;
 	if (!selectable(s->field))
 		return NULL;
-	if (text.len > 0 && (s->field->type == F_STRMAP || s->field->type == F_RECMAP))
-		s->key = next_word(&text);
-	if (text.len == 0)
-		return s->field->type == F_RECORD || (s->field->type == F_RECMAP && s->key.p != NULL) ? NULL : s;
+	if (text->len > 0 && (s->field->type == F_STRMAP || s->field->type == F_RECMAP))
+		s->key = next_word(text);
+	if (text->len == 0)
+		return s;
 	if (s->field->type == F_RECORD || s->field->type == F_RECORDS || (s->field->type == F_RECMAP && s->key.p != NULL))
 		s->next = resolve(p, s->field->sub, text);
+	else
+		(void)next_word(text);
 	return s->next != NULL ? s : NULL;
 }
 
@@ -266,6 +274,7 @@ static const struct step *
 parse_selector(struct parser *p, struct term t)
 {
 	const struct step *s;
+	struct str rest = t.text;
 
 	if (p->rc != 0)
 		return NULL;
@@ -273,9 +282,13 @@ parse_selector(struct parser *p, struct term t)
 		unexpected(p);
 		return NULL;
 	}
-	s = resolve(p, p->rec, t.text);
-	if (s == NULL)
-		complain(p, "Selector \"%.*s\" is not valid", t.text.len < 256 ? (int)t.text.len : 256, t.text.p);
+	s = resolve(p, p->rec, &rest);
+	/* Up to the word that is nobody's. */
+	if (s == NULL) {
+		while (t.text.len > rest.len && t.text.p[t.text.len - rest.len - 1] == '.')
+			t.text.len--;
+		complain(p, "Selector \"%.*s\" is not valid", t.text.len - rest.len < 256 ? (int)(t.text.len - rest.len) : 256, t.text.p);
+	}
 	return s;
 }
 
@@ -296,15 +309,19 @@ check_op(struct parser *p, const struct bexpr *e, struct str selector)
 {
 	static const char *const names[] = { "Equal", "Not Equal", "Is Empty", "Is Not Empty", "In", "Not In", "Matches",
 		"Not Matches" };
-	bool in_map, text, many;
+	bool in_map, none, text, many;
 	const struct field *f = last_field(e->path, &in_map);
 
+	/* A record has no value of its own. */
+	none = f->type == F_RECORD || (f->type == F_RECMAP && in_map);
 	text = in_map || f->type == F_STR || f->type == F_BYTES;
 	many = !in_map && (f->type == F_STRS || f->type == F_STRMAP || f->type == F_RECORDS || f->type == F_RECMAP);
+	if (none)
+		many = text = false;
 	switch (e->op) {
 	case M_EQ:
 	case M_NE:
-		if (!many)
+		if (!many && !none)
 			return;
 		break;
 	case M_EMPTY:
@@ -339,8 +356,53 @@ number_of(struct str s, double *ret)
 	return *end == 0;
 }
 
+/* As Go reads a boolean; -1: it is none. */
+static int
+truth_of(struct str s)
+{
+	static const char *const yes[] = { "1", "t", "T", "TRUE", "true", "True" }, *const no[] = { "0", "f", "F", "FALSE", "false", "False" };
+
+	for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
+		if (str_eqs(s, yes[i]))
+			return 1;
+		if (str_eqs(s, no[i]))
+			return 0;
+	}
+	return -1;
+}
+
 static void
-check_value(struct parser *p, struct bexpr *e)
+no_value(struct parser *p, struct str value, struct str selector, const char *function, const char *why)
+{
+	complain(p, "Failed to coerce value \"%.*s\" for selector \"%.*s\": %s: parsing \"%.*s\": %s", SHOWN(value), SHOWN(selector),
+	    function, SHOWN(value), why);
+}
+
+/* A whole number, as Go reads one that may have a base before it. */
+static void
+check_int(struct parser *p, struct str value, struct str selector, bool is_unsigned)
+{
+	const char *function = is_unsigned ? "strconv.ParseUint" : "strconv.ParseInt";
+	char text[64], *end = text;
+	double d;
+
+	if (value.len > 0 && value.len < sizeof(text) && !is_blank(value.p[0]) && !(is_unsigned && value.p[0] == '-')) {
+		memcpy(text, value.p, value.len);
+		text[value.len] = 0;
+		errno = 0;
+		if (is_unsigned)
+			(void)strtoull(text, &end, 0);
+		else
+			(void)strtoll(text, &end, 0);
+	}
+	if (end == text || *end != 0 || !number_of(value, &d))
+		no_value(p, value, selector, function, "invalid syntax");
+	else if (errno == ERANGE)
+		no_value(p, value, selector, function, "value out of range");
+}
+
+static void
+check_value(struct parser *p, struct bexpr *e, struct str selector)
 {
 	bool in_map;
 	const struct field *f = last_field(e->path, &in_map);
@@ -354,7 +416,7 @@ check_value(struct parser *p, struct bexpr *e)
 			e->right = p->made;
 			p->made = e;
 		} else if (rc == -EINVAL) {
-			complain(p, "Failed to compile regular expression: %s", why);
+			complain(p, "Failed to compile regular expression \"%.*s\": error parsing regexp: %s", SHOWN(e->value), why);
 		} else {
 			p->rc = rc;
 		}
@@ -362,11 +424,12 @@ check_value(struct parser *p, struct bexpr *e)
 	}
 	if (in_map || e->op == M_EMPTY || e->op == M_NOT_EMPTY)
 		return;
-	if (f->type == F_BOOL && !str_eqs(e->value, "true") && !str_eqs(e->value, "false"))
-		complain(p, "Failed to convert \"%.*s\" to a boolean", e->value.len < 256 ? (int)e->value.len : 256, e->value.p);
-	else if ((f->type == F_INT || f->type == F_UINT || f->type == F_DURATION || f->type == F_DOUBLE) &&
-	    !number_of(e->value, &d))
-		complain(p, "Failed to convert \"%.*s\" to a number", e->value.len < 256 ? (int)e->value.len : 256, e->value.p);
+	if (f->type == F_BOOL && truth_of(e->value) < 0)
+		no_value(p, e->value, selector, "strconv.ParseBool", "invalid syntax");
+	else if (f->type == F_DOUBLE && !number_of(e->value, &d))
+		no_value(p, e->value, selector, "strconv.ParseFloat", "invalid syntax");
+	else if (f->type == F_INT || f->type == F_UINT || f->type == F_DURATION)
+		check_int(p, e->value, selector, f->type == F_UINT);
 }
 
 static struct bexpr *
@@ -381,7 +444,7 @@ make_match(struct parser *p, enum match_op op, struct term selector, struct str 
 	if (p->rc == 0)
 		check_op(p, e, selector.text);
 	if (p->rc == 0)
-		check_value(p, e);
+		check_value(p, e, selector.text);
 	return p->rc == 0 ? e : NULL;
 }
 
@@ -496,6 +559,9 @@ bexpr_parse(struct str text, const struct record *rec, struct arena *a, struct b
 	skip_blanks(&p);
 	if (p.rc == 0 && p.p != p.end)
 		unexpected(&p);
+	/* What is wrong by the grammar goes before what is wrong with a selector or value. */
+	if (p.rc == -EINVAL && text.len <= BEXPR_TEXT_MAX)
+		(void)bexpr_syntax_error(text, ret_err, errlen);
 	/* The root holds the chain of what bexpr_free() has to give back. */
 	root = p.rc == 0 ? take(&p, sizeof(*root)) : NULL;
 	if (root == NULL) {
@@ -591,7 +657,7 @@ match_field(const struct bexpr *e, const struct field *f, const void *obj)
 {
 	switch (f->type) {
 	case F_BOOL:
-		return (*MEMBER(obj, f, bool) == str_eqs(e->value, "true")) == (e->op == M_EQ);
+		return (*MEMBER(obj, f, bool) == (truth_of(e->value) > 0)) == (e->op == M_EQ);
 	case F_INT:
 	case F_DURATION:
 		return match_number(e, (double)*MEMBER(obj, f, int64_t));

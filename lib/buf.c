@@ -108,6 +108,16 @@ buf_consume(struct buf *b, size_t n)
 	b->len -= n;
 	if (b->len > 0 && n > 0)
 		memmove(b->data, b->data + n, b->len);
+	if (n > 0)
+		explicit_bzero(b->data + b->len, n);
+}
+
+void
+buf_wipe(struct buf *b)
+{
+	if (b->len > 0)
+		explicit_bzero(b->data, b->len);
+	b->len = 0;
 }
 
 void

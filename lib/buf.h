@@ -32,8 +32,11 @@ int MUST_CHECK buf_adds(struct buf *b, const char *s);
 int MUST_CHECK buf_addf(struct buf *b, const char *fmt, ...) PRINTF(2, 3);
 int MUST_CHECK buf_vaddf(struct buf *b, const char *fmt, va_list ap);
 
-/* Drop n bytes (<= len) at the front. */
+/* Drop n bytes (<= len) at the front; nothing of them, or of what moved, is left behind the end. */
 void buf_consume(struct buf *b, size_t n);
+
+/* Overwrite the bytes with zeros, then empty it: what held secrets is not left in memory. */
+void buf_wipe(struct buf *b);
 
 /* Empty it and keep the memory. */
 void buf_clear(struct buf *b);

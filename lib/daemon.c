@@ -132,7 +132,7 @@ no_request(struct daemon *d, const struct rpc_request *req)
 static void
 op_info_handler(void *ctx, const struct rpc_request *req)
 {
-	struct query_meta m = { 1, 0, true };
+	struct query_meta m = { 1, 0, true, false };
 	struct info_writer iw = { 0 };
 	struct daemon *d = ctx;
 	struct buf *b;
@@ -160,7 +160,7 @@ op_info_handler(void *ctx, const struct rpc_request *req)
 static void
 op_metrics_handler(void *ctx, const struct rpc_request *req)
 {
-	struct query_meta m = { 1, 0, true };
+	struct query_meta m = { 1, 0, true, false };
 	struct daemon *d = ctx;
 	struct buf *b;
 	struct mp_w w;
@@ -178,8 +178,9 @@ op_metrics_handler(void *ctx, const struct rpc_request *req)
 
 /* Read the slice again. 0, or negative with the reason in msg. */
 static int
-reload(struct daemon *d, struct buf *msg)
+reload(struct daemon *d, bool tokens, struct buf *msg)
 {
+	int (*apply)(struct daemon *, struct json_object *, struct buf *) = tokens && d->spec->tokens != NULL ? d->spec->tokens : d->spec->reload;
 	char err[SLICE_ERR_MAX];
 	struct json_object *next = slice_read(life.slice_path, err, sizeof(err));
 	int rc = 0;
@@ -188,8 +189,8 @@ reload(struct daemon *d, struct buf *msg)
 		rc = buf_adds(msg, err);
 		return rc < 0 ? rc : -EINVAL;
 	}
-	if (d->spec->reload != NULL)
-		rc = d->spec->reload(d, next, msg);
+	if (apply != NULL)
+		rc = apply(d, next, msg);
 	if (rc < 0) {
 		json_object_put(next);
 		return rc;
@@ -208,7 +209,7 @@ op_reload_handler(void *ctx, const struct rpc_request *req)
 
 	if (!no_request(d, req))
 		return;
-	if (reload(d, &msg) < 0)
+	if (reload(d, req->info->number == OP_DAEMON_TOKENS, &msg) < 0)
 		rpc_reply_error(d->rpc, req->token, 500, "%s: %s", d->spec->name, buf_cstr(&msg) != NULL ? buf_cstr(&msg) : "out of memory");
 	else
 		rpc_reply_text(d->rpc, req->token, 1, (struct str){ (const char *)msg.data, msg.len });
@@ -248,7 +249,7 @@ serve_own_socket(struct daemon *d)
 {
 	static const struct rpc_route common[] = {
 		{ OP_DAEMON_INFO, op_info_handler }, { OP_DAEMON_METRICS, op_metrics_handler },
-		{ OP_DAEMON_RELOAD, op_reload_handler }, { OP_DAEMON_LOG, log_stream_handler },
+		{ OP_DAEMON_RELOAD, op_reload_handler }, { OP_DAEMON_TOKENS, op_reload_handler }, { OP_DAEMON_LOG, log_stream_handler },
 	};
 	struct rpc_server_config c = { .routes = life.routes, .ctx = d, .cancelled = on_cancelled, .credit = on_credit };
 	char name[64];
@@ -393,18 +394,39 @@ on_hup(uv_signal_t *h, int signum)
 	struct daemon *d = ((struct life *)h->data)->d;
 
 	(void)signum;
-	if (reload(d, &msg) < 0)
+	if (reload(d, false, &msg) < 0)
 		log_err("agent", "reload refused: daemon=%s error=\"%s\"", d->spec->name, buf_cstr(&msg) != NULL ? buf_cstr(&msg) : "");
 	else if (msg.len > 0)
 		log_warn("agent", "a restart is needed for: daemon=%s keys=\"%s\"", d->spec->name, buf_cstr(&msg) != NULL ? buf_cstr(&msg) : "");
 	buf_release(&msg);
 }
 
+/* What every daemon has: memory from the allocator, and in RAM, its own and as a part of all daemons together. */
+static void
+measure_self(struct daemon *d)
+{
+	char name[METRIC_NAME_MAX];
+	struct mallinfo2 m = mallinfo2();
+	size_t resident = 0;
+
+	metric_set(metric_get("runtime.alloc_bytes", METRIC_GAUGE), (double)(m.uordblks + m.hblkhd));
+	if (uv_resident_set_memory(&resident) < 0)
+		return;
+	metric_set(metric_get("runtime.sys_bytes", METRIC_GAUGE), (double)resident);
+	(void)snprintf(name, sizeof(name), "process.resident_bytes;daemon=%s", d->spec->name);
+	metric_set(metric_get(name, METRIC_GAUGE), (double)resident);
+}
+
 static void
 on_tick(uv_timer_t *t)
 {
-	(void)t;
-	metrics_tick(clock_ms());
+	struct daemon *d = ((struct life *)t->data)->d;
+
+	if (!metrics_tick(clock_ms()))
+		return;
+	measure_self(d);
+	if (d->spec->measure != NULL)
+		d->spec->measure(d);
 }
 
 static void

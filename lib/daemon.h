@@ -51,11 +51,15 @@ struct daemon_spec {
 	int (*init)(struct daemon *d);
 	/* next is the new slice (kept by d on return 0). Add to msg what needs a restart. Negative with the reason in msg: keep the old one. */
 	int (*reload)(struct daemon *d, struct json_object *next, struct buf *msg);
+	/* The same for a slice in which acl.tokens alone may differ: nothing else begins anew. NULL: reload does. */
+	int (*tokens)(struct daemon *d, struct json_object *next, struct buf *msg);
 	/* SIGTERM: finish open work, then daemon_stopped(d). NULL: stop at once. */
 	void (*drain)(struct daemon *d);
 	/* The loop has ended: free everything; close every handle still open (the loop is run until they are closed). */
 	void (*fini)(struct daemon *d);
 	void (*info)(struct daemon *d, struct info_writer *iw);
+	/* An interval of metrics has begun: set gauges. May be NULL. */
+	void (*measure)(struct daemon *d);
 };
 
 struct daemon {

@@ -1,4 +1,4 @@
-/* link.c - reading frames from a socket, writing them once a turn. */
+/* link.c - reading frames from a socket, writing them once a turn. Frames carry tokens: what was read or written is wiped. */
 #include "lib/link.h"
 
 #include <assert.h>
@@ -73,6 +73,7 @@ write_out(struct link *k)
 	}
 	if (link_queued(k) == 0) {
 		k->out_at = 0;
+		buf_wipe(&k->out);
 		buf_shrink(&k->out, LINK_KEEP);
 	} else if (k->out_at > LINK_READ) {
 		buf_consume(&k->out, k->out_at);
@@ -113,6 +114,7 @@ parse_in(struct link *k)
 	k->gone = NULL;
 	if (k->in_at == k->in.len) {
 		k->in_at = 0;
+		buf_wipe(&k->in);
 		buf_shrink(&k->in, LINK_KEEP);
 	} else if (k->in_at > 0) {
 		buf_consume(&k->in, k->in_at);
@@ -263,6 +265,8 @@ link_close(struct link *k)
 	k->poll = NULL;
 	(void)close(k->fd);
 	k->fd = -1;
+	buf_wipe(&k->in);
+	buf_wipe(&k->out);
 	buf_release(&k->in);
 	buf_release(&k->out);
 }

@@ -102,10 +102,16 @@ metric_set(struct metric_slot *m, double v)
 }
 
 void
+metric_clear(struct metric_slot *m)
+{
+	m->now = (struct window){ 0 };
+}
+
+bool
 metrics_tick(uint64_t now_ms)
 {
 	if (now_ms < interval_end)
-		return;
+		return false;
 	interval_end = now_ms + METRICS_INTERVAL_MS;
 	for (size_t i = 0; i < nslots; i++) {
 		struct metric_slot *m = slots[i];
@@ -119,6 +125,7 @@ metrics_tick(uint64_t now_ms)
 		if (m->kind != METRIC_GAUGE)
 			m->now = (struct window){ 0 };
 	}
+	return true;
 }
 
 double

@@ -1,7 +1,8 @@
 /*
  * metrics.h - counters, gauges and samples of one daemon.
  *
- * Names are Consul's without the prefix ("raft.commitTime"). Recording is a
+ * Names are Consul's without the prefix ("raft.commitTime"), labels follow
+ * after semicolons ("api.http;method=GET;path=v1.kv._"). Recording is a
  * few additions, no allocation. A sample also keeps a histogram: four steps
  * each doubling from METRICS_LE_MIN on, so that a quantile read from it is at
  * most a fifth too high. Every METRICS_INTERVAL_MS the current
@@ -10,12 +11,13 @@
 #ifndef LIB_METRICS_H
 #define LIB_METRICS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/mp.h"
 #include "lib/records.h"
 
-enum { METRICS_INTERVAL_MS = 10000, METRICS_MAX = 256, METRIC_NAME_MAX = 96, METRICS_STEPS = 128 };
+enum { METRICS_INTERVAL_MS = 10000, METRICS_MAX = 512, METRIC_NAME_MAX = 96, METRICS_STEPS = 128 };
 
 #define METRICS_LE_MIN (1.0 / 1024)	/* about a microsecond, of milliseconds */
 
@@ -26,9 +28,10 @@ struct metric_slot *metric_get(const char *name, int kind);
 
 void metric_add(struct metric_slot *m, double v);	/* counter: v more; sample: one observation (ms for times) */
 void metric_set(struct metric_slot *m, double v);	/* gauge */
+void metric_clear(struct metric_slot *m);	/* gauge: it is not shown until it is set again */
 
-/* Close the interval when it is over. */
-void metrics_tick(uint64_t now_ms);
+/* Close the interval when it is over. True when one was closed: a good time to set gauges again. */
+bool metrics_tick(uint64_t now_ms);
 
 /*
  * The q-quantile (0 < q <= 1) of a histogram: the upper end of the step in

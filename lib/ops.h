@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-#include "lib/records.h"
+#include "lib/records_acl.h"
 
 enum op_server { OP_SERVER_ANY, OP_SERVER_RAFTD, OP_SERVER_GOSSIPD, OP_SERVER_HTTPD, OP_SERVER_DNSD, OP_SERVER_CHECKD,
 	OP_SERVER_CONSULCTL };

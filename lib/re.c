@@ -1,38 +1,20 @@
 /* re.c - regular expressions: a tree, then a program, then all its threads in step (Pike's machine). */
-#include "lib/re.h"
-
 #include <assert.h>
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum op { OP_SET, OP_SPLIT, OP_JMP, OP_BEGIN, OP_END, OP_WORD, OP_NOT_WORD, OP_MATCH };
-
-struct set {
-	uint64_t bits[4];
-};
-
-struct insn {
-	enum op op;
-	uint32_t x, y;		/* targets; OP_SET: x is the set */
-};
-
-struct re {
-	struct insn *code;
-	struct set *sets;
-	uint32_t n, nsets;
-	uint32_t *threads;	/* two lists, a sparse array, a stack: 4 x n */
-};
+#include "lib/re_internal.h"
 
 /* ---- the tree */
 
-enum kind { K_EMPTY, K_SET, K_CAT, K_ALT, K_REPEAT, K_ASSERT };
+enum kind { K_EMPTY, K_SET, K_CAT, K_ALT, K_REPEAT, K_ASSERT, K_GROUP };
 
 struct node {
 	enum kind kind;
-	uint32_t a, b;		/* children; K_SET: a is the set */
+	uint32_t a, b;		/* children; K_SET: a is the set; K_GROUP: b is its number */
 	int min, max;		/* K_REPEAT; max -1: no end */
+	bool lazy;
 	enum op op;		/* K_ASSERT */
 };
 
@@ -42,7 +24,7 @@ struct compiler {
 	uint32_t nnodes, nodes_cap;
 	struct re *re;
 	uint32_t code_cap, sets_cap;
-	bool fold, dot_all, multi;	/* (?i) (?s) (?m) */
+	bool fold, dot_all, lazy;	/* (?i) (?s) (?U) */
 	int depth, rc;
 	uint32_t work;		/* generate() calls: repeats of nothing emit nothing */
 	char *err;
@@ -101,12 +83,6 @@ set_add(struct set *s, unsigned from, unsigned to)
 {
 	for (unsigned i = from; i <= to; i++)
 		s->bits[i / 64] |= UINT64_C(1) << (i % 64);
-}
-
-static bool
-set_has(const struct set *s, unsigned char b)
-{
-	return (s->bits[b / 64] >> (b % 64) & 1) != 0;
 }
 
 static void
@@ -339,7 +315,8 @@ parse_flags(struct compiler *c)
 			c->dot_all = on;
 			break;
 		case 'U':
-			break;	/* laziness does not change whether it matches */
+			c->lazy = on;
+			break;
 		case '-':
 			on = false;
 			break;
@@ -354,21 +331,40 @@ parse_flags(struct compiler *c)
 	return false;
 }
 
+/* P<name> behind a question mark; the name itself is of no use here. */
+static bool
+take_group_name(struct compiler *c)
+{
+	const char *p = c->p + 2, *name = p;
+
+	if (c->end - c->p < 4 || c->p[0] != 'P' || c->p[1] != '<')
+		return false;
+	while (p < c->end && word_byte((unsigned char)*p))
+		p++;
+	if (p == name || p == c->end || *p != '>')
+		return false;
+	c->p = p + 1;
+	return true;
+}
+
 static uint32_t
 parse_group(struct compiler *c)
 {
-	bool fold = c->fold, dot_all = c->dot_all;
-	uint32_t n;
+	bool fold = c->fold, dot_all = c->dot_all, lazy = c->lazy, captures = true;
+	uint32_t n, number = 0;
 
 	if (++c->depth > RE_DEPTH_MAX)
 		complain(c, "expression nests too deeply");
 	if (c->rc == 0 && c->end - c->p > 1 && c->p[0] == '?') {
 		c->p++;
-		if (!parse_flags(c)) {
+		captures = take_group_name(c);
+		if (!captures && !parse_flags(c)) {
 			c->depth--;
 			return node(c, (struct node){ .kind = K_EMPTY });
 		}
 	}
+	if (captures && c->re->groups < RE_GROUPS_MAX)
+		number = c->re->groups++;
 	n = c->rc == 0 ? parse_alt(c) : 0;
 	if (c->rc == 0 && (c->p == c->end || *c->p != ')'))
 		complain(c, "missing closing )");
@@ -376,7 +372,8 @@ parse_group(struct compiler *c)
 	c->depth--;
 	c->fold = fold;
 	c->dot_all = dot_all;
-	return n;
+	c->lazy = lazy;
+	return number > 0 ? node(c, (struct node){ .kind = K_GROUP, .a = n, .b = number }) : n;
 }
 
 static uint32_t
@@ -452,6 +449,7 @@ parse_repeat(struct compiler *c)
 {
 	uint32_t n = parse_atom(c);
 	int min, max;
+	bool lazy;
 
 	while (c->rc == 0 && c->p < c->end) {
 		min = *c->p == '+';
@@ -460,9 +458,12 @@ parse_repeat(struct compiler *c)
 			c->p++;
 		else if (*c->p != '{' || !take_counts(c, &min, &max))
 			break;
-		if (c->p < c->end && *c->p == '?')
+		lazy = c->lazy;
+		if (c->p < c->end && *c->p == '?') {
 			c->p++;
-		n = node(c, (struct node){ .kind = K_REPEAT, .a = n, .min = min, .max = max });
+			lazy = !lazy;
+		}
+		n = node(c, (struct node){ .kind = K_REPEAT, .a = n, .min = min, .max = max, .lazy = lazy });
 	}
 	return n;
 }
@@ -505,6 +506,14 @@ emit(struct compiler *c, enum op op, uint32_t x, uint32_t y)
 
 static void generate(struct compiler *c, uint32_t n);
 
+/* A split at `at`: on to what stands behind it, or out to here; which of them is tried first is in their order. */
+static void
+fill_split(struct compiler *c, uint32_t at, bool lazy)
+{
+	if (c->rc == 0)
+		c->re->code[at] = lazy ? (struct insn){ OP_SPLIT, c->re->n, at + 1 } : (struct insn){ OP_SPLIT, at + 1, c->re->n };
+}
+
 static void
 generate_repeat(struct compiler *c, struct node r)
 {
@@ -516,14 +525,12 @@ generate_repeat(struct compiler *c, struct node r)
 		split = emit(c, OP_SPLIT, 0, 0);
 		generate(c, r.a);
 		(void)emit(c, OP_JMP, split, 0);
-		if (c->rc == 0)
-			c->re->code[split] = (struct insn){ OP_SPLIT, split + 1, c->re->n };
+		fill_split(c, split, r.lazy);
 	}
 	for (int i = r.min; i < r.max && c->rc == 0; i++) {
 		split = emit(c, OP_SPLIT, 0, 0);
 		generate(c, r.a);
-		if (c->rc == 0)
-			c->re->code[split] = (struct insn){ OP_SPLIT, split + 1, c->re->n };
+		fill_split(c, split, r.lazy);
 	}
 }
 
@@ -570,6 +577,11 @@ generate(struct compiler *c, uint32_t at)
 	case K_ASSERT:
 		(void)emit(c, n.op, 0, 0);
 		break;
+	case K_GROUP:
+		(void)emit(c, OP_SAVE, 2 * n.b, 0);
+		generate(c, n.a);
+		(void)emit(c, OP_SAVE, 2 * n.b + 1, 0);
+		break;
 	}
 }
 
@@ -582,6 +594,7 @@ re_compile(struct str pattern, struct re **ret, char *ret_err, size_t errlen)
 
 	if (c.re == NULL)
 		return -ENOMEM;
+	c.re->groups = 1;	/* the whole match */
 	root = parse_alt(&c);
 	if (c.rc == 0 && c.p < c.end)
 		complain(&c, "unexpected )");
@@ -627,21 +640,19 @@ struct machine {
 static bool
 word_at(struct str s, size_t i)
 {
-	unsigned char b = i < s.len ? (unsigned char)s.p[i] : 0;
-
-	return (b >= '0' && b <= '9') || (b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z') || b == '_';
+	return i < s.len && word_byte((unsigned char)s.p[i]);
 }
 
-static bool
-holds(const struct machine *m, enum op op, size_t at)
+bool
+re_holds(enum op op, struct str s, size_t at)
 {
-	bool boundary = (at > 0 && word_at(m->s, at - 1)) != word_at(m->s, at);
+	bool boundary = (at > 0 && word_at(s, at - 1)) != word_at(s, at);
 
 	switch (op) {
 	case OP_BEGIN:
 		return at == 0;
 	case OP_END:
-		return at == m->s.len;
+		return at == s.len;
 	case OP_WORD:
 		return boundary;
 	default:
@@ -672,7 +683,7 @@ follow(struct machine *m, struct threads *t, uint32_t pc, size_t at)
 			m->stack[depth++] = i->x;
 		if (i->op == OP_SPLIT)
 			m->stack[depth++] = i->y;
-		if (i->op > OP_JMP && i->op < OP_MATCH && holds(m, i->op, at))
+		if (i->op == OP_SAVE || (i->op > OP_SAVE && i->op < OP_MATCH && re_holds(i->op, m->s, at)))
 			m->stack[depth++] = pc + 1;
 	}
 	return false;

@@ -14,6 +14,7 @@ static const struct field f_query_options[] = {
 	FIELD(query_options, origin, "Origin", F_BYTES, E),
 	FIELD(query_options, seq, "Seq", F_UINT, E),
 	FIELD(query_options, floor, "Floor", F_UINT, E),
+	FIELD(query_options, internal, "Internal", F_BOOL, E),
 };
 RECORD(rec_query_options, query_options, "QueryOptions", f_query_options);
 
@@ -21,6 +22,7 @@ static const struct field f_query_meta[] = {
 	FIELD(query_meta, index, "Index", F_UINT, 0),
 	FIELD(query_meta, last_contact_ms, "LastContact", F_INT, E),
 	FIELD(query_meta, known_leader, "KnownLeader", F_BOOL, 0),
+	FIELD(query_meta, filtered, "ResultsFilteredByACLs", F_BOOL, E),
 };
 RECORD(rec_query_meta, query_meta, "QueryMeta", f_query_meta);
 
@@ -38,18 +40,27 @@ static const struct field f_kv_entry[] = {
 	FIELD(kv_entry, session, "Session", F_STR, E),
 	FIELD(kv_entry, create_index, "CreateIndex", F_UINT, 0),
 	FIELD(kv_entry, modify_index, "ModifyIndex", F_UINT, 0),
+	FIELD(kv_entry, expires_at, "ExpiresAt", F_STR, E),
+	FIELD(kv_entry, fencing, "FencingToken", F_UINT, E),
 };
 RECORD(rec_kv_entry, kv_entry, "KVEntry", f_kv_entry);
 
 static const struct field f_kv_query[] = {
 	FIELD(kv_query, key, "Key", F_STR, 0),
 	FIELD(kv_query, separator, "Separator", F_STR, E),
+	FIELD(kv_query, after, "After", F_STR, E),
+	FIELD(kv_query, limit, "Limit", F_UINT, E),
+	FIELD(kv_query, depth, "Depth", F_UINT, E),
+	FIELD(kv_query, count, "Count", F_BOOL, E),
+	FIELD(kv_query, fencing, "Fencing", F_BOOL, E),
 };
 RECORD(rec_kv_query, kv_query, "KVQuery", f_kv_query);
 
 static const struct field f_kv_op[] = {
 	FIELD(kv_op, verb, "Op", F_STR, 0),
 	FIELD_SUB(kv_op, entry, "DirEnt", F_RECORD, 0, rec_kv_entry),
+	FIELD(kv_op, ttl, "TTL", F_INT, E),
+	FIELD(kv_op, fencing, "Fencing", F_BOOL, E),
 };
 RECORD(rec_kv_op, kv_op, "KVOp", f_kv_op);
 
@@ -66,6 +77,7 @@ static const struct field f_session[] = {
 	FIELD(session, lock_delay, "LockDelay", F_DURATION, 0),
 	FIELD(session, behavior, "Behavior", F_STR, 0),
 	FIELD(session, ttl, "TTL", F_STR, 0),
+	FIELD(session, ttl_exact, "TTLExact", F_BOOL, E),
 	FIELD(session, node_checks, "NodeChecks", F_STRS, 0),
 	FIELD_SUB(session, service_checks, "ServiceChecks", F_RECORDS, N, rec_service_check_ref),
 	FIELD(session, create_index, "CreateIndex", F_UINT, 0),
@@ -80,6 +92,7 @@ static const struct field f_session_create[] = {
 	FIELD(session_create, lock_delay, "LockDelay", F_DURATION, FF_SECONDS),
 	FIELD(session_create, behavior, "Behavior", F_STR, E),
 	FIELD(session_create, ttl, "TTL", F_STR, E),
+	FIELD(session_create, ttl_exact, "TTLExact", F_BOOL, E),
 	FIELD(session_create, node_checks, "NodeChecks", F_STRS, E),
 	FIELD(session_create, no_node_checks, "NoNodeChecks", F_BOOL, E | I),
 	FIELD_SUB(session_create, service_checks, "ServiceChecks", F_RECORDS, E, rec_service_check_ref),
@@ -260,6 +273,7 @@ static const struct field f_txn_kv[] = {
 	FIELD(txn_kv, flags, "Flags", F_UINT, E),
 	FIELD(txn_kv, index, "Index", F_UINT, E),
 	FIELD(txn_kv, session, "Session", F_STR, E),
+	FIELD(txn_kv, dest, "Dest", F_STR, E),
 };
 RECORD(rec_txn_kv, txn_kv, "TxnKV", f_txn_kv);
 

@@ -24,12 +24,14 @@ struct query_options {
 	struct str origin;	/* writes: 16 random bytes that name the writing process, */
 	uint64_t seq;		/* its number for this write, from 1, */
 	uint64_t floor;		/* and the lowest number whose answer it still lacks */
+	bool internal;		/* a daemon's own question, on nobody's behalf: httpd never sets it, nothing from TCP may */
 };
 
 struct query_meta {
 	uint64_t index;		/* X-Consul-Index */
 	int64_t last_contact_ms;
 	bool known_leader;
+	bool filtered;		/* something was left out for lack of rights */
 };
 
 /* The body of an error reply. */
@@ -47,17 +49,29 @@ struct kv_entry {
 	struct str value;
 	struct str session;
 	uint64_t create_index, modify_index;
+	struct str expires_at;	/* RFC 3339: only of a key with a TTL */
+	uint64_t fencing;	/* the index of its last acquisition: only where it is asked for */
 };
 
 struct kv_query {
 	struct str key;		/* or prefix */
 	struct str separator;	/* kv.keys */
+	struct str after;	/* lists: only what comes behind this name */
+	uint64_t limit;		/* lists: so many at most, 0: all; then the payload is [list, whether there is more] */
+	uint64_t depth;		/* lists: so many levels below the prefix, 0: all */
+	bool count;		/* lists: only how many there are; the payload is a number */
+	bool fencing;		/* entries show their fencing tokens */
 };
 
-/* verbs: set cas delete delete-cas delete-tree lock unlock, and in transactions get get-tree check-index check-session check-not-exists */
+/*
+ * verbs: set cas delete delete-cas delete-tree lock unlock touch, and in transactions get get-or-empty get-tree check-index
+ * check-session check-not-exists copy move increment
+ */
 struct kv_op {
 	struct str verb;
 	struct kv_entry entry;	/* modify_index: what cas compares with */
+	int64_t ttl;		/* set, cas, touch: the key goes so many ns later; 0: it stays, for touch: as long as before */
+	bool fencing;		/* lock: the payload is the fencing token, 0 when it was not acquired */
 };
 
 /* ---- sessions */
@@ -71,6 +85,7 @@ struct session {
 	int64_t lock_delay;
 	struct str behavior;	/* release, delete */
 	struct str ttl;		/* as given: "10s"; "" none */
+	bool ttl_exact;		/* it ends after its TTL, not after twice that */
 	struct strs node_checks;
 	struct records service_checks;	/* service_check_ref */
 	uint64_t create_index, modify_index;
@@ -81,6 +96,7 @@ struct session_create {
 	struct str id, name, node;
 	int64_t lock_delay;
 	struct str behavior, ttl;
+	bool ttl_exact;
 	struct strs node_checks;
 	bool no_node_checks;	/* internal: the list was given and empty */
 	struct records service_checks;
@@ -212,6 +228,7 @@ struct txn_kv {
 	struct str verb, key, value;
 	uint64_t flags, index;
 	struct str session;
+	struct str dest;	/* copy, move: the other key */
 };
 
 struct txn_node {
@@ -497,7 +514,7 @@ struct snapshot_chunk {
 
 /* ---- between servers */
 
-enum { PEER_PROTOCOL = 1 };
+enum { PEER_PROTOCOL = 2 };	/* raised when entries of the log say what an older server would pass over */
 
 struct peer_hello {
 	uint64_t protocol;	/* PEER_PROTOCOL */

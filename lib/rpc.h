@@ -185,6 +185,9 @@ void rpc_reply_text(struct rpc_server *s, struct rpc_token t, uint64_t index, st
 /* Close the connection of a malformed request, with a log line. */
 void rpc_bad_request(struct rpc_server *s, const struct rpc_request *req, const char *why);
 
+/* Whether somebody still waits for an answer: false once it is answered, or its connection is being closed. */
+bool rpc_request_open(const struct rpc_server *s, struct rpc_token t);
+
 /* Bytes that wait to be sent on the connection of this request; 0 when it has gone. */
 size_t rpc_reply_queued(struct rpc_server *s, struct rpc_token t);
 

@@ -57,11 +57,19 @@ call_new(struct rpc_client *c)
 	return k;
 }
 
+/* It holds the token that it was asked with. */
+static void
+forget_body(struct call *k)
+{
+	buf_wipe(&k->body);
+	buf_shrink(&k->body, CALL_KEEP);
+}
+
 static void
 call_release(struct rpc_client *c, struct call *k)
 {
 	k->open = false;
-	buf_shrink(&k->body, CALL_KEEP);
+	forget_body(k);
 	k->next = c->spare;
 	c->spare = k;
 	c->nopen--;
@@ -106,7 +114,7 @@ send_call(struct rpc_client *c, struct call *k)
 	}
 	k->sent = true;
 	if ((k->flags & RPC_RETRY) == 0)
-		buf_shrink(&k->body, CALL_KEEP);
+		forget_body(k);
 }
 
 void
@@ -158,6 +166,7 @@ void
 calls_free(struct rpc_client *c)
 {
 	for (size_t i = 0; i < c->ncalls; i++) {
+		buf_wipe(&c->calls[i]->body);
 		buf_release(&c->calls[i]->body);
 		free(c->calls[i]);
 	}
@@ -219,7 +228,7 @@ call_start(struct rpc_client *c, struct call *k, uint16_t op, unsigned flags, ui
 		}
 		k->sent = true;
 		if ((flags & RPC_RETRY) == 0)
-			buf_shrink(&k->body, CALL_KEEP);
+			forget_body(k);
 	} else {
 		client_wake(c);
 	}

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "lib/rpc_conn.h"
+#include "lib/metrics.h"
 
 size_t
 rpc_reply_queued(struct rpc_server *s, struct rpc_token t)
@@ -11,6 +12,14 @@ rpc_reply_queued(struct rpc_server *s, struct rpc_token t)
 	const struct conn *c = conn_find(s, t.conn);
 
 	return c != NULL ? link_queued(&c->link) : 0;
+}
+
+bool
+rpc_request_open(const struct rpc_server *s, struct rpc_token t)
+{
+	const struct conn *c = conn_find(s, t.conn);
+
+	return c != NULL && c->link.failed == 0 && open_has(&c->open, t.id);
 }
 
 static struct buf *
@@ -120,6 +129,8 @@ rpc_reply_error(struct rpc_server *s, struct rpc_token t, int code, const char *
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	e.text = str_from(text);
+	if (code >= 500)
+		metric_add(metric_get("rpc.request_error", METRIC_COUNTER), 1);
 	b = begin(s, t, FRAME_REPLY, FRAME_ERROR);
 	if (b == NULL)
 		return;
@@ -138,7 +149,7 @@ rpc_reply_error(struct rpc_server *s, struct rpc_token t, int code, const char *
 static struct buf *
 begin_meta(struct rpc_server *s, struct rpc_token t, uint64_t index, struct mp_w *w)
 {
-	struct query_meta m = { index, 0, true };
+	struct query_meta m = { index, 0, true, false };
 	struct buf *b = rpc_reply_begin(s, t);
 
 	if (b == NULL)

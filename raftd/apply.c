@@ -133,7 +133,7 @@ apply_state(struct raftd *r, const struct batch_entry *entry)
 	const struct fsm_sink sink = sink_of(r);
 	struct engine *e = &r->engine;
 	struct fsm_error err = { .code = 0 };
-	struct fsm_entry fe;
+	struct fsm_entry fe = { .kind = 0 };
 	uint64_t began = clock_ns();
 	int rc;
 
@@ -141,10 +141,14 @@ apply_state(struct raftd *r, const struct batch_entry *entry)
 	rc = fsm_entry_decode(entry->data, &fe);
 	if (rc == 0)
 		rc = fsm_apply(e->fsm, entry->index, &fe, &e->result, &err, &sink);
+	/* To go on without it would make this server another than the others, and nobody would notice. */
+	if (rc == -EDECODE)
+		log_fatal(SUB, "cannot apply the log: an entry is damaged, or a later release wrote it, which this server then needs as well: "
+		    "index=%" PRIu64 " kind=%" PRIu64 " op=%" PRIu64, entry->index, fe.kind, fe.op);
 	if (rc < 0)
 		log_fatal(SUB, "cannot apply the log: index=%" PRIu64 " error=\"%s\"", entry->index, err_text(rc));
 	count_applied(fe.op, clock_ns() - began);
-	waiters_applied(r, entry->index, entry->term, (struct str){ (const char *)e->result.data, e->result.len }, &err);
+	waiters_applied(r, entry->index, entry->term, fe.options, (struct str){ (const char *)e->result.data, e->result.len }, &err);
 }
 
 static void

@@ -39,7 +39,7 @@ stored_config(struct raftd *r, struct autopilot_config *ret)
 	struct mp_w w = mp_w_init(&b);
 	struct mp_r in;
 	uint64_t index;
-	int rc = fsm_query(r->engine.fsm, OP_AUTOPILOT_CONFIG, NULL, &w, &index, NULL, &err);
+	int rc = fsm_query(r->engine.fsm, OP_AUTOPILOT_CONFIG, NULL, 0, NULL, &w, &index, NULL, &err);
 
 	if (rc == 0)
 		rc = w.err;
@@ -250,7 +250,7 @@ node_id(const struct raft_server_info *s)
 static void
 reply(struct raftd *r, const struct rpc_request *req, const struct record *rec, const void *obj)
 {
-	const struct query_meta m = { 1, 0, true };
+	const struct query_meta m = { 1, 0, true, false };
 	struct buf *b = rpc_reply_begin(r->d->rpc, req->token);
 	struct mp_w w;
 
@@ -260,6 +260,20 @@ reply(struct raftd *r, const struct rpc_request *req, const struct record *rec, 
 	record_encode(&rec_query_meta, &m, RECORD_WHOLE, &w);
 	record_encode(rec, obj, RECORD_PUBLIC, &w);
 	rpc_reply_end(r->d->rpc, req->token, w.err == 0);
+}
+
+void
+autopilot_measure(struct raftd *r, struct metric_slot *healthy, struct metric_slot *tolerance)
+{
+	const struct autopilot *ap = r->autopilot;
+
+	if (ap == NULL || !ap->leads || ap->view.n == 0) {
+		metric_clear(healthy);
+		metric_clear(tolerance);
+		return;
+	}
+	metric_set(healthy, ap_healthy(&ap->view) ? 1 : 0);
+	metric_set(tolerance, (double)ap_tolerance(&ap->view));
 }
 
 static void
@@ -334,6 +348,8 @@ autopilot_handle(void *ctx, const struct rpc_request *req)
 		forward_leader(r, req);
 		return;
 	}
+	if (!acl_require(r, req, o.token, ACL_OPERATOR, STR(""), ACL_READ))
+		return;
 	c = rules(r);
 	look(r->autopilot, &c, clock_ms());
 	if (req->info->number == OP_AUTOPILOT_HEALTH)

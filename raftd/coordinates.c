@@ -156,6 +156,9 @@ coordinates_handle(void *ctx, const struct rpc_request *req)
 		forward_leader(r, req);
 		return;
 	}
+	if (!acl_require(r, req, o.token, ACL_NODE, e.node, ACL_WRITE) ||
+	    !acl_require(r, req, o.token, ACL_NODE, fsm_node_name(r->engine.fsm, e.node), ACL_WRITE))
+		return;
 	wrong = e.node.len == 0 ? "Must provide node" : rtt_complaint(&e.coord);
 	if (wrong != NULL) {
 		rpc_reply_error(r->d->rpc, req->token, 500, "%s", wrong);

@@ -116,6 +116,9 @@ sent_remove(struct forward *f, struct sent *x)
 static void
 sent_free(struct forward *f, struct sent *x)
 {
+	/* Requests carry tokens. */
+	if (acl_on(f->r))
+		sodium_memzero(x->body, x->len);
 	if (x->len > SMALL || f->nspare >= SPARE_MAX) {
 		free(x);
 		return;
@@ -431,25 +434,29 @@ rebalance_after(const struct forward *f)
 	return ms > scaled ? ms : scaled;
 }
 
+static void
+let_go(struct forward *f)
+{
+	take_all_back(f, f->old);
+	rpc_client_free(f->old);
+	f->old = NULL;
+}
+
 /* A server that was left keeps what it was asked until it has answered, but only one is kept. */
 static void
 leave(struct forward *f)
 {
-	if (f->old != NULL) {
-		take_all_back(f, f->old);
-		rpc_client_free(f->old);
-	}
+	if (f->old != NULL)
+		let_go(f);
 	f->old = f->any;
 	f->any = NULL;
 	if (f->old == NULL)
 		return;
+	acl_server_left(f->r, f->old);
 	memcpy(f->old_address, f->address, sizeof(f->old_address));
 	rpc_client_on_state(f->old, NULL, NULL);
-	if (!rpc_client_connected(f->old)) {
-		take_all_back(f, f->old);
-		rpc_client_free(f->old);
-		f->old = NULL;
-	}
+	if (!rpc_client_connected(f->old))
+		let_go(f);
 }
 
 static void
@@ -543,6 +550,14 @@ on_tick(uv_timer_t *t)
 	}
 }
 
+struct rpc_client *
+forward_client(struct raftd *r)
+{
+	struct rpc_client *c = r->forward->any;
+
+	return c != NULL && rpc_client_connected(c) ? c : NULL;
+}
+
 void
 forward_any(struct raftd *r, const struct rpc_request *req)
 {
@@ -594,6 +609,8 @@ forward_release(struct raftd *r)
 
 	if (f == NULL)
 		return;
+	if (f->any != NULL)
+		acl_server_left(r, f->any);
 	rpc_client_free(f->any);
 	rpc_client_free(f->old);
 	while ((x = f->head) != NULL) {

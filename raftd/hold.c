@@ -1,4 +1,5 @@
 /* hold.c - requests that wait: for a leader to appear, or for a read barrier to hold. */
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +50,15 @@ take_out(struct hold *h, struct held *x)
 	h->bytes -= x->len;
 }
 
+/* Requests carry tokens. */
+static void
+held_free(const struct raftd *r, struct held *x)
+{
+	if (acl_on(r))
+		sodium_memzero(x->body, x->len);
+	free(x);
+}
+
 /* ---- time */
 
 static void
@@ -70,7 +80,7 @@ expire(struct raftd *r, struct held_queue *q, uint64_t now)
 			continue;
 		take_out(&r->hold, x);
 		give_up(r, x->token, x->sent);
-		free(x);
+		held_free(r, x);
 	}
 }
 
@@ -167,7 +177,7 @@ serve(struct raftd *r, struct held *x)
 	h->serving_until = until;
 	h->serving_sent = sent;
 	h->serving_confirmed = confirmed;
-	free(x);
+	held_free(r, x);
 }
 
 void
@@ -199,7 +209,7 @@ hold_cancelled(struct raftd *r, struct rpc_token t)
 		x = x->chain;
 	if (x != NULL) {
 		take_out(h, x);
-		free(x);
+		held_free(r, x);
 	}
 }
 
@@ -227,6 +237,6 @@ hold_release(struct raftd *r)
 			struct held *x = all[i]->head;
 
 			take_out(h, x);
-			free(x);
+			held_free(r, x);
 		}
 }

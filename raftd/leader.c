@@ -1,15 +1,16 @@
 /*
- * leader.c - what only a leader does: the clocks of sessions, and the
- * reaping of tombstones.
+ * leader.c - what only a leader does: the clocks of sessions and keys, and
+ * the reaping of tombstones.
  *
- * Deadlines of sessions are in cluster time, which entries carry, so the
+ * Deadlines of both are in cluster time, which entries carry, so the
  * next leader goes on with them as they are. A renewal is answered when the
  * entry that holds it is applied: none that was answered is lost with its
- * leader. While sessions have deadlines an entry is written every few
+ * leader. While there are deadlines an entry is written every few
  * seconds even when nothing else is, so that a restart of all servers gives
  * them no more than that.
  */
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,7 @@
 
 #define SUB "agent.server"
 
-enum { EXPIRE_MAX = 1024, RENEWALS_MAX = 1 << 20, RENEW_BYTES_MAX = 256 * 1024 * 1024, RENEWALS_KEEP = 1024 };
+enum { EXPIRE_MAX = 1024, EXPIRE_BYTES_MAX = 1024 * 1024, RENEWALS_MAX = 1 << 20, RENEW_BYTES_MAX = 256 * 1024 * 1024, RENEWALS_KEEP = 1024 };
 
 static void on_tick(uv_timer_t *t);
 static void on_reap(uv_timer_t *t);
@@ -33,6 +34,7 @@ leader_init(struct raftd *r)
 	(void)uv_timer_init(&r->d->loop.uv, &l->tick);
 	(void)uv_timer_init(&r->d->loop.uv, &l->reap);
 	l->tick.data = l->reap.data = r;
+	acl_leader_init(r);
 }
 
 void
@@ -42,6 +44,7 @@ leader_release(struct raftd *r)
 
 	uv_close((uv_handle_t *)&l->tick, NULL);
 	uv_close((uv_handle_t *)&l->reap, NULL);
+	acl_leader_release();
 	for (int i = 0; i < 2; i++) {
 		arena_release(&l->renewals[i].arena);
 		free(l->renewals[i].v);
@@ -81,6 +84,7 @@ begin(struct raftd *r)
 	pool_new_leader(r);
 	members_start(r);
 	autopilot_lead(r, true);
+	acl_lead(r, true);
 	hold_wake_leader(r);
 }
 
@@ -89,6 +93,9 @@ begin(struct raftd *r)
 static void
 clear(struct renewals *b)
 {
+	for (size_t i = 0; i < b->n; i++)
+		if (b->v[i].secret.len > 0)
+			sodium_memzero((char *)(uintptr_t)b->v[i].secret.p, b->v[i].secret.len);
 	if (b->cap > RENEWALS_KEEP) {
 		free(b->v);
 		b->v = NULL;
@@ -107,6 +114,7 @@ pass_on(struct raftd *r, struct renewals *b)
 
 	for (size_t i = 0; i < b->n; i++) {
 		const struct renewal *x = &b->v[i];
+		const struct query_options o = { .token = x->secret };
 		const struct id_request q = { x->id };
 		int rc;
 
@@ -115,7 +123,7 @@ pass_on(struct raftd *r, struct renewals *b)
 			continue;
 		}
 		buf_clear(&body);
-		rc = op_request_encode(OP_SESSION_RENEW, NULL, &q, &body);
+		rc = op_request_encode(OP_SESSION_RENEW, &o, &q, &body);
 		if (rc == 0) {
 			const struct rpc_request req = { .token = x->token, .info = op_info(OP_SESSION_RENEW), .body = body.data,
 				.len = body.len };
@@ -140,6 +148,7 @@ end(struct raftd *r)
 	(void)uv_timer_stop(&l->reap);
 	members_stop(r);
 	autopilot_lead(r, false);
+	acl_lead(r, false);
 	log_info(SUB, "cluster leadership lost");
 	pass_on(r, &l->renewals[1]);
 	pass_on(r, &l->renewals[0]);
@@ -157,7 +166,7 @@ leader_role_changed(struct raftd *r)
 static void
 answer_renewal(struct raftd *r, const struct renewal *x)
 {
-	const struct query_meta m = { fsm_index(r->engine.fsm), 0, true };
+	const struct query_meta m = { fsm_index(r->engine.fsm), 0, true, false };
 	const struct id_request q = { x->id };
 	struct fsm_error err = { .code = 0 };
 	struct buf *b = rpc_reply_begin(r->d->rpc, x->token);
@@ -169,7 +178,7 @@ answer_renewal(struct raftd *r, const struct renewal *x)
 		return;
 	w = mp_w_init(b);
 	record_encode(&rec_query_meta, &m, RECORD_WHOLE, &w);
-	rc = fsm_query(r->engine.fsm, OP_SESSION_INFO, &q, &w, &index, NULL, &err);
+	rc = fsm_query(r->engine.fsm, OP_SESSION_INFO, &q, 0, NULL, &w, &index, NULL, &err);
 	if (rc == 0 && err.code != 0) {
 		rpc_reply_drop(r->d->rpc, x->token);
 		rpc_reply_error(r->d->rpc, x->token, err.code, "%s", err.text);
@@ -193,12 +202,21 @@ answer_applied(struct raftd *r)
 
 /* ---- the tick */
 
-/* When the nearest session runs out, renewals want to go, or time has to reach the disk. */
+/* Of sessions and keys. */
+static int64_t
+next_deadline(const struct raftd *r)
+{
+	int64_t session = fsm_next_deadline(r->engine.fsm), key = fsm_next_key_deadline(r->engine.fsm);
+
+	return session < key ? session : key;
+}
+
+/* When the nearest session or key runs out, renewals want to go, or time has to reach the disk. */
 static void
 plan_tick(struct raftd *r)
 {
 	struct leader *l = &r->leader;
-	int64_t deadline = fsm_next_deadline(r->engine.fsm), now = engine_now(r), wait_ms = INT64_MAX, idle_ms;
+	int64_t deadline = next_deadline(r), now = engine_now(r), wait_ms = INT64_MAX, idle_ms;
 
 	if (deadline != INT64_MAX) {
 		wait_ms = (deadline - now) / NS_PER_MS + 1;
@@ -286,12 +304,23 @@ exchange(struct leader *l, int64_t time)
 	l->renewals[1].time = time;
 }
 
+/* As many as one entry should hold: the others go with the next. */
+static size_t
+that_fit(const struct str *keys, size_t n)
+{
+	size_t bytes = 0, i = 0;
+
+	while (i < n && (i == 0 || bytes + keys[i].len <= EXPIRE_BYTES_MAX))
+		bytes += keys[i++].len;
+	return i;
+}
+
 static void
 on_tick(uv_timer_t *t)
 {
 	struct raftd *r = t->data;
 	struct leader *l = &r->leader;
-	struct str expired[EXPIRE_MAX];
+	struct str expired[EXPIRE_MAX], keys[EXPIRE_MAX];
 	struct fsm_tick tick = { .reap_tombstones = 0 };
 	int64_t now = engine_now(r);
 	bool overdue;
@@ -303,13 +332,15 @@ on_tick(uv_timer_t *t)
 		rc = list_renewed(&l->renewals[0], &tick.renew);
 	tick.expire.v = expired;
 	tick.expire.n = fsm_expired(r->engine.fsm, now, expired, EXPIRE_MAX);
+	tick.expire_keys.v = keys;
+	tick.expire_keys.n = that_fit(keys, fsm_expired_keys(r->engine.fsm, now, keys, EXPIRE_MAX));
 	if (tick.expire.n > 0)
 		log_debug(SUB, "Session TTL expired: sessions=%zu first=%.*s", tick.expire.n, STR_ARG(expired[0]));
-	overdue = fsm_next_deadline(r->engine.fsm) != INT64_MAX && now - r->engine.time_last >= TIME_KEEP_MS * NS_PER_MS;
+	overdue = next_deadline(r) != INT64_MAX && now - r->engine.time_last >= TIME_KEEP_MS * NS_PER_MS;
 	/* Later than every entry before it: see answer_applied(). */
 	if (now <= r->engine.time_last)
 		now = r->engine.time_last + 1;
-	if (rc == 0 && (tick.renew.n + tick.expire.n > 0 || overdue)) {
+	if (rc == 0 && (tick.renew.n + tick.expire.n + tick.expire_keys.n > 0 || overdue)) {
 		rc = propose_tick(r, &tick, now);
 		if (rc == 0 && tick.renew.n > 0)
 			exchange(l, now);
@@ -317,17 +348,17 @@ on_tick(uv_timer_t *t)
 	/* What was proposed will be planned anew when it is applied; what could not be is tried again. */
 	if (rc < 0)
 		(void)uv_timer_start(&l->tick, on_tick, 10 * RENEW_MS, 0);
-	else if (tick.renew.n + tick.expire.n == 0)
+	else if (tick.renew.n + tick.expire.n + tick.expire_keys.n == 0)
 		plan_tick(r);
 }
 
 static int
-add_renewal(struct raftd *r, const struct rpc_request *req, struct str id)
+add_renewal(struct raftd *r, const struct rpc_request *req, struct str id, struct str secret)
 {
 	struct renewals *b = &r->leader.renewals[0];
 	const struct net_peer *from = req->peer;
 	struct renewal *v;
-	char *copy;
+	char *copy, *kept;
 
 	if (b->n >= RENEWALS_MAX)
 		return -ELIMIT;
@@ -339,9 +370,10 @@ add_renewal(struct raftd *r, const struct rpc_request *req, struct str id)
 		b->cap = b->cap != 0 ? b->cap * 2 : 16;
 	}
 	copy = arena_strdup(&b->arena, id);
-	if (copy == NULL)
+	kept = secret.len > 0 ? arena_strdup(&b->arena, secret) : NULL;
+	if (copy == NULL || (kept == NULL && secret.len > 0))
 		return -ENOMEM;
-	b->v[b->n++] = (struct renewal){ { copy, id.len }, req->token, from != NULL && from->id != 0 };
+	b->v[b->n++] = (struct renewal){ { copy, id.len }, { kept, secret.len }, req->token, from != NULL && from->id != 0 };
 	plan_tick(r);
 	return 0;
 }
@@ -350,7 +382,7 @@ add_renewal(struct raftd *r, const struct rpc_request *req, struct str id)
 static bool
 known(struct raftd *r, const struct rpc_request *req, struct str id)
 {
-	const struct renewal x = { id, req->token, false };
+	const struct renewal x = { .id = id, .token = req->token };
 	struct buf b = BUF_INIT(RENEW_BYTES_MAX);
 	struct mp_w w = mp_w_init(&b);
 	const struct id_request q = { id };
@@ -358,7 +390,7 @@ known(struct raftd *r, const struct rpc_request *req, struct str id)
 	struct mp_r list;
 	uint64_t index;
 	bool found;
-	int rc = fsm_query(r->engine.fsm, OP_SESSION_INFO, &q, &w, &index, NULL, &err);
+	int rc = fsm_query(r->engine.fsm, OP_SESSION_INFO, &q, 0, NULL, &w, &index, NULL, &err);
 
 	list = mp_r_init(b.data, b.len);
 	found = rc == 0 && err.code == 0 && w.err == 0 && mp_r_array(&list) > 0;
@@ -366,6 +398,20 @@ known(struct raftd *r, const struct rpc_request *req, struct str id)
 	if (!found && reads_refusal_holds(r, req))
 		answer_renewal(r, &x);
 	return found;
+}
+
+static bool
+may_renew(struct raftd *r, const struct rpc_request *req, struct str token, struct str id)
+{
+	struct fsm_error err = { .code = 0 };
+	struct asker who;
+
+	if (!acl_who(r, req, token, &who))
+		return false;
+	if (fsm_may_renew(r->engine.fsm, id, &who, &err))
+		return true;
+	rpc_reply_error(r->d->rpc, req->token, err.code, "%s", err.text);
+	return false;
 }
 
 void
@@ -388,8 +434,8 @@ leader_renew(void *ctx, const struct rpc_request *req)
 		forward_leader(r, req);
 	} else if (r->engine.disk_full) {
 		rpc_reply_error(r->d->rpc, req->token, 500, "The server's disk is full: this write was refused and nothing was changed");
-	} else if (known(r, req, q.id)) {
-		rc = add_renewal(r, req, q.id);
+	} else if (known(r, req, q.id) && may_renew(r, req, o.token, q.id)) {
+		rc = add_renewal(r, req, q.id, o.token);
 		if (rc < 0)
 			rpc_reply_error(r->d->rpc, req->token, 429, "The server has too many unfinished writes: this one was refused");
 	}

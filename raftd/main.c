@@ -10,7 +10,7 @@
 /* Who serves what, on a server; a client node sends everything on to one. */
 static rpc_handler *const handlers[] = {
 	[OP_STATUS_LEADER] = status_handle, [OP_STATUS_PEERS] = status_handle, [OP_CATALOG_DATACENTERS] = status_handle,
-	[OP_KV_GET] = reads_handle, [OP_KV_LIST] = reads_handle, [OP_KV_KEYS] = reads_handle,
+	[OP_KV_GET] = reads_handle, [OP_KV_LIST] = reads_handle, [OP_KV_KEYS] = reads_handle, [OP_KV_CHANGES] = reads_handle,
 	[OP_KV_APPLY] = propose_handle, [OP_TXN_APPLY] = propose_handle,
 	[OP_SESSION_CREATE] = propose_handle, [OP_SESSION_DESTROY] = propose_handle, [OP_SESSION_RENEW] = leader_renew,
 	[OP_SESSION_INFO] = reads_handle, [OP_SESSION_NODE] = reads_handle, [OP_SESSION_LIST] = reads_handle,
@@ -19,6 +19,9 @@ static rpc_handler *const handlers[] = {
 	[OP_CATALOG_NODE] = reads_handle, [OP_CATALOG_NODE_SERVICES] = reads_handle,
 	[OP_HEALTH_NODE] = reads_handle, [OP_HEALTH_CHECKS] = reads_handle, [OP_HEALTH_STATE] = reads_handle,
 	[OP_HEALTH_SERVICE] = reads_handle,
+	[OP_UI_NODES] = reads_handle, [OP_UI_SERVICES] = reads_handle, [OP_OPERATOR_USAGE] = reads_handle,
+	[OP_QUERY_APPLY] = propose_handle, [OP_QUERY_GET] = reads_handle, [OP_QUERY_LIST] = reads_handle,
+	[OP_QUERY_EXECUTE] = reads_handle, [OP_QUERY_EXPLAIN] = reads_handle,
 	[OP_AUTOPILOT_CONFIG] = reads_handle, [OP_AUTOPILOT_SET] = propose_handle,
 	[OP_AUTOPILOT_HEALTH] = autopilot_handle, [OP_AUTOPILOT_STATE] = autopilot_handle,
 	[OP_RAFT_CONFIGURATION] = operator_handle, [OP_RAFT_REMOVE_PEER] = operator_handle, [OP_RAFT_TRANSFER] = operator_handle,
@@ -26,6 +29,16 @@ static rpc_handler *const handlers[] = {
 	[OP_SNAPSHOT_RESTORE] = snapshot_handle,
 	[OP_COORDINATE_UPDATE] = coordinates_handle, [OP_COORDINATE_LIST] = reads_handle, [OP_COORDINATE_NODE] = reads_handle,
 	[OP_COORDINATE_DATACENTERS] = wan_handle,
+	[OP_ACL_BOOTSTRAP] = propose_handle, [OP_ACL_TOKEN_SET] = propose_handle, [OP_ACL_TOKEN_DELETE] = propose_handle,
+	[OP_ACL_TOKEN_READ] = reads_handle, [OP_ACL_TOKEN_LIST] = reads_handle, [OP_ACL_TOKEN_REAP] = propose_handle,
+	[OP_ACL_POLICY_SET] = propose_handle, [OP_ACL_POLICY_DELETE] = propose_handle, [OP_ACL_POLICY_READ] = reads_handle,
+	[OP_ACL_POLICY_LIST] = reads_handle, [OP_ACL_ROLE_SET] = propose_handle, [OP_ACL_ROLE_DELETE] = propose_handle,
+	[OP_ACL_ROLE_READ] = reads_handle, [OP_ACL_ROLE_LIST] = reads_handle, [OP_ACL_METHOD_SET] = propose_handle,
+	[OP_ACL_METHOD_DELETE] = propose_handle, [OP_ACL_METHOD_READ] = reads_handle, [OP_ACL_METHOD_LIST] = reads_handle,
+	[OP_ACL_BINDING_SET] = propose_handle, [OP_ACL_BINDING_DELETE] = propose_handle, [OP_ACL_BINDING_READ] = reads_handle,
+	[OP_ACL_BINDING_LIST] = reads_handle, [OP_ACL_LOGIN] = propose_handle, [OP_ACL_LOGOUT] = propose_handle,
+	[OP_ACL_REPLICATION] = reads_handle, [OP_ACL_TRANSLATE] = reads_handle,
+	[OP_ACL_RESOLVE] = reads_handle, [OP_ACL_AUTHORIZE] = acl_authorize,
 	[OP_PEER_RAFT] = net_handle, [OP_PEER_JOIN] = join_handle, [OP_PEER_BOOTSTRAP] = join_handle,
 };
 
@@ -67,12 +80,25 @@ comes_too_late(struct raftd *r, const struct rpc_request *req)
 	return late;
 }
 
+/* The ACL state is not touched while nobody's rights are looked at: anyone could make himself a token. */
+static bool
+acl_is_off(struct raftd *r, const struct rpc_request *req)
+{
+	uint16_t op = req->token.op;
+
+	if (!r->server || acl_on(r) || op < OP_ACL_BOOTSTRAP || op > OP_ACL_TRANSLATE || op == OP_ACL_AUTHORIZE || op == OP_ACL_RESOLVE)
+		return false;
+	rpc_reply_error(r->d->rpc, req->token, 401, "ACL support disabled");
+	return true;
+}
+
 void
 raftd_serve(struct raftd *r, const struct rpc_request *req)
 {
-	if (comes_too_late(r, req))
+	if (comes_too_late(r, req) || acl_is_off(r, req))
 		return;
-	if (r->server)
+	/* What this node's daemons may do is decided on this node. */
+	if (r->server || req->token.op == OP_ACL_AUTHORIZE)
 		handlers[req->token.op](r->d, req);
 	else
 		forward_any(r, req);
@@ -81,6 +107,7 @@ raftd_serve(struct raftd *r, const struct rpc_request *req)
 static void
 on_request(void *ctx, const struct rpc_request *req)
 {
+	count_request(req->token.op, req->peer == NULL);
 	raftd_serve(((struct daemon *)ctx)->ctx, req);
 }
 
@@ -182,6 +209,8 @@ init(struct daemon *d)
 	hold_init(r);
 	rc = choose_dir(r);
 	if (rc == 0)
+		rc = acl_init(r);
+	if (rc == 0)
 		rc = net_init(r);
 	if (rc == 0)
 		rc = pool_init(r);
@@ -237,6 +266,7 @@ fini(struct daemon *d)
 		leader_release(r);
 		watch_release(r);
 	}
+	acl_release(r);
 	hold_release(r);
 	reads_release(r);
 	free(r->dir);
@@ -250,13 +280,17 @@ reload(struct daemon *d, struct json_object *next, struct buf *msg)
 {
 	static const char *const fixed[] = { "data_dir", "datacenter", "node_name", "node_id", "advertise_addr", "bind_addr" };
 	struct raftd *r = d->ctx;
+	int rc;
 
 	if (r->engine.store != NULL)
 		store_set_trailing(r->engine.store, (uint64_t)cfg_int(next, "raft_trailing_logs", 10240));
 	net_reload(r, next);
+	rc = acl_reload(r, next);
+	if (rc < 0)
+		return rc;
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
 		if (strcmp(cfg_str(d->config, fixed[i], ""), cfg_str(next, fixed[i], "")) != 0) {
-			int rc = buf_addf(msg, "%s%s", msg->len > 0 ? ", " : "", fixed[i]);
+			rc = buf_addf(msg, "%s%s", msg->len > 0 ? ", " : "", fixed[i]);
 
 			if (rc < 0)
 				return rc;
@@ -274,6 +308,7 @@ static struct daemon_spec spec = {
 	.drain = drain,
 	.fini = fini,
 	.info = status_info,
+	.measure = count_measure,
 };
 
 int

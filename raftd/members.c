@@ -67,7 +67,7 @@ ask_state(struct raftd *r, uint16_t op, const struct catalog_query *q, struct bu
 	struct mp_w w = mp_w_init(out);
 	struct fsm_error err = { .code = 0 };
 	uint64_t index;
-	int rc = fsm_query(r->engine.fsm, op, q, &w, &index, NULL, &err);
+	int rc = fsm_query(r->engine.fsm, op, q, 0, NULL, &w, &index, NULL, &err);
 
 	if (rc == 0 && err.code != 0)
 		rc = -EINVAL;

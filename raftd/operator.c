@@ -41,7 +41,7 @@ show_configuration(struct raftd *r, const struct rpc_request *req)
 {
 	const struct raft *core = &r->engine.core;
 	const uint64_t contact = engine_last_contact(r);
-	const struct query_meta m = { 1, contact == RAFT_NEVER ? 0 : (int64_t)contact, engine_known_leader(r) };
+	const struct query_meta m = { 1, contact == RAFT_NEVER ? 0 : (int64_t)contact, engine_known_leader(r), false };
 	struct raft_server_view v[RAFT_SERVERS_MAX];
 	struct raft_configuration view = { .servers = { v, 0 } };
 	const struct raft_config_entry *c = configs_current(r->engine.configs, &view.index);
@@ -229,12 +229,44 @@ serve_change(struct raftd *r, const struct rpc_request *req, const struct raft_p
 		transfer(r, req, s);
 }
 
+/* A server that leaves: its own raftd has asked whether it may, or does so now. */
+static bool
+takes_itself_out(const struct raftd *r, const struct rpc_request *req, const struct raft_peer_request *q)
+{
+	const struct raft_config_entry *c = configs_current(r->engine.configs, NULL);
+	const struct net_peer *from = req->peer;
+	const struct raft_server_info *s;
+	uint64_t id = 0;
+
+	if (req->info->number != OP_RAFT_REMOVE_PEER || q->id.len == 0)
+		return false;
+	if (from == NULL)
+		return str_eqs(q->id, r->node_id);
+	s = from->id != 0 && c != NULL ? servers_find_node(c, q->id) : NULL;
+	return s != NULL && servers_parse_id(s->id, &id) == 0 && id == from->id;
+}
+
+/* Whoever may make the agent leave may; the agent itself, which asks on nobody's behalf, has seen to that. */
+static bool
+may_take_out(struct raftd *r, const struct rpc_request *req, const struct query_options *o)
+{
+	struct asker who;
+
+	if (req->peer != NULL || o->internal)
+		return true;
+	if (!acl_who(r, req, o->token, &who))
+		return false;
+	return asker_may(&who, ACL_AGENT, str_from(r->node_name), ACL_WRITE) ||
+	    acl_require(r, req, o->token, ACL_OPERATOR, STR(""), ACL_WRITE);
+}
+
 void
 operator_handle(void *ctx, const struct rpc_request *req)
 {
 	struct raftd *r = ((struct daemon *)ctx)->ctx;
 	struct raft_peer_request q = { .id = STR_NONE };
 	struct query_options o;
+	bool own = false;
 	int rc;
 
 	arena_reset(&r->arena);
@@ -247,11 +279,21 @@ operator_handle(void *ctx, const struct rpc_request *req)
 		return;
 	if (req->info->number == OP_RAFT_REMOVE_PEER && req->peer == NULL && q.id.len > 0 && str_eqs(q.id, r->node_id))
 		join_leaving(r);
+	if (takes_itself_out(r, req, &q)) {
+		if (!may_take_out(r, req, &o))
+			return;
+		own = true;
+	}
 	/* Like Consul's: what this server knows with stale, else what the leader knows. */
-	if (req->info->number == OP_RAFT_CONFIGURATION && (o.consistency == CONSISTENCY_STALE || engine_leads(r)))
-		show_configuration(r, req);
-	else if (!engine_leads(r))
+	if (!engine_leads(r) && !(req->info->number == OP_RAFT_CONFIGURATION && o.consistency == CONSISTENCY_STALE)) {
 		forward_leader(r, req);
+		return;
+	}
+	if (!own && !acl_require(r, req, o.token, ACL_OPERATOR, STR(""),
+	    req->info->number == OP_RAFT_CONFIGURATION ? ACL_READ : ACL_WRITE))
+		return;
+	if (req->info->number == OP_RAFT_CONFIGURATION)
+		show_configuration(r, req);
 	else
 		serve_change(r, req, &q);
 }

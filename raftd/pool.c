@@ -368,7 +368,7 @@ static void on_answer(void *arg, const struct rpc_answer *a);
 static void
 ask(struct pool *p)
 {
-	const struct query_options o = { .min_index = p->index };
+	const struct query_options o = { .min_index = p->index, .internal = true };
 	const struct member_query q = { .wan = false };
 
 	if (p->call == 0 && !p->r->d->draining)
@@ -497,8 +497,9 @@ void
 pool_new_leader(struct raftd *r)
 {
 	const struct serf_event e = { .name = STR("consul:new-leader"), .payload = str_from(r->node_name) };
+	const struct query_options o = { .internal = true };
 
-	if (rpc_call_record(r->pool->gossip, OP_GOSSIP_SERF_EVENT, NULL, &e, 0, EVENT_MS, on_announced, r) == 0)
+	if (rpc_call_record(r->pool->gossip, OP_GOSSIP_SERF_EVENT, &o, &e, 0, EVENT_MS, on_announced, r) == 0)
 		log_warn(SUB, "failed to broadcast new leader event: error=\"%s\"", err_text(-ENOMEM));
 }
 

@@ -44,6 +44,7 @@ struct waiter {
 	uint16_t op;
 	bool forwarded;			/* by another server, which sends again by itself */
 	bool sent;			/* to another leader before, where it may have been carried out */
+	bool replay;			/* its entry does nothing but ask for the answer of an earlier copy */
 };
 
 /* ---- entries.c: the newest part of the log in memory, as batches in order */
@@ -187,7 +188,7 @@ struct fsm_config start_fsm_config(struct raftd *r);	/* of this server's states 
 /* ---- waiters.c: writes that wait for their entries */
 int MUST_CHECK waiters_add(struct engine *e, const struct waiter *w);
 /* An entry was applied: answer who waits for it. */
-void waiters_applied(struct raftd *r, uint64_t index, uint64_t term, struct str payload, const struct fsm_error *err);
+void waiters_applied(struct raftd *r, uint64_t index, uint64_t term, struct str options, struct str payload, const struct fsm_error *err);
 /* Entries from index on are about to leave the log: those who wait for them are sent to the leader that there is now. */
 void waiters_cut(struct raftd *r, uint64_t index);
 /* The proposals in b, from index on, never reached the log: likewise. */
@@ -281,6 +282,8 @@ void forward_release(struct raftd *r);
 void forward_leader(struct raftd *r, const struct rpc_request *req);
 /* On a client node: everything goes to some server. */
 void forward_any(struct raftd *r, const struct rpc_request *req);
+/* On a client node: the server that is asked now, if it is connected; else NULL. acl_server_left() tells when it is no more. */
+struct rpc_client *forward_client(struct raftd *r);
 void forward_cancelled(struct raftd *r, struct rpc_token t);
 /* On a client node: other servers are known, or something is known of them. */
 void forward_pool_changed(struct raftd *r);
@@ -417,6 +420,8 @@ void autopilot_release(struct raftd *r);
 void autopilot_lead(struct raftd *r, bool leads);
 void autopilot_config_changed(struct raftd *r);
 void autopilot_pool_changed(struct raftd *r);
+/* The leader's word on the servers; others have none. */
+void autopilot_measure(struct raftd *r, struct metric_slot *healthy, struct metric_slot *tolerance);
 void autopilot_handle(void *ctx, const struct rpc_request *req);	/* autopilot.health, autopilot.state */
 /* What the leader thinks of a server, for members.c. */
 enum server_health { SERVER_UNKNOWN, SERVER_ALIVE, SERVER_FAILED };
@@ -500,7 +505,8 @@ void raftd_serve(struct raftd *r, const struct rpc_request *req);
 /* ---- propose.c */
 void propose_handle(void *ctx, const struct rpc_request *req);
 /* The entry of index has been applied with this result. */
-void propose_answer(struct raftd *r, const struct waiter *w, uint64_t index, struct str payload, const struct fsm_error *err);
+void propose_answer(struct raftd *r, const struct waiter *w, uint64_t index, struct str options, struct str payload,
+    const struct fsm_error *err);
 /* A write of our own, without an asker. request: the operation's record. */
 int MUST_CHECK propose_own(struct raftd *r, uint16_t op, const void *request);
 
@@ -517,17 +523,76 @@ void reads_confirmed(struct raftd *r, const struct rpc_request *req);
 bool reads_refusal_holds(struct raftd *r, const struct rpc_request *req);
 /* A transaction that only reads, decoded as far as o. */
 void reads_txn(struct raftd *r, const struct rpc_request *req, const struct query_options *o);
-/* A parked read again; anyway: answer it also when its index has not grown. True when it was answered; else ret_watch is what to wait for now. */
-bool reads_again(struct raftd *r, struct rpc_token t, struct str body, bool anyway, struct watch_set *ret_watch);
+/* What a waiting read would have been answered when it was looked at last. */
+struct read_seen {
+	bool known;
+	uint64_t digest;	/* of the payload */
+	uint64_t index;		/* of the state then */
+};
+/*
+ * A parked read again; local: it came from this node; anyway: answer it also when its index has not grown, or its answer has
+ * not changed. True when it was answered; else ret_watch is what to wait for now, and seen is up to date.
+ */
+bool reads_again(struct raftd *r, struct rpc_token t, struct str body, bool local, bool anyway, struct read_seen *seen,
+    struct watch_set *ret_watch);
 /* Whether the datacenter is ours and this is a server; else the request has been answered. */
 bool check_served(struct raftd *r, struct rpc_token t, struct str datacenter);
 
+/* ---- acl_leader.c: what is always there, and what has expired */
+void acl_leader_init(struct raftd *r);
+void acl_leader_release(void);
+void acl_lead(struct raftd *r, bool lead);
+
+/* ---- acl_bootstrap.c: data_dir/acl-bootstrap-reset */
+/* The index in it, 0: none. */
+uint64_t acl_bootstrap_reset(const struct raftd *r);
+/* It has served. */
+void acl_bootstrap_used(const struct raftd *r);
+
+/* ---- acl.c: who asks, by the state of this server; acl_parked.c, acl_authorize.c, acl_cache.c */
+struct acl;
+int MUST_CHECK acl_init(struct raftd *r);
+void acl_release(struct raftd *r);
+int MUST_CHECK acl_reload(struct raftd *r, struct json_object *next);
+bool acl_on(const struct raftd *r);
+/* Who asks with this token; ret->authz NULL: ACLs are off. Valid until the next call. -ENOENT: there is no such token, -ENOMEM. */
+int MUST_CHECK acl_asker(struct raftd *r, struct str token, bool local, struct asker *ret);
+void acl_refuse(struct raftd *r, struct rpc_token t, int rc);	/* the answer to that */
+/* The same; false: the request has been answered. */
+bool MUST_CHECK acl_who(struct raftd *r, const struct rpc_request *req, struct str token, struct asker *ret);
+/* Whether the token allows this; else the request has been answered (403). name: STR("") for acl, keyring, operator ... */
+bool MUST_CHECK acl_require(struct raftd *r, const struct rpc_request *req, struct str token, enum acl_resource resource, struct str name,
+    enum acl_access want);
+/* acl.authorize. acl.resolve: the payload. */
+void acl_authorize(void *ctx, const struct rpc_request *req);
+int MUST_CHECK acl_resolve(struct raftd *r, struct str token, struct mp_w *out, uint64_t *ret_index, struct fsm_error *ret_err);
+/* A client node asks another server from now on: what this one was asked comes back. */
+void acl_server_left(struct raftd *r, const struct rpc_client *client);
+
+/* The rights of a parked read: part of it. */
+struct acl_entry;
+struct acl_hold {
+	struct acl_hold *next, **prev;
+	struct acl_entry *entry;	/* NULL: ACLs are off */
+};
+/* body: of the request. -ENOENT: the token has gone, -ENOMEM, -EDECODE. */
+int MUST_CHECK acl_hold(struct raftd *r, struct acl_hold *h, struct str body, bool local);
+void acl_unhold(struct raftd *r, struct acl_hold *h);
+void acl_ask_again(struct raftd *r, struct acl_hold *first);	/* those from here on have other rights */
+void acl_touched(struct raftd *r);		/* the ACL state has changed */
+void acl_state_replaced(struct raftd *r);	/* and so has everything else */
+
 /* ---- watch.c */
 struct watch;
+/* A parked read whose rights are others than they were: it is answered. And its request. */
+void watch_ask_again(struct raftd *r, struct acl_hold *h);
+struct str watch_body(const struct acl_hold *h);
 int MUST_CHECK watch_init(struct raftd *r);
 void watch_release(struct raftd *r);
 /* Keep the read until one of the keys is touched; answers it itself when there is no place. */
-void watch_park(struct raftd *r, const struct rpc_request *req, const struct watch_set *keys);
+void watch_park(struct raftd *r, const struct rpc_request *req, const struct watch_set *keys, const struct read_seen *seen);
+/* A payload's digest: equal ones have equal payloads. */
+uint64_t watch_digest(const struct raftd *r, const void *payload, size_t len);
 void watch_touched(struct raftd *r, const struct watch_key *key);
 void watch_cancelled(struct raftd *r, struct rpc_token t);
 size_t watch_count(const struct raftd *r);
@@ -535,6 +600,7 @@ size_t watch_count(const struct raftd *r);
 /* ---- leader.c: what only a leader does */
 struct renewal {
 	struct str id;			/* of the session, in the arena of its batch */
+	struct str secret;		/* the ACL token, likewise */
 	struct rpc_token token;
 	bool forwarded;			/* by another server, whose connection may have gone */
 };
@@ -594,6 +660,8 @@ void count_sent(uint64_t entries);
 void count_message(const struct raft *core, const struct raft_message *m, uint64_t now_ms);	/* received */
 void count_query(size_t parked);
 void count_sessions(uint64_t n);
+void count_request(uint16_t op, bool local);	/* has come: from this node's daemons, or over the network */
+void count_measure(struct daemon *d);	/* the gauges, once an interval */
 
 struct raftd {
 	struct daemon *d;
@@ -610,6 +678,7 @@ struct raftd {
 	struct hold hold;
 	struct defer barrier[2];	/* [consistent]: one for all reads of this turn that need one */
 	struct watch *watch;
+	struct acl *acl;		/* NULL: ACLs are off */
 	struct leader leader;
 	struct members members;
 	struct net *net;

@@ -5,6 +5,9 @@
  * to be as new as the leader's was when they came. One barrier serves all
  * reads of a turn.
  */
+#include <sodium.h>
+#include <time.h>
+
 #include "lib/duration.h"
 #include "raftd/raftd.h"
 
@@ -13,6 +16,8 @@ union query {
 	struct kv_query kv;
 	struct catalog_query catalog;
 	struct id_request id;
+	struct pq_request pquery;
+	struct acl_query acl;
 };
 
 struct read {
@@ -46,7 +51,7 @@ last_contact(const struct raftd *r)
 	return ms < (uint64_t)NEVER_MS ? (int64_t)ms : NEVER_MS;
 }
 
-/* Answers that are as new as the leader's are of no age. */
+/* Answers that are as new as the leader's are of no age. With ACLs whether something is left out is told last: meta_filtered(). */
 static void
 meta_begin(const struct raftd *r, bool stale, struct mp_w *w)
 {
@@ -56,6 +61,8 @@ meta_begin(const struct raftd *r, bool stale, struct mp_w *w)
 
 	if (contact > 0)
 		head[0]++;
+	if (acl_on(r))
+		head[0]++;
 	mp_w_raw(w, bytes);
 	if (contact > 0) {
 		mp_w_str(w, STR("LastContact"));
@@ -63,6 +70,18 @@ meta_begin(const struct raftd *r, bool stale, struct mp_w *w)
 	}
 	mp_w_str(w, STR("KnownLeader"));
 	mp_w_bool(w, engine_known_leader(r));
+	if (acl_on(r)) {
+		mp_w_str(w, STR("ResultsFilteredByACLs"));
+		mp_w_bool(w, false);
+	}
+}
+
+/* end: where the meta ends. */
+static void
+meta_filtered(struct buf *b, size_t end, const struct asker *who)
+{
+	if (asker_tells(who))
+		b->data[end - 1] = 0xc3;	/* true, in msgpack */
 }
 
 static void
@@ -71,38 +90,113 @@ meta_index(struct buf *b, size_t at, uint64_t index)
 	put_be64(b->data + at + META_INDEX_AT, index);
 }
 
+/* Deadlines are in cluster time, and shown as the wall's. */
+static void
+tell_wall(struct raftd *r)
+{
+	struct timespec ts;
+
+	if (!fsm_has_ttls(r->engine.fsm) || clock_gettime(CLOCK_REALTIME, &ts) != 0)
+		return;
+	fsm_set_wall(r->engine.fsm, (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec, engine_now(r));
+}
+
 enum outcome { ANSWERED, NOT_YET };
 
-/* Run the query; NOT_YET: its index is not above min, and nothing was answered. */
-static enum outcome
-answer(struct raftd *r, struct rpc_token t, const struct query_options *o, const union query *q, struct watch_set *ret_watch)
+/*
+ * Whether a read that waits goes on waiting: its index has not grown, or its answer is the same as before (what it depends on
+ * is wider than what it shows). seen is brought up to date when it does.
+ */
+static bool
+goes_on(const struct raftd *r, uint64_t min_index, uint64_t index, const uint8_t *payload, size_t len, struct read_seen *seen)
 {
-	const uint64_t min_index = o->min_index;
+	uint64_t digest;
+
+	if (min_index == 0 || (index > min_index && !seen->known))
+		return false;
+	digest = watch_digest(r, payload, len);
+	if (index > min_index && digest != seen->digest)
+		return false;
+	*seen = (struct read_seen){ true, digest, fsm_index(r->engine.fsm) };
+	return true;
+}
+
+static int
+query(struct raftd *r, const struct read *rd, uint64_t since, struct asker *who, struct mp_w *w, uint64_t *ret_index,
+    struct watch_set *ret_watch, struct fsm_error *err)
+{
+	uint16_t op = rd->req->token.op;
+
+	if (op == OP_ACL_RESOLVE)
+		return acl_resolve(r, who->secret, w, ret_index, err);
+	return fsm_query(r->engine.fsm, op, &rd->q, since, who, w, ret_index, ret_watch, err);
+}
+
+/* A prepared query may have a token of its own to run with. */
+static struct str
+token_of(const struct raftd *r, const struct read *rd)
+{
+	struct str own = STR_NONE;
+
+	if (rd->req->token.op == OP_QUERY_EXECUTE)
+		own = fsm_query_token(r->engine.fsm, &rd->q.pquery);
+	return own.len > 0 ? own : rd->o.token;
+}
+
+/*
+ * Whether changes are asked for behind an index that this state has not reached: it is another one (-dev, begun anew), and
+ * waiting for that index would leave out what happens until then. Who may be behind cannot tell.
+ */
+static bool
+lost_state(const struct raftd *r, const struct read *rd)
+{
+	return rd->req->token.op == OP_KV_CHANGES && rd->o.min_index > fsm_index(r->engine.fsm) &&
+	    (rd->o.consistency != CONSISTENCY_STALE || engine_leads(r));
+}
+
+/* Run the query; NOT_YET: there is nothing new above min, and nothing was answered. */
+static enum outcome
+answer(struct raftd *r, const struct read *rd, struct read_seen *seen, struct watch_set *ret_watch)
+{
+	const struct query_options *o = &rd->o;
+	const struct rpc_token t = rd->req->token;
+	const uint64_t min_index = lost_state(r, rd) ? 0 : o->min_index;
 	struct rpc_server *rpc = r->d->rpc;
-	struct buf *b = rpc_reply_begin(rpc, t);
 	struct fsm_error err = { .code = 0 };
-	uint64_t index = 0;
+	uint64_t index = 0, since = min_index;
+	struct asker who;
+	size_t at, from;
+	struct buf *b;
 	struct mp_w w;
-	size_t at;
 	int rc;
 
+	if (!acl_who(r, rd->req, token_of(r, rd), &who))
+		return ANSWERED;
+	b = rpc_reply_begin(rpc, t);
 	if (b == NULL)
 		return ANSWERED;
 	at = b->len;
 	w = mp_w_init(b);
 	meta_begin(r, o->consistency == CONSISTENCY_STALE, &w);
-	rc = fsm_query(r->engine.fsm, t.op, q, &w, &index, min_index > 0 ? ret_watch : NULL, &err);
+	from = b->len;
+	/* Nothing was to be told when it was looked at last: only what came behind that has to be looked for. */
+	if (min_index > 0 && seen->known && seen->index > min_index)
+		since = seen->index;
+	tell_wall(r);
+	rc = query(r, rd, since, &who, &w, &index, min_index > 0 ? ret_watch : NULL, &err);
 	if (rc == 0 && err.code != 0) {
 		rpc_reply_drop(rpc, t);
 		rpc_reply_error(rpc, t, err.code, "%s", err.text);
 		return ANSWERED;
 	}
-	if (rc == 0 && w.err == 0 && min_index > 0 && index <= min_index) {
+	if (rc == 0 && w.err == 0 && goes_on(r, min_index, index, b->data + from, b->len - from, seen)) {
 		rpc_reply_drop(rpc, t);
 		return NOT_YET;
 	}
-	if (rc == 0 && w.err == 0)
+	if (rc == 0 && w.err == 0) {
 		meta_index(b, at, index);
+		meta_filtered(b, from, &who);
+	}
 	rpc_reply_end(rpc, t, rc == 0 && w.err == 0);
 	return ANSWERED;
 }
@@ -119,6 +213,9 @@ decode(struct raftd *r, struct read *rd)
 	rc = op_request_decode(req->info, req->body, req->len, &rd->o, &rd->q, &r->arena);
 	if (rc < 0)
 		rpc_bad_request(r->d->rpc, req, err_text(rc));
+	/* The state draws nothing by lot itself. */
+	else if (req->info->number == OP_QUERY_EXECUTE)
+		randombytes_buf(&rd->q.pquery.seed, sizeof(rd->q.pquery.seed));
 	return rc == 0;
 }
 
@@ -126,9 +223,10 @@ static void
 serve(struct raftd *r, const struct read *rd)
 {
 	struct watch_set keys = { .n = 0 };
+	struct read_seen seen = { .known = false };
 
-	if (answer(r, rd->req->token, &rd->o, &rd->q, &keys) == NOT_YET)
-		watch_park(r, rd->req, &keys);
+	if (answer(r, rd, &seen, &keys) == NOT_YET)
+		watch_park(r, rd->req, &keys, &seen);
 }
 
 /* They wait in hold.c. Too many barriers under way: the next that holds makes place for this one. */
@@ -210,44 +308,55 @@ reads_handle(void *ctx, const struct rpc_request *req)
 }
 
 bool
-reads_again(struct raftd *r, struct rpc_token t, struct str body, bool anyway, struct watch_set *ret_watch)
+reads_again(struct raftd *r, struct rpc_token t, struct str body, bool local, bool anyway, struct read_seen *seen,
+    struct watch_set *ret_watch)
 {
-	const struct rpc_request req = { .token = t, .info = op_info(t.op), .body = (const uint8_t *)body.p, .len = body.len };
+	static char somebody;	/* of another node: who, does not matter any more */
+	const struct rpc_request req = { .token = t, .info = op_info(t.op), .body = (const uint8_t *)body.p, .len = body.len,
+		.peer = local ? NULL : &somebody };
 	struct read rd = { .req = &req };
 
 	if (!decode(r, &rd))
 		return true;
 	if (anyway)
 		rd.o.min_index = 0;
-	return answer(r, t, &rd.o, &rd.q, ret_watch) == ANSWERED;
+	return answer(r, &rd, seen, ret_watch) == ANSWERED;
 }
 
 /* ---- transactions that only read */
 
 static void
-answer_txn(struct raftd *r, const struct rpc_request *req, bool stale, const struct txn_request *txn)
+answer_txn(struct raftd *r, const struct rpc_request *req, const struct query_options *o, const struct txn_request *txn)
 {
 	struct rpc_server *rpc = r->d->rpc;
-	struct buf *b = rpc_reply_begin(rpc, req->token);
 	struct fsm_error err = { .code = 0 };
 	uint64_t index = 0;
+	struct asker who;
+	size_t at, from;
+	struct buf *b;
 	struct mp_w w;
-	size_t at;
 	int rc;
 
+	if (!acl_who(r, req, o->token, &who))
+		return;
+	b = rpc_reply_begin(rpc, req->token);
 	if (b == NULL)
 		return;
 	at = b->len;
 	w = mp_w_init(b);
-	meta_begin(r, stale, &w);
-	rc = fsm_query_txn(r->engine.fsm, txn, &w, &index, &err);
+	tell_wall(r);
+	meta_begin(r, o->consistency == CONSISTENCY_STALE, &w);
+	from = b->len;
+	rc = fsm_query_txn(r->engine.fsm, txn, &who, &w, &index, &err);
 	if (rc == 0 && err.code != 0) {
 		rpc_reply_drop(rpc, req->token);
 		rpc_reply_error(rpc, req->token, err.code, "%s", err.text);
 		return;
 	}
-	if (rc == 0 && w.err == 0)
+	if (rc == 0 && w.err == 0) {
 		meta_index(b, at, index);
+		meta_filtered(b, from, &who);
+	}
 	rpc_reply_end(rpc, req->token, rc == 0 && w.err == 0);
 }
 
@@ -263,7 +372,7 @@ serve_txn(struct raftd *r, const struct rpc_request *req)
 	if (rc < 0)
 		rpc_bad_request(r->d->rpc, req, err_text(rc));
 	else
-		answer_txn(r, req, o.consistency == CONSISTENCY_STALE, &txn);
+		answer_txn(r, req, &o, &txn);
 }
 
 void

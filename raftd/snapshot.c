@@ -147,7 +147,7 @@ refuse(struct raftd *r, struct rpc_token t, int rc)
 static void
 reply_info(struct raftd *r, const struct snap_file *f)
 {
-	const struct query_meta m = { f->meta.index, (int64_t)engine_last_contact(r), engine_known_leader(r) };
+	const struct query_meta m = { f->meta.index, (int64_t)engine_last_contact(r), engine_known_leader(r), false };
 	const struct snapshot_info info = { { (const char *)f->id, sizeof(f->id) }, f->meta.index, f->meta.term, f->size };
 	struct buf *b = rpc_reply_begin(r->d->rpc, f->token);
 	struct mp_w w;
@@ -253,6 +253,13 @@ save_start(struct raftd *r, struct rpc_token t)
 	}
 }
 
+/* A snapshot holds everything, tokens too. */
+static bool
+may_do(struct raftd *r, const struct rpc_request *req, const struct query_options *o)
+{
+	return acl_require(r, req, o->token, ACL_ACL, STR(""), ACL_WRITE);
+}
+
 /*
  * A server may take itself for the leader while there is a later one: unless
  * the lease holds, a majority must say that there is none.
@@ -262,12 +269,14 @@ handle_save(struct raftd *r, const struct rpc_request *req, const struct query_o
 {
 	bool consistent = o->consistency == CONSISTENCY_CONSISTENT;
 
-	if (o->consistency == CONSISTENCY_STALE) {
-		save_start(r, req->token);
+	if (o->consistency != CONSISTENCY_STALE && !engine_leads(r)) {
+		forward_leader(r, req);
 		return;
 	}
-	if (!engine_leads(r)) {
-		forward_leader(r, req);
+	if (!may_do(r, req, o))
+		return;
+	if (o->consistency == CONSISTENCY_STALE) {
+		save_start(r, req->token);
 		return;
 	}
 	if (!consistent && raft_lease_valid(&r->engine.core, clock_ms())) {
@@ -330,7 +339,7 @@ piece_end(struct piece *p)
 static void
 reply_bytes(struct raftd *r, struct rpc_token t, const void *p, size_t len)
 {
-	const struct query_meta m = { 1, 0, engine_known_leader(r) };
+	const struct query_meta m = { 1, 0, engine_known_leader(r), false };
 	struct buf *b = rpc_reply_begin(r->d->rpc, t);
 	struct mp_w w;
 
@@ -358,7 +367,7 @@ on_read(uv_fs_t *fs)
 }
 
 static void
-handle_read(struct raftd *r, const struct rpc_request *req, const struct snapshot_chunk *c)
+handle_read(struct raftd *r, const struct rpc_request *req, const struct query_options *o, const struct snapshot_chunk *c)
 {
 	struct snap_file *f = file_find(r, SNAP_SAVED, c->id);
 	struct piece *p;
@@ -368,6 +377,8 @@ handle_read(struct raftd *r, const struct rpc_request *req, const struct snapsho
 		forward_leader(r, req);
 		return;
 	}
+	if (!may_do(r, req, o))
+		return;
 	if (f == NULL || f->child != NULL) {
 		rpc_reply_error(r->d->rpc, req->token, 500, "the snapshot is not known here: the leader has changed, or nobody asked for it "
 		    "for a minute");
@@ -522,11 +533,13 @@ snapshot_handle(void *ctx, const struct rpc_request *req)
 	if (req->info->number == OP_SNAPSHOT_SAVE)
 		handle_save(r, req, &o);
 	else if (req->info->number == OP_SNAPSHOT_READ)
-		handle_read(r, req, &c);
+		handle_read(r, req, &o, &c);
 	else if (o.consistency == CONSISTENCY_STALE)
 		rpc_reply_error(r->d->rpc, req->token, 500, "stale not allowed for restore");
 	else if (!engine_leads(r))
 		forward_leader(r, req);
+	else if (!may_do(r, req, &o))
+		return;
 	else if (req->info->number == OP_SNAPSHOT_WRITE)
 		handle_write(r, req, &c);
 	else

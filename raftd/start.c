@@ -7,8 +7,6 @@
 
 #define SUB "agent.server.raft"
 
-enum { TXN_OPS_MAX = 64 };
-
 /* What an entry of the log behind the image says of time and configurations. */
 static int
 note_entry(struct raftd *r, const struct batch_entry *entry)
@@ -157,7 +155,8 @@ start_core(struct raftd *r)
 struct fsm_config
 start_fsm_config(struct raftd *r)
 {
-	return (struct fsm_config){ r->datacenter, TXN_OPS_MAX, cfg_ms(r->d->config, "session_ttl_min", 10000) * NS_PER_MS };
+	return (struct fsm_config){ r->datacenter, (uint64_t)cfg_int(r->d->config, "limits.txn_max_ops", 64),
+		cfg_ms(r->d->config, "session_ttl_min", 10000) * NS_PER_MS };
 }
 
 int

@@ -7,7 +7,7 @@
 static void
 reply_texts(struct raftd *r, const struct rpc_request *req, const struct str *v, size_t n)
 {
-	const struct query_meta m = { 1, 0, engine_known_leader(r) };
+	const struct query_meta m = { 1, 0, engine_known_leader(r), false };
 	struct buf *b = rpc_reply_begin(r->d->rpc, req->token);
 	struct mp_w w;
 
@@ -73,7 +73,7 @@ info_consul(struct raftd *r, struct info_writer *iw)
 	bool leads = engine_leads(r);
 
 	info_section(iw, "consul");
-	info_add(iw, "acl", "disabled");
+	info_add(iw, "acl", "%s", acl_on(r) ? "enabled" : "disabled");
 	info_add(iw, "bootstrap", "%s", r->bootstrap ? "true" : "false");
 	info_add(iw, "known_datacenters", "1");
 	if (r->server) {

@@ -86,7 +86,8 @@ resubmit(struct raftd *r, struct waiter *w, struct str data, bool never)
 
 	if (w->token.conn == 0)
 		return;
-	if (data.p == NULL || (w->seq == 0 && !never) || fsm_entry_decode(data, &fe) < 0) {
+	/* An entry that only asks is not the request: but a server that sent it has that still. */
+	if (data.p == NULL || (w->seq == 0 && !never) || (w->replay && !w->forwarded) || fsm_entry_decode(data, &fe) < 0) {
 		unknown(r, w, "The server is no longer the cluster's leader");
 		return;
 	}
@@ -113,7 +114,7 @@ resubmit(struct raftd *r, struct waiter *w, struct str data, bool never)
 }
 
 void
-waiters_applied(struct raftd *r, uint64_t index, uint64_t term, struct str payload, const struct fsm_error *err)
+waiters_applied(struct raftd *r, uint64_t index, uint64_t term, struct str options, struct str payload, const struct fsm_error *err)
 {
 	struct engine *e = &r->engine;
 	struct waiter w;
@@ -129,7 +130,7 @@ waiters_applied(struct raftd *r, uint64_t index, uint64_t term, struct str paylo
 	}
 	count_answered(w.op, clock_ns() - w.at_ns);
 	if (w.token.conn != 0)
-		propose_answer(r, &w, fsm_index(r->engine.fsm), payload, err);
+		propose_answer(r, &w, fsm_index(r->engine.fsm), options, payload, err);
 }
 
 /* How many from the oldest are in front of index. */

@@ -56,7 +56,7 @@ wan_handle(void *ctx, const struct rpc_request *req)
 		asks->link = &a->next;
 	asks = a;
 	nasks++;
-	if (rpc_call_record(pool_gossip(r), OP_GOSSIP_COORDINATES, NULL, &wan, RPC_RETRY, ASK_MS, on_answer, a) == 0) {
+	if (rpc_call_record(pool_gossip(r), OP_GOSSIP_COORDINATES, &(const struct query_options){ .internal = true }, &wan, RPC_RETRY, ASK_MS, on_answer, a) == 0) {
 		rpc_reply_error(r->d->rpc, req->token, 429, "The server has too many unfinished requests: this one was refused");
 		forget(a);
 	}

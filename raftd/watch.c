@@ -36,6 +36,9 @@ struct parked {
 	struct parked *woken_next, **woken_prev;	/* woken_prev NULL: not marked */
 	struct rpc_token token;
 	bool replaced;			/* the whole state was: it is answered, whatever its index */
+	bool local;			/* it came from this node: the token of its agent is good for it */
+	struct read_seen seen;
+	struct acl_hold rights;
 	size_t nlinks;
 	struct link links[4];
 	uint8_t *keys;			/* of the links, one block */
@@ -99,6 +102,15 @@ hash_key(const struct watch *w, enum watch_kind kind, const void *key, size_t le
 
 	crypto_shorthash((unsigned char *)&h, key != NULL ? key : "", len, w->hash_key);
 	return h + (uint64_t)kind * 0x9e3779b97f4a7c15u;
+}
+
+uint64_t
+watch_digest(const struct raftd *r, const void *payload, size_t len)
+{
+	uint64_t h;
+
+	crypto_shorthash((unsigned char *)&h, payload, len, r->watch->hash_key);
+	return h;
 }
 
 static size_t
@@ -292,16 +304,19 @@ drop(struct watch *w, struct parked *p)
 	if (p->next != NULL)
 		p->next->prev = p->prev;
 	unmark(w, p);
+	acl_unhold(w->r, &p->rights);
 	w->n--;
 	w->bytes -= p->len;
+	sodium_memzero(p->body, p->len);	/* it holds a token */
 	free(p);
 }
 
 void
-watch_park(struct raftd *r, const struct rpc_request *req, const struct watch_set *keys)
+watch_park(struct raftd *r, const struct rpc_request *req, const struct watch_set *keys, const struct read_seen *seen)
 {
 	struct watch *w = r->watch;
 	struct parked **head, *p = NULL;
+	int rc;
 
 	if (w->n < PARKED_MAX && w->bytes + req->len <= PARKED_BYTES_MAX)
 		p = malloc(sizeof(*p) + req->len);
@@ -309,10 +324,17 @@ watch_park(struct raftd *r, const struct rpc_request *req, const struct watch_se
 		rpc_reply_error(r->d->rpc, req->token, 429, "The server holds too many blocking queries");
 		return;
 	}
-	*p = (struct parked){ .token = req->token, .len = req->len };
+	*p = (struct parked){ .token = req->token, .local = req->peer == NULL, .len = req->len, .seen = *seen };
 	memcpy(p->body, req->body, req->len);
+	rc = acl_hold(r, &p->rights, watch_body(&p->rights), req->peer == NULL);
+	if (rc < 0) {
+		acl_refuse(r, req->token, rc);
+		free(p);
+		return;
+	}
 	if (enlist(w, p, keys) < 0) {
 		rpc_reply_error(r->d->rpc, req->token, 429, "The server holds too many blocking queries");
+		acl_unhold(r, &p->rights);
 		free(p);
 		return;
 	}
@@ -342,6 +364,29 @@ watch_cancelled(struct raftd *r, struct rpc_token t)
 
 /* ---- waking */
 
+static struct parked *
+parked_of(const struct acl_hold *h)
+{
+	return (struct parked *)((char *)(uintptr_t)h - offsetof(struct parked, rights));
+}
+
+struct str
+watch_body(const struct acl_hold *h)
+{
+	const struct parked *p = parked_of(h);
+
+	return (struct str){ (const char *)p->body, p->len };
+}
+
+void
+watch_ask_again(struct raftd *r, struct acl_hold *h)
+{
+	struct parked *p = parked_of(h);
+
+	p->replaced = true;
+	mark(r->watch, p);
+}
+
 static void
 mark_key(struct watch *w, enum watch_kind kind, const char *key, size_t len)
 {
@@ -367,12 +412,16 @@ watch_touched(struct raftd *r, const struct watch_key *key)
 {
 	struct watch *w = r->watch;
 
+	if (key->kind == WATCH_ALL)
+		acl_state_replaced(r);
 	if (w->n == 0)
 		return;
 	if (key->kind == WATCH_ALL) {
 		mark_all(w);
 		return;
 	}
+	if (key->kind == WATCH_ACL)
+		acl_touched(r);
 	mark_key(w, key->kind, key->key.p, key->key.len);
 	if (key->kind == WATCH_KV_KEY)
 		for (size_t i = 0; i < w->nlengths; i++)
@@ -386,7 +435,7 @@ run_again(struct watch *w, struct parked *p)
 	struct watch_set keys = { .n = 0 };
 
 	unmark(w, p);
-	if (reads_again(w->r, p->token, (struct str){ (const char *)p->body, p->len }, p->replaced, &keys)) {
+	if (reads_again(w->r, p->token, (struct str){ (const char *)p->body, p->len }, p->local, p->replaced, &p->seen, &keys)) {
 		drop(w, p);
 		return;
 	}

@@ -178,8 +178,9 @@ for (@ids) {
 	is_deeply($r, { Code => 500, Text => 'No cluster leader' }, 'requests are held, then refused');
 }
 ok(time - $began >= 0.4, 'after the time to hold');
-(undef, $r) = get($d, 'a', { Consistency => 2 });
+($meta, $r) = get($d, 'a', { Consistency => 2 });
 is_deeply($r, [], 'stale reads are answered');
+ok(!$meta->{KnownLeader}, 'and say that nobody leads');
 is(($d->ask('status.leader'))[1], '', 'nobody leads');
 like($d->log, qr/no known peers/, 'the log says so');
 is($d->stop, 0, 'and it ends');

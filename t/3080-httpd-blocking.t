@@ -84,7 +84,7 @@ for (["/v1/kv/?recurse", sub { put('new', time) }], ['/v1/catalog/services', sub
     ['/v1/catalog/nodes', sub { ask('PUT', '/v1/catalog/register', {}, '{"Node":"e","Address":"1.2.3.4"}') }]) {
 	my ($target, $change) = @$_;
 	my $at = index_of($target);
-	my $w = begin($target . ($target =~ /\?/ ? '&' : '?') . "index=$at&wait=30s");
+	my $w = begin($target . ($target =~ /\?/ ? '&' : '?') . "index=$at&wait=120s");
 	wait_parked('1 1');
 	$change->();
 	my $x = $w->reply;

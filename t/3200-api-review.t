@@ -25,12 +25,12 @@ sub begin { my ($target) = @_; my $c = Raw->new($n); $c->send("GET /v1/$target H
 sub register { my ($node, $service, %o) = @_; put('catalog/register', { Node => $node, Address => '10.9.9.9',
 	$service ? (Service => { Service => $service, %o }) : () }) }
 
-# A query at its present index is (not) woken by what happens then.
+# A query at its present index is (not) woken by what happens then, long before its time is over.
 sub wakes
 {
 	my ($path, $change, $name) = @_;
 	my $at = index_of($path);
-	my $c = begin($path . ($path =~ /\?/ ? '&' : '?') . "index=$at&wait=20s");
+	my $c = begin($path . ($path =~ /\?/ ? '&' : '?') . "index=$at&wait=120s");
 
 	$n->wait_for(sub { $n->get_json('/v1/agent/self')->{Stats}{httpd}{blocking_queries} > 0 });
 	$change->();
@@ -61,8 +61,8 @@ is index_of('kv/none/?recurse'), 1, 'below a prefix';
 is index_of('session/list'), 1, 'sessions before any';
 
 # ---- 0.6 KV
-$r = wakes('kv/p/?recurse', sub { put('kv/other', 'x') }, 'a prefix with nothing below: any KV write wakes it');
-is $r->{status}, 404, 'and finds nothing still';
+sleeps('kv/p/?recurse', sub { put('kv/other', 'x') }, 'a prefix with nothing below: other writes do not wake it, for there is nothing still');
+is index_of('kv/p/?recurse'), index_of('kv/?recurse'), 'though its index is that of the table';
 put('kv/p/a', '1');
 sleeps('kv/p/?recurse', sub { put('kv/other', 'y') }, 'one with a key is not woken by others');
 $i = index_of('kv/p/?recurse');
@@ -98,9 +98,11 @@ wakes('health/service/web', sub { register('ext', 'web', Port => 83) }, 'but by 
 wakes('health/service/web', sub { put('catalog/register', { Node => 'ext', Address => '10.9.9.9', Check => { Name => 'n', Status => 'passing' } }) }, 'and by a check of its node');
 wakes('health/service/web', sub { put('catalog/register', { Node => 'ext', Address => '10.9.9.10' }) }, 'and by the node');
 sleeps('catalog/service/web', sub { register('ext3', 'web3', Port => 1) }, 'a service of the catalog alike');
-wakes('catalog/services', sub { register('ext', 'web2', Port => 84) }, 'the list of services: by any change of one');
+sleeps('catalog/services', sub { register('ext', 'web2', Port => 84) }, 'the list of services: not by what it does not show');
+wakes('catalog/services', sub { register('ext', 'web2', Port => 84, Tags => ['new']) }, 'but by a tag');
 wakes('catalog/nodes', sub { register('ext4') }, 'the nodes: by any node');
-wakes('catalog/node/ext', sub { register('ext5', 'x') }, 'one node: by others too');
+sleeps('catalog/node/ext', sub { register('ext5', 'x') }, 'one node: not by others');
+wakes('catalog/node/ext', sub { register('ext', 'web2', Port => 85, Tags => ['new']) }, 'but by its services');
 wakes('health/state/any', sub { put('catalog/register', { Node => 'ext', Address => '10.9.9.10', Check => { Name => 'n', Status => 'warning' } }) }, 'states: by any check');
 wakes('session/list', sub { session() }, 'sessions');
 my $id = session();
@@ -111,7 +113,8 @@ ok index_of('health/service/gone') > $i, 'a service that is gone: index of its e
 $i = index_of('health/service/gone');
 register('ext', 'newer', Port => 1);
 is index_of('health/service/gone'), $i, 'which a new service does not move';
-wakes('health/service/web?filter=' . 'Service.Port+%3D%3D+1', sub { register('ext', 'web', Port => 90) }, 'a filter hides, and does not keep asleep');
+sleeps('health/service/web?filter=' . 'Service.Port+%3D%3D+1', sub { register('ext', 'web', Port => 90) }, 'what a filter hides wakes nobody');
+wakes('health/service/web?filter=' . 'Service.Port+%3D%3D+1', sub { register('ext', 'web', Port => 1) }, 'what it shows does');
 
 # ---- 0.3 headers of answers with an index
 for (['kv/p/a', 0], ['kv/absent', 0], ['session/list', 0], ['catalog/services', 1], ['catalog/nodes', 1], ['catalog/service/web', 1], ['catalog/node/ext', 1],
@@ -155,13 +158,13 @@ for (['Service.Tags contains red', 1], ['"red" in Service.Tags', 1], ['red in Se
     ['Service.TaggedAddresses["wan"].Port == 7', 1], ['Service.EnableTagOverride == false', 1], ['Service.Kind is empty', 1]) {
 	is scalar @{$json->decode(filter('health/service/fs', $_->[0])->{body})}, $_->[1], "filter $_->[0]";
 }
-for ('Service.ModifyIndex == 1', 'Checks.Definition.HTTP == 1', 'service.port == 1', 'Service == 1') {
-	my ($selector) = /^(\S+)/;
-	$r = filter('health/service/fs', $_);
-	is "$r->{status} $r->{body}", qq{500 Failed to create boolean expression evaluator: Selector "$selector" is not valid}, "filter $_";
+for (['Service.ModifyIndex == 1', 'Selector "Service.ModifyIndex" is not valid'], ['Checks.Definition.HTTP == 1', 'Selector "Checks.Definition" is not valid'],
+    ['service.port == 1', 'Selector "service" is not valid'], ['Service == 1', 'Invalid match operator "Equal" for selector "Service"']) {
+	$r = filter('health/service/fs', $_->[0]);
+	is "$r->{status} $r->{body}", qq{500 Failed to create boolean expression evaluator: $_->[1]}, "filter $_->[0]";
 }
 is filter('health/service/fs', $_)->{status}, 500, "filter $_" for 'Service.Port == x', 'Service.Service matches "("', 'Service.Port ==', 'Service';
-is filter('catalog/services', 'Foo == 1')->{status}, 200, 'the list of services ignores filters';
+is filter('catalog/services', 'Foo == 1')->{status}, 500, 'the list of services takes filters, as newer releases do';
 is_deeply $json->decode(filter('catalog/node/f1', 'Service == none')->{body})->{Services}, {}, 'a node without the services';
 is_deeply $json->decode(filter('catalog/node-services/f1', 'Service == none')->{body})->{Services}, [], 'as a list';
 
@@ -269,7 +272,7 @@ my ($back, %seen) = (0);
 for my $round (1 .. 8) {
 	my %open = map { $_ => begin("$_&index=$loop{$_}&wait=60000ms") } keys %loop;
 	put("kv/tmpl/k$round", $round);
-	register("tm$round", 'tmpl', Port => $round);
+	register("tm$round", 'tmpl', Port => $round, Tags => ["r$round"]);	# a tag: what shows nothing new does not wake the list of services
 	for (keys %open) {
 		my $x = $open{$_}->reply;
 		$back++ if !$x || $x->{headers}{'X-Consul-Index'} < $loop{$_};

@@ -72,6 +72,11 @@ sub becomes
 		'in the catalog too');
 }
 
+# Those that hang are judged below, when their time is over.
+my $began = time;
+check('http-default', HTTP => "$web/hang", Status => 'passing');
+check('s-default', Args => ['sleep', '300'], Status => 'passing');
+
 # HTTP
 check('http-ok', HTTP => "$web/200");
 check('http-warn', HTTP => "$web/429");
@@ -183,6 +188,12 @@ $n->http('PUT', '/v1/agent/check/pass/ttl?note=alive');
 is(now('ttl')->{Status}, 'passing', 'the application says so');
 becomes('ttl', 'critical', qr{^TTL expired \(last output before timeout follows\): alive$}, 'and falls silent');
 
+becomes('http-default', 'critical', qr{^Get "$web/hang": context deadline exceeded}, 'a request may take ten seconds');
+cmp_ok(time - $began, '>=', 10, 'and not less');
+
+check('ttl-silent', TTL => '1s', Interval => undef, Status => 'passing');
+becomes('ttl-silent', 'critical', qr{^TTL expired$}, 'one that never spoke');
+
 # Alias
 $n->http('PUT', '/v1/agent/service/register', { Name => 'db', Check => { CheckID => 'db', TTL => '1h', Status => 'passing' } });
 $n->http('PUT', '/v1/agent/service/register', { Name => 'front', Check => { CheckID => 'front', AliasService => 'db' } });
@@ -199,6 +210,9 @@ $n->http('PUT', '/v1/catalog/register', { Node => 'elsewhere', Address => '192.0
 becomes('other-node', 'warning', qr{^Aliased check "c" failing: $}, 'an alias of another node follows the catalog');
 $n->http('PUT', '/v1/catalog/register', { Node => 'elsewhere', Address => '192.0.2.1', Check => { Name => 'c', CheckID => 'c', Status => 'passing' } });
 becomes('other-node', 'passing', qr{^All checks passing\.$}, 'and its changes');
+
+becomes('s-default', 'critical', qr{^Timed out \(30s\) running check$}, 'a script may take half a minute');
+cmp_ok(time - $began, '>=', 30, 'and not less');
 
 # Nothing is left of a script when checkd dies.
 script('s-long', "echo \$\$ >$dir/long.pid; exec sleep 300");

@@ -69,12 +69,17 @@ Node::write_file(file('checks', 'orphan'), '{"Check":{"CheckID":"orphan","Name":
 Node::write_file(file('checks', 'script'), '{"Check":{"CheckID":"script","Name":"s"},"ChkType":{"CheckID":"script","Name":"s","Args":["true"],"Interval":1000000000},"Token":"","Source":"remote"}');
 Node::write_file(file('services', 'x') . '.tmp', 'half');
 mkdir file('services', 'directory');
+# One whose time has passed meanwhile.
+my $state = JSON::PP::decode_json(Node::_slurp(file('checks/state', 'alone')));
+cmp_ok($state->{Expires}, '>', time, 'the state of a TTL check holds for its TTL');
+Node::write_file(file('checks/state', 'alone'), JSON::PP::encode_json({ %$state, Expires => time - 1 }));
 open my $big, '>', file('services', 'big');
 seek $big, 9_000_000, 0;
 print $big 'x';
 close $big;
 $n->start;
 is(services(), 'api1 both', 'broken files harm nobody else');
+like(checks(), qr/\balone=critical\b/, 'a TTL that passed while nobody looked is over');
 is($n->get_json('/v1/agent/services')->{both}{Port}, 1, 'a service of a config file wins');
 ok(!-e file('services', 'both'), 'and its saved copy goes');
 my $errors = () = $n->log_text =~ /cannot read a persisted registration, skipping it: file=[0-9a-f]{64}/g;

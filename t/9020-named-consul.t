@@ -53,7 +53,7 @@ my @made = sort grep { !m{^\Q$nodes[0]{dir}\E/(data|log|err|config\.json|more\.j
 is_deeply \@made, [], 'nothing is written outside of data_dir';
 
 # ---- security settings that are not enforced yet are refused, never ignored
-for my $c ({ acl => { enabled => $true } }, { verify_incoming => $true }, { verify_outgoing => $true },
+for my $c ({ verify_incoming => $true }, { verify_outgoing => $true },
 	{ cert_file => '/nonexistent.pem' }, { ca_file => '/nonexistent.pem' }, { ports => { https => 8501 } }) {
 	my ($key) = keys %$c;
 	my $n = Node->new(wait => 'none', start => 0, config => $c, program => "$bin/consul");

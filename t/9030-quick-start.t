@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# The README's three servers: its commands, word for word, but on addresses of this test's own (127.0.0. becomes 127.A.B.).
+# The README's three servers, and its ACLs: its commands, word for word, but on addresses of this test's own (127.0.0. becomes 127.A.B.).
 use strict;
 use warnings;
 use File::Temp ();
@@ -11,11 +11,22 @@ use lib "$ENV{SRCDIR}/t/lib";
 use Node;
 
 my $prefix = join '.', 127, 64 + (($$ >> 8) & 63), $$ & 255, '';
-my ($section) = Node::_slurp("$Node::SRCDIR/README.md") =~ /^## Three servers\n(.*?)^## /ms;
-my @blocks = $section =~ /^```sh\n(.*?)^```\n/msg;
+my $readme = Node::_slurp("$Node::SRCDIR/README.md");
+
+# The commands of one section.
+sub blocks
+{
+	my ($title) = @_;
+	my ($section) = $readme =~ /^## \Q$title\E\n(.*?)^## /ms;
+	my @blocks = $section =~ /^```sh\n(.*?)^```\n/msg;
+
+	s/\b127\.0\.0\./$prefix/g for @blocks;
+	return @blocks;
+}
+
+my @blocks = blocks('Three servers');
 is scalar @blocks, 7, 'the README has seven blocks of commands';
 like $blocks[0], qr/consulctl agent -server -bootstrap-expect=3/, 'the first starts servers';
-s/\b127\.0\.0\./$prefix/g for @blocks;
 
 # One shell for all blocks, as a reader has one.
 my $tmp = File::Temp->newdir("quick-$$-XXXXXX", TMPDIR => 1);
@@ -85,6 +96,29 @@ cmp_ok scalar(() = Node::_slurp("$tmp/quick/job.log") =~ /\n/g), '>=', $lines + 
 $got = ok_run($blocks[6], 'the killed one comes back, and all are stopped');
 like $got, qr/^green$/m, 'it has what it missed';
 is +(run('jobs -r'))[0], '', 'nothing is left running';
+
+@blocks = blocks('ACLs');
+is scalar @blocks, 6, 'the section on ACLs has six';
+ok_run($blocks[0], 'a server with ACLs is started');
+$got = ok_run($blocks[1], 'the first token');
+is +(() = $got =~ /^Success! Data written to: (?:app\/colour|secret\/key)$/mg), 2, 'may write';
+unlike $got, qr/403/, 'everything';
+like +(run('stat -c %a quick/bootstrap.json'))[0], qr/^600$/, 'and only its owner can read it';
+$got = ok_run($blocks[2], 'the agent gets a token');
+like $got, qr/^a1 +[0-9a-f]{8} +\Q${prefix}1\E +dc1$/m, 'with which it registers its node';
+$got = ok_run($blocks[3], 'a policy and a token');
+like $got, qr/"Name":"app-read"/, 'are made';
+$got = ok_run($blocks[4], 'the token');
+like $got, qr/^app\/colour:blue$/m, 'sees its prefix';
+unlike $got, qr/hush/, 'and nothing else';
+like $got, qr/lacks permission 'key:read' on "secret\/key"/, 'is refused another key';
+like $got, qr/lacks permission 'key:write' on "app\/colour"/, 'is refused a write';
+like $got, qr/^blue$/m, 'which has not taken place';
+ok_run($blocks[5], 'the server is stopped');
+is +(run('jobs -r'))[0], '', 'nothing is left running';
+my @secrets = (run('echo $agent $reader; secret <quick/bootstrap.json'))[0] =~ /([0-9a-f]{8}-[0-9a-f-]{27})/g;
+is scalar @secrets, 3, 'three secrets';
+unlike logs(), qr/\Q$_\E/, 'which no log has' for @secrets;
 unlike logs(), qr/Sanitizer|runtime error|\[ERROR\].*(?:core|refused an event)/, 'nothing went wrong';
 close $in;
 waitpid $pid, 0;

@@ -37,6 +37,15 @@ static void
 unload_config(struct agent *a)
 {
 	config_free(a->config);
+	agent_tokens_release(&a->tokens);
+}
+
+static int
+load_tokens(struct agent *a, struct buf *err)
+{
+	(void)err;
+	agent_tokens_load(&a->tokens, a->config);
+	return agent_tokens_apply(&a->tokens, a->config);
 }
 
 static int
@@ -343,6 +352,7 @@ close_ops(struct agent *a)
 {
 	for (size_t i = 0; i < AGENT_DAEMONS; i++)
 		rpc_client_free(a->clients[i]);
+	agent_drop_token_sets(a);
 	rpc_server_free(a->rpc);
 	(void)unlinkat(a->run.fd, "consulctl.sock", 0);
 }
@@ -380,6 +390,7 @@ static const struct stage {
 } stages[] = {
 	{ load_config,		unload_config },
 	{ open_run_dir,		close_run_dir },
+	{ load_tokens,		NULL },
 	{ find_daemons,		forget_daemons },
 	{ write_slices,		NULL },
 	{ write_pid_file,	remove_pid_file },

@@ -11,6 +11,7 @@
 #include "consulctl/agent/log_sink.h"
 #include "consulctl/agent/run_dir.h"
 #include "consulctl/agent/supervise.h"
+#include "consulctl/agent/tokens.h"
 #include "lib/loop.h"
 #include "lib/rpc.h"
 
@@ -21,6 +22,7 @@ extern const char *const agent_daemon_names[AGENT_DAEMONS];
 enum {
 	AGENT_WAITERS_MAX = 64,		/* requests for one reload, or for the leave */
 	AGENT_RELOAD_MS = 5000,		/* for a daemon to answer */
+	AGENT_TOKEN_SETS_MAX = 64,	/* tokens being set */
 	AGENT_LEAVE_MS = 15000,
 	AGENT_LEAVE_SIZE_MS = 1000,	/* of them for asking who else is there */
 	AGENT_LEAVE_SERVERS_MS = 6000,	/* for the Raft configuration */
@@ -38,6 +40,7 @@ struct agent {
 	struct loop loop;
 	struct config_args *args;
 	struct config *config;
+	struct agent_tokens tokens;	/* set by the API: part of config, and of the next one */
 	struct run_dir run;
 	struct log_sink *sink;		/* NULL: daemons write to our standard output themselves */
 	char *pid_file;			/* NULL: none */
@@ -63,6 +66,9 @@ struct agent {
 		struct buf error;
 	} reload;
 
+	struct token_set *token_sets;	/* token_set.c */
+	size_t ntoken_sets;
+
 	/* agent_end.c */
 	uv_signal_t sigint, sigterm, sighup;
 	uv_timer_t leave_timer, drain_timer, stop_timer;
@@ -80,6 +86,11 @@ void agent_setup_log(const struct agent *a);
 
 /* Read the configuration again; token (NULL: a signal) is answered when it is done. */
 void agent_reload(struct agent *a, const struct rpc_token *token);
+
+/* Set one of the agent's own tokens (agent.token_set), and have those daemons take it up that use it. */
+void agent_set_token(struct agent *a, const struct rpc_request *req);
+/* Forget those under way; the daemons' clients have been freed. */
+void agent_drop_token_sets(struct agent *a);
 
 /* The supervisor's socket. -errno. */
 int MUST_CHECK agent_ops_open(struct agent *a);

@@ -123,10 +123,13 @@ on_leave_timeout(uv_timer_t *t)
 	leave_over(a, 1, "the node did not leave the cluster in time");
 }
 
+/* What we ask for ourselves needs no token. */
+static const struct query_options own = { .internal = true };
+
 static void
 leave_pool(struct agent *a)
 {
-	if (rpc_call_record(a->clients[AGENT_GOSSIPD], OP_GOSSIP_LEAVE, NULL, NULL, RPC_RETRY, AGENT_LEAVE_MS, on_left, a) == 0)
+	if (rpc_call_record(a->clients[AGENT_GOSSIPD], OP_GOSSIP_LEAVE, &own, NULL, RPC_RETRY, AGENT_LEAVE_MS, on_left, a) == 0)
 		on_left(a, &(struct rpc_answer){ .rc = -ENOMEM });
 }
 
@@ -152,7 +155,7 @@ leave_servers(struct agent *a)
 {
 	const struct raft_peer_request q = { .id = str_from(cfg_str(config_tree(a->config), "node_id", "")) };
 
-	if (rpc_call_record(a->clients[AGENT_RAFTD], OP_RAFT_REMOVE_PEER, NULL, &q, 0, AGENT_LEAVE_SERVERS_MS, on_removed, a) == 0)
+	if (rpc_call_record(a->clients[AGENT_RAFTD], OP_RAFT_REMOVE_PEER, &own, &q, 0, AGENT_LEAVE_SERVERS_MS, on_removed, a) == 0)
 		leave_pool(a);
 }
 
@@ -188,7 +191,7 @@ agent_leave(struct agent *a, const struct rpc_token *token)
 	uv_timer_start(&a->leave_timer, on_leave_timeout, AGENT_LEAVE_MS, 0);
 	if (!cfg_bool(config_tree(a->config), "server", false) || cfg_bool(config_tree(a->config), "dev_mode", false))
 		leave_pool(a);
-	else if (rpc_call_record(a->clients[AGENT_GOSSIPD], OP_GOSSIP_SIZE, NULL, NULL, RPC_RETRY, AGENT_LEAVE_SIZE_MS, on_size, a) == 0)
+	else if (rpc_call_record(a->clients[AGENT_GOSSIPD], OP_GOSSIP_SIZE, &own, NULL, RPC_RETRY, AGENT_LEAVE_SIZE_MS, on_size, a) == 0)
 		leave_servers(a);
 }
 

@@ -133,6 +133,12 @@ serve_metrics(void *ctx, const struct rpc_request *req)
 }
 
 static void
+serve_token_set(void *ctx, const struct rpc_request *req)
+{
+	agent_set_token(ctx, req);
+}
+
+static void
 serve_log(void *ctx, const struct rpc_request *req)
 {
 	struct agent *a = ctx;
@@ -161,6 +167,7 @@ agent_ops_open(struct agent *a)
 {
 	static const struct rpc_route routes[] = {
 		{ OP_AGENT_RELOAD, serve_reload }, { OP_AGENT_LEAVE, serve_leave }, { OP_AGENT_STATUS, serve_status },
+		{ OP_AGENT_TOKEN_SET, serve_token_set },
 		{ OP_DAEMON_INFO, serve_info }, { OP_DAEMON_METRICS, serve_metrics }, { OP_DAEMON_LOG, serve_log },
 	};
 	struct rpc_server_config c = {

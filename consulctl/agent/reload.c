@@ -118,6 +118,8 @@ renew_config(struct agent *a, struct buf *err)
 		return rc;
 	rc = config_identify(next, a->config, err);
 	if (rc == 0)
+		rc = agent_tokens_apply(&a->tokens, next);
+	if (rc == 0)
 		rc = config_diff(a->config, next, &keys);
 	if (rc == 0)
 		rc = agent_write_slices(a, next, err);

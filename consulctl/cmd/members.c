@@ -150,6 +150,15 @@ print_members(struct member *members, size_t n, bool detailed)
 	return rc;
 }
 
+/* An agent is a member itself: if not even that one is told of, none may be seen. */
+static int
+miss(const struct json_object *list)
+{
+	if (list == NULL || json_object_array_length(list) == 0)
+		fputs("No member can be seen with this token: it takes node:read\n", stderr);
+	return EXIT_MISS;
+}
+
 static int
 show(struct request *r, const struct options *o, const struct re *status)
 {
@@ -167,7 +176,7 @@ show(struct request *r, const struct options *o, const struct re *status)
 	if (members == NULL)
 		rc = 1;
 	else if (n == 0)
-		rc = EXIT_MISS;
+		rc = miss(list);
 	else
 		rc = print_members(members, n, options_bool(o, "detailed")) < 0;
 	free(members);
@@ -206,7 +215,7 @@ const struct command command_members = {
 	.summary = "Lists the members of the cluster",
 	.args = "[options]",
 	.about = "Lists the nodes that the agent knows to be members of its cluster. When no member matches, "
-	    "nothing is printed and the exit code is 2.",
+	    "nothing is printed and the exit code is 2; with ACLs that may be for lack of rights, which is said.",
 	.options = options,
 	.common = COMMON_CLIENT,
 	.run = run,

@@ -51,9 +51,6 @@ int config_fail(struct buf *err, int rc, const char *fmt, ...) PRINTF(3, 4);
 /* The same, with " (FILE, line N)" when v's position is known. -EINVAL. */
 int config_fail_at(const struct config *c, struct json_object *v, struct buf *err, const char *fmt, ...) PRINTF(4, 5);
 
-/* Beyond CONFIG_NOTICES_MAX, and without memory, notices are lost. */
-void config_note(struct config *c, enum log_level level, const char *fmt, ...) PRINTF(3, 4);
-
 /* Copies name; its number, or -ELIMIT, -ENOMEM. */
 int MUST_CHECK config_add_source(struct config *c, const char *name);
 
@@ -110,11 +107,15 @@ void config_remove(struct json_object *tree, const char *path);
 /* Lists append, objects overlay, the rest is replaced. src's values are shared. */
 int MUST_CHECK config_merge(struct json_object *dst, struct json_object *src);
 
-/* ---- resolve.c, address.c, gossip.c, template.c: the whole */
+/* ---- resolve.c, address.c, gossip.c, acl.c, template.c: the whole */
 
 int MUST_CHECK config_resolve(struct config *c, struct buf *err);
 int MUST_CHECK config_resolve_addresses(struct config *c, struct buf *err);
 int MUST_CHECK config_resolve_gossip(struct config *c, struct buf *err);
+int MUST_CHECK config_resolve_acl(struct config *c, struct buf *err);
+
+/* In the tree until it is resolved: an old key was there that means acl.enabled. */
+#define CONFIG_ACL_IMPLIED "acl_implied"
 
 enum { CONFIG_ADDRS_MAX = 32, CONFIG_ADDR_MAX = 46 };
 

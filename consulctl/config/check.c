@@ -2,6 +2,7 @@
 #include <json-c/linkhash.h>
 #include <stdio.h>
 #include <string.h>
+#include <string.h>
 
 #include "consulctl/config/build.h"
 
@@ -37,6 +38,15 @@ store(struct problems *p, const struct config_key *row, struct json_object *v, s
 		problem(p, (struct hcl_pos){ 0 }, "%s: out of memory", path);
 }
 
+/* The old name of the datacenter that has the ACLs switched them on, too. */
+static void
+imply_acls(struct problems *p, const struct config_key *row, struct json_object *raw, struct json_object *out)
+{
+	if (strcmp(row->path, "acl_datacenter") == 0 && raw != NULL &&
+	    config_set(out, CONFIG_ACL_IMPLIED, json_object_new_boolean(1)) < 0)
+		problem(p, hcl_pos(raw), "%s: out of memory", row->path);
+}
+
 static void
 check_key(struct problems *p, const struct config_key *row, struct json_object *raw, struct json_object *out)
 {
@@ -46,6 +56,7 @@ check_key(struct problems *p, const struct config_key *row, struct json_object *
 	if (row->class == KC_RENAMED) {
 		config_note(p->c, LOG_WARN, "config key is deprecated: key=%s use=%s file=%s", row->path, row->dflt,
 		    p->c->sources[p->source]);
+		imply_acls(p, row, raw, out);
 		row = config_key_find(str_from(row->dflt));
 	}
 	if (row->class == KC_IGNORED) {

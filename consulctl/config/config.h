@@ -65,8 +65,16 @@ int MUST_CHECK config_identify(struct config *c, const struct config *prev, stru
 /* Borrowed. */
 struct json_object *config_tree(const struct config *c);
 
+/* Another value of acl.tokens.NAME. -ENOMEM. */
+int MUST_CHECK config_set_token(struct config *c, const char *name, const char *value);
+/* NULL, or why this cannot be a token; never what it is. */
+const char *config_token_problem(const char *token);
+
 /* Notice i, or NULL behind the last: keys without effect, doubtful values, skipped files. */
 const struct config_notice *config_notice(const struct config *c, size_t i);
+
+/* Add one; beyond CONFIG_NOTICES_MAX, and without memory, notices are lost. */
+void config_note(struct config *c, enum log_level level, const char *fmt, ...) PRINTF(3, 4);
 
 /*
  * What a daemon ("raftd" "gossipd" "httpd" "dnsd" "checkd") may know, with

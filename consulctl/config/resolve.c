@@ -348,8 +348,12 @@ static const struct {
 	{ "dns_config.soa.min_ttl", 0, UINT32_MAX },
 	{ "limits.kv_max_value_size", 1, 512 * 1024 * 1024 },
 	{ "limits.txn_max_req_len", 1, 512 * 1024 * 1024 },
+	{ "limits.txn_max_ops", 1, 10000 },
 	{ "limits.http_max_conns_per_client", 0, INT32_MAX },
 	{ "http_config.max_header_bytes", 0, INT32_MAX },
+	{ "acl.token_ttl", 0, HOUR_MS },
+	{ "acl.policy_ttl", 0, HOUR_MS },
+	{ "acl.role_ttl", 0, HOUR_MS },
 	{ "default_query_time", 0, INT64_MAX },
 	{ "max_query_time", 0, INT64_MAX },
 };
@@ -471,7 +475,7 @@ config_resolve(struct config *c, struct buf *err)
 	static int (*const steps[])(struct config *, struct buf *) = {
 		refuse_security, check_data_dir, resolve_datacenter, resolve_node_name, check_node_id, check_node_meta,
 		resolve_domains, resolve_mode, resolve_leaving, check_log, check_sockets, config_resolve_addresses, check_ranges,
-		config_resolve_gossip, check_waits, check_scripts,
+		config_resolve_gossip, config_resolve_acl, check_waits, check_scripts,
 	};
 	int rc = 0;
 

@@ -14,7 +14,45 @@ static const struct {
 /* Every slice holds these besides the keys of the schema. */
 static const char *const facts[] = { "version", "revision", "dev_mode" };
 
-/* agent/self shows the keys in force: all but the definitions, whose tokens are nobody's business; nor is the gossip's key. */
+/* What agent/self shows in the place of a secret. */
+static const char hidden[] = "hidden";
+
+static bool
+is_secret(const char *key)
+{
+	return strcmp(key, "encrypt") == 0;
+}
+
+/* {"tokens": {"agent": "..."}} without what they are; a new object, NULL without memory. */
+static struct json_object *
+acl_without_tokens(struct json_object *acl)
+{
+	struct json_object *copy = NULL, *tokens = NULL;
+
+	if (json_object_deep_copy(acl, &copy, NULL) < 0)
+		return NULL;
+	if (!json_object_object_get_ex(copy, "tokens", &tokens))
+		return copy;
+	json_object_object_foreach(tokens, key, v) {
+		(void)key;
+		if (json_object_get_string_len(v) > 0 && json_object_set_string(v, hidden) != 1) {
+			json_object_put(copy);
+			return NULL;
+		}
+	}
+	return copy;
+}
+
+/* What is shown of a key; a new reference, NULL without memory. */
+static struct json_object *
+shown_value(const char *key, struct json_object *v)
+{
+	if (is_secret(key) && json_object_get_string_len(v) > 0)
+		return json_object_new_string(hidden);
+	return strcmp(key, "acl") == 0 ? acl_without_tokens(v) : json_object_get(v);
+}
+
+/* agent/self shows the keys in force: all but the definitions, whose tokens are nobody's business, and secrets. */
 static int
 add_debug_config(struct json_object *slice, const struct config *c)
 {
@@ -23,14 +61,13 @@ add_debug_config(struct json_object *slice, const struct config *c)
 	if (all == NULL)
 		return -ENOMEM;
 	json_object_object_foreach(c->tree, key, v) {
-		bool definitions = strcmp(key, "services") == 0 || strcmp(key, "checks") == 0 || strcmp(key, "watches") == 0;
-		bool hide = strcmp(key, "encrypt") == 0 && json_object_get_string_len(v) > 0;
+		struct json_object *shown;
 
-		if (definitions)
+		if (strcmp(key, "services") == 0 || strcmp(key, "checks") == 0 || strcmp(key, "watches") == 0 || v == NULL)
 			continue;
-		v = hide ? json_object_new_string("hidden") : json_object_get(v);
-		if ((hide && v == NULL) || json_object_object_add(all, key, v) < 0) {
-			json_object_put(v);
+		shown = shown_value(key, v);
+		if (shown == NULL || json_object_object_add(all, key, shown) < 0) {
+			json_object_put(shown);
 			json_object_put(all);
 			return -ENOMEM;
 		}

@@ -3,7 +3,7 @@
 
 #include <sodium.h>
 
-#include "gossipd/wire/gnutls_lib.h"
+#include "lib/gnutls_lib.h"
 #include "gossipd/wire/keyring.h"
 
 struct gcm {

@@ -128,15 +128,34 @@ write_value(const struct field *f, const void *obj, struct mp_w *w)
 	}
 }
 
+/* Consul's own fields are there always; numbers that it does not know, only where they are set; texts and lists likewise. */
+static bool
+left_out(const struct field *f, const void *obj)
+{
+	if ((f->flags & FF_OMITEMPTY) == 0)
+		return false;
+	if (f->type == F_STR)
+		return CMEMBER(obj, f, struct str)->len == 0;
+	if (f->type == F_RECORDS)
+		return CMEMBER(obj, f, struct records)->n == 0;
+	return f->type == F_BOOL ? !*CMEMBER(obj, f, bool) : (f->type == F_UINT || f->type == F_INT) && *CMEMBER(obj, f, uint64_t) == 0;
+}
+
 void
 dialect_encode(const struct record *rec, const void *obj, struct mp_w *w)
 {
+	size_t n = 0;
+
 	if (rec->name[0] == 0) {
 		write_value(&rec->fields[0], obj, w);
 		return;
 	}
-	mp_w_map(w, (uint32_t)rec->nfields);
+	for (size_t i = 0; i < rec->nfields; i++)
+		n += !left_out(&rec->fields[i], obj);
+	mp_w_map(w, (uint32_t)n);
 	for (size_t i = 0; i < rec->nfields; i++) {
+		if (left_out(&rec->fields[i], obj))
+			continue;
 		dialect_str(w, str_from(rec->fields[i].name));
 		write_value(&rec->fields[i], obj, w);
 	}

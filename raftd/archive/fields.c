@@ -178,19 +178,23 @@ static const struct field f_snap_session[] = {
 	FIELD(snap_session, s.node_checks, "NodeChecks", F_STRS, 0),
 	FIELD_SUB(snap_session, s.service_checks, "ServiceChecks", F_RECORDS, N, rec_service_check),
 	FIELD(snap_session, s.ttl, "TTL", F_STR, 0),
+	FIELD(snap_session, s.ttl_exact, "TTLExact", F_BOOL, FF_OMITEMPTY),	/* ours */
 };
 RECORD(rec_snap_session, snap_session, "Session", f_snap_session);
 
+/* What is ours Consul passes over, and it is there only where it is set. */
 static const struct field f_snap_kvs[] = {
-	FIELD(kv_entry, create_index, "CreateIndex", F_UINT, 0),
-	FIELD(kv_entry, flags, "Flags", F_UINT, 0),
-	FIELD(kv_entry, key, "Key", F_STR, 0),
-	FIELD(kv_entry, lock_index, "LockIndex", F_UINT, 0),
-	FIELD(kv_entry, modify_index, "ModifyIndex", F_UINT, 0),
-	FIELD(kv_entry, session, "Session", F_STR, 0),
-	FIELD(kv_entry, value, "Value", F_BYTES, N),
+	FIELD(snap_kvs, e.create_index, "CreateIndex", F_UINT, 0),
+	FIELD(snap_kvs, e.fencing, "FencingToken", F_UINT, FF_OMITEMPTY),	/* ours */
+	FIELD(snap_kvs, e.flags, "Flags", F_UINT, 0),
+	FIELD(snap_kvs, e.key, "Key", F_STR, 0),
+	FIELD(snap_kvs, e.lock_index, "LockIndex", F_UINT, 0),
+	FIELD(snap_kvs, e.modify_index, "ModifyIndex", F_UINT, 0),
+	FIELD(snap_kvs, e.session, "Session", F_STR, 0),
+	FIELD(snap_kvs, ttl, "TTL", F_INT, FF_OMITEMPTY),	/* ours */
+	FIELD(snap_kvs, e.value, "Value", F_BYTES, N),
 };
-RECORD(rec_snap_kvs, kv_entry, "KVS", f_snap_kvs);
+RECORD(rec_snap_kvs, snap_kvs, "KVS", f_snap_kvs);
 
 static const struct field f_snap_autopilot[] = {
 	FIELD(autopilot_config, cleanup_dead_servers, "CleanupDeadServers", F_BOOL, 0),
@@ -221,6 +225,60 @@ static const struct field f_snap_coordinate[] = {
 };
 RECORD(rec_snap_coordinate, coordinate_entry, "Coordinate", f_snap_coordinate);
 
+static const struct field f_snap_pq_dns[] = {
+	FIELD(pq_dns, ttl, "TTL", F_STR, 0),
+};
+static RECORD(rec_snap_pq_dns, pq_dns, "DNS", f_snap_pq_dns);
+
+/* What came after the release whose format this is stands only where it is used: Consul passes over what it does not know. */
+static const struct field f_snap_pq_target[] = {
+	FIELD(pq_failover_target, datacenter, "Datacenter", F_STR, 0),
+	FIELD(pq_failover_target, peer, "Peer", F_STR, 0),
+};
+static RECORD(rec_snap_pq_target, pq_failover_target, "Target", f_snap_pq_target);
+
+static const struct field f_snap_pq_failover[] = {
+	FIELD(pq_failover, datacenters, "Datacenters", F_STRS, N),
+	FIELD(pq_failover, nearest_n, "NearestN", F_INT, 0),
+	FIELD_SUB(pq_failover, targets, "Targets", F_RECORDS, FF_OMITEMPTY, rec_snap_pq_target),
+};
+static RECORD(rec_snap_pq_failover, pq_failover, "Failover", f_snap_pq_failover);
+
+static const struct field f_snap_pq_service[] = {
+	FIELD(pq_service, connect, "Connect", F_BOOL, 0),
+	FIELD_SUB(pq_service, failover, "Failover", F_RECORD, 0, rec_snap_pq_failover),
+	FIELD(pq_service, ignore_check_ids, "IgnoreCheckIDs", F_STRS, N),
+	FIELD(pq_service, near, "Near", F_STR, 0),
+	FIELD(pq_service, node_meta, "NodeMeta", F_STRMAP, N),
+	FIELD(pq_service, only_passing, "OnlyPassing", F_BOOL, 0),
+	FIELD(pq_service, peer, "Peer", F_STR, FF_OMITEMPTY),
+	FIELD(pq_service, sameness_group, "SamenessGroup", F_STR, FF_OMITEMPTY),
+	FIELD(pq_service, service, "Service", F_STR, 0),
+	FIELD(pq_service, service_meta, "ServiceMeta", F_STRMAP, N),
+	FIELD(pq_service, tags, "Tags", F_STRS, N),
+};
+static RECORD(rec_snap_pq_service, pq_service, "Service", f_snap_pq_service);
+
+static const struct field f_snap_pq_template[] = {
+	FIELD(pq_template, regexp, "Regexp", F_STR, 0),
+	FIELD(pq_template, remove_empty_tags, "RemoveEmptyTags", F_BOOL, 0),
+	FIELD(pq_template, type, "Type", F_STR, 0),
+};
+static RECORD(rec_snap_pq_template, pq_template, "Template", f_snap_pq_template);
+
+static const struct field f_snap_query[] = {
+	FIELD(prepared_query, create_index, "CreateIndex", F_UINT, 0),
+	FIELD_SUB(prepared_query, dns, "DNS", F_RECORD, 0, rec_snap_pq_dns),
+	FIELD(prepared_query, id, "ID", F_STR, 0),
+	FIELD(prepared_query, modify_index, "ModifyIndex", F_UINT, 0),
+	FIELD(prepared_query, name, "Name", F_STR, 0),
+	FIELD_SUB(prepared_query, service, "Service", F_RECORD, 0, rec_snap_pq_service),
+	FIELD(prepared_query, session, "Session", F_STR, 0),
+	FIELD_SUB(prepared_query, template, "Template", F_RECORD, 0, rec_snap_pq_template),
+	FIELD(prepared_query, token, "Token", F_STR, 0),
+};
+RECORD(rec_snap_query, prepared_query, "PreparedQuery", f_snap_query);
+
 static const struct field f_snap_index[] = {
 	FIELD(snap_index, key, "Key", F_STR, 0),
 	FIELD(snap_index, value, "Value", F_UINT, 0),
@@ -232,3 +290,9 @@ static const struct field f_session_image[] = {
 	FIELD(session_image, deadline, "Deadline", F_INT, 0),
 };
 RECORD(rec_session_image, session_image, "SessionImage", f_session_image);
+
+static const struct field f_ttl_image[] = {
+	FIELD(ttl_image, ttl, "TTL", F_INT, 0),
+	FIELD(ttl_image, deadline, "Deadline", F_INT, 0),
+};
+RECORD(rec_ttl_image, ttl_image, "KVTTLImage", f_ttl_image);

@@ -4,7 +4,7 @@
 #ifndef RAFTD_ARCHIVE_INTERNAL_H
 #define RAFTD_ARCHIVE_INTERNAL_H
 
-#include "lib/records.h"
+#include "lib/records_acl.h"
 #include "raftd/archive/archive.h"
 
 /* One node, or it with one of its services or checks. */
@@ -82,6 +82,16 @@ struct snap_session {
 	struct strs checks;	/* the old name of NodeChecks */
 };
 
+struct snap_kvs {
+	struct kv_entry e;
+	int64_t ttl;		/* ns; 0: it stays */
+};
+
+/* A record of FSM_KV_TTL. */
+struct ttl_image {
+	int64_t ttl, deadline;
+};
+
 struct snap_index {
 	struct str key;
 	uint64_t value;
@@ -95,7 +105,7 @@ struct session_image {
 
 /* Fields in the bytewise order of their names, as Consul writes them (fields.c). */
 extern const struct record rec_snap_register, rec_snap_service, rec_snap_check, rec_snap_session, rec_snap_kvs, rec_snap_index,
-    rec_snap_autopilot, rec_snap_coordinate, rec_snap_proxy, rec_snap_weights, rec_session_image;
+    rec_snap_autopilot, rec_snap_coordinate, rec_snap_query, rec_snap_proxy, rec_snap_weights, rec_session_image, rec_ttl_image;
 
 /* ---- dialect.c: msgpack as Consul writes it: text and bytes as raw, every field, nil for what is empty */
 
@@ -103,6 +113,12 @@ void dialect_str(struct mp_w *w, struct str s);
 void dialect_encode(const struct record *rec, const void *obj, struct mp_w *w);
 /* One value of any form, its strings as raw and its numbers as floats: what came from JSON. */
 void dialect_json(struct mp_w *w, struct str value);
+
+/* ---- acl.c */
+
+/* A record of the image as one of the snapshot's kind; and the indexes of one of a snapshot. -EDECODE, -ENOMEM. */
+int MUST_CHECK archive_acl_put(unsigned kind, struct str image, struct arena *a, struct mp_w *w);
+int MUST_CHECK archive_acl_indexes(struct str value, struct arena *a, uint64_t *ret_create, uint64_t *ret_modify);
 
 /* ---- proxy.c */
 

@@ -320,13 +320,13 @@ on_session(void *ctx, struct str key, struct str value)
 static int
 write_entry(struct saver *s, unsigned kind, struct str key, struct str value)
 {
-	struct kv_entry e;
+	struct snap_kvs out = { .ttl = kind == SNAP_KVS ? fsm_key_ttl(s->f, key) : 0 };
 	int rc;
 
 	arena_reset(&s->item);
-	rc = decode(&rec_kv_entry, value, &e, &s->item);
-	e.key = key;
-	return rc < 0 ? rc : write_record(s, kind, &rec_snap_kvs, &e);
+	rc = decode(&rec_kv_entry, value, &out.e, &s->item);
+	out.e.key = key;
+	return rc < 0 ? rc : write_record(s, kind, &rec_snap_kvs, &out);
 }
 
 static int
@@ -374,6 +374,114 @@ on_autopilot(void *ctx, struct str key, struct str value)
 	arena_reset(&s->item);
 	rc = decode(&rec_autopilot_config, value, &c, &s->item);
 	return rc < 0 ? rc : write_record(s, SNAP_AUTOPILOT, &rec_snap_autopilot, &c);
+}
+
+static int
+on_query(void *ctx, struct str key, struct str value)
+{
+	struct saver *s = ctx;
+	struct prepared_query q;
+	int rc;
+
+	(void)key;
+	arena_reset(&s->item);
+	rc = decode(&rec_prepared_query, value, &q, &s->item);
+	return rc < 0 ? rc : write_record(s, SNAP_QUERY, &rec_snap_query, &q);
+}
+
+static int
+on_acl(struct saver *s, unsigned kind, struct str value)
+{
+	struct mp_w w = mp_w_init(&s->rec);
+	int rc;
+
+	arena_reset(&s->item);
+	buf_clear(&s->rec);
+	rc = archive_acl_put(kind, value, &s->item, &w);
+	if (rc == 0)
+		snap_out_record(s->o, kind, (struct str){ (const char *)s->rec.data, s->rec.len });
+	return rc;
+}
+
+#define ON_ACL(name, kind) \
+	static int name(void *ctx, struct str key, struct str value) \
+	{ \
+		(void)key; \
+		return on_acl(ctx, kind, value); \
+	}
+ON_ACL(on_policy, SNAP_POLICY)
+ON_ACL(on_role, SNAP_ROLE)
+ON_ACL(on_binding, SNAP_BINDING_RULE)
+ON_ACL(on_method, SNAP_AUTH_METHOD)
+#undef ON_ACL
+
+/* Consul has tokens in the order of their secrets. */
+struct place {
+	struct str secret, accessor;
+};
+
+struct places {
+	struct saver *s;
+	struct place *v;
+	size_t n, cap;
+};
+
+static int
+on_place(void *ctx, struct str key, struct str value)
+{
+	struct places *p = ctx;
+	struct acl_token t;
+	char *secret, *accessor;
+	int rc;
+
+	arena_reset(&p->s->item);
+	rc = decode(&rec_acl_token, value, &t, &p->s->item);
+	if (rc < 0)
+		return rc;
+	if (p->n == p->cap) {
+		size_t cap = 2 * p->cap + 64;
+		struct place *v = realloc(p->v, cap * sizeof(*v));
+
+		if (v == NULL)
+			return -ENOMEM;
+		p->v = v;
+		p->cap = cap;
+	}
+	secret = arena_strdup(&p->s->table, t.secret_id);
+	accessor = arena_strdup(&p->s->table, key);
+	if (secret == NULL || accessor == NULL)
+		return -ENOMEM;
+	p->v[p->n++] = (struct place){ { secret, t.secret_id.len }, { accessor, key.len } };
+	return 0;
+}
+
+static int
+by_secret(const void *a, const void *b)
+{
+	return str_cmp(((const struct place *)a)->secret, ((const struct place *)b)->secret);
+}
+
+static int
+on_token(void *ctx, struct str key, struct str value)
+{
+	int rc = on_acl(ctx, SNAP_TOKEN, value);
+
+	(void)key;
+	return rc < 0 ? rc : 1;	/* that one alone */
+}
+
+static int
+write_tokens(struct saver *s)
+{
+	struct places p = { .s = s };
+	int rc = fsm_walk(s->f, FSM_ACL_TOKEN, STR_NONE, on_place, &p);
+
+	if (p.n > 1)
+		qsort(p.v, p.n, sizeof(*p.v), by_secret);
+	for (size_t i = 0; i < p.n && rc >= 0; i++)
+		rc = fsm_walk(s->f, FSM_ACL_TOKEN, p.v[i].accessor, on_token, s);
+	free(p.v);
+	return rc < 0 ? rc : 0;
 }
 
 static int
@@ -428,13 +536,19 @@ static const struct step {
 	{ SNAP_COORDINATE, 0, NULL },
 	{ SNAP_SESSION, FSM_SESSION, on_session },
 	{ SNAP_ACL, 0, NULL },
+	{ SNAP_TOKEN, FSM_ACL_TOKEN, NULL },
 	{ SNAP_TOKEN, 0, NULL },
+	{ SNAP_POLICY, FSM_ACL_POLICY, on_policy },
 	{ SNAP_POLICY, 0, NULL },
+	{ SNAP_ROLE, FSM_ACL_ROLE, on_role },
 	{ SNAP_ROLE, 0, NULL },
+	{ SNAP_BINDING_RULE, FSM_ACL_BINDING, on_binding },
 	{ SNAP_BINDING_RULE, 0, NULL },
+	{ SNAP_AUTH_METHOD, FSM_ACL_METHOD, on_method },
 	{ SNAP_AUTH_METHOD, 0, NULL },
 	{ SNAP_KVS, FSM_KV, on_kv },
 	{ SNAP_TOMBSTONE, FSM_TOMBSTONE, on_tombstone },
+	{ SNAP_QUERY, FSM_QUERY, on_query },
 	{ SNAP_QUERY, 0, NULL },
 	{ SNAP_AUTOPILOT, FSM_AUTOPILOT, on_autopilot },
 	{ SNAP_AREA, 0, NULL },
@@ -458,7 +572,9 @@ write_state(void *ctx, struct snap_out *o)
 	if (rc == 0)
 		rc = write_header(s);
 	for (size_t i = 0; i < ARRAY_LEN(steps) && rc == 0; i++) {
-		if (steps[i].each != NULL)
+		if (steps[i].table == FSM_ACL_TOKEN)
+			rc = write_tokens(s);
+		else if (steps[i].each != NULL)
 			rc = fsm_walk(s->f, steps[i].table, STR_NONE, steps[i].each, s);
 		else
 			rc = write_kept(s, steps[i].kind);

@@ -65,21 +65,83 @@ catalog_vet_deregister(const struct deregister_request *req, struct fsm_error *e
 	return err->code == 0;
 }
 
+/* ---- what a registration names */
+
+/* The node; false: it is there and to be left as it is. A name that differs in case only is no change by itself. */
+static bool
+node_of(const struct fsm *f, const struct register_request *req, struct node *ret)
+{
+	const struct node_item *was = node_find(f, req->node);
+
+	*ret = (struct node){ .id = req->id, .node = req->node, .address = req->address, .datacenter = req->datacenter,
+		.tagged_addresses = req->tagged_addresses, .meta = req->node_meta };
+	if (was != NULL && str_eq_nocase(was->n.id, req->id))
+		ret->node = was->n.node;
+	return was == NULL || !req->skip_node_update;
+}
+
+/* The check, with its ID and its node. False: the error was said. */
+static bool
+check_of(const struct fsm *f, const struct register_request *req, const struct health_check *in, struct health_check *ret,
+    struct fsm_error *err)
+{
+	*ret = *in;
+	if (ret->check_id.len == 0)
+		ret->check_id = ret->name;
+	if (ret->node.len == 0)
+		ret->node = req->node;
+	if (ret->check_id.len == 0)
+		fail(err, 500, "Must provide check ID or name");
+	else if (!str_eq_nocase(ret->node, req->node))
+		fail(err, 500, "check node %s does not match node %s", go_quote(f, ret->node), go_quote(f, req->node));
+	return err->code == 0;
+}
+
+static bool
+checks_stand(const struct fsm *f, const struct register_request *req, const struct records *list)
+{
+	const struct health_check *in = list->v;
+	struct fsm_error err = { .code = 0 };
+	struct health_check c;
+
+	for (size_t i = 0; i < list->n; i++)
+		if (!check_of(f, req, &in[i], &c, &err) || !check_stands(f, &c))
+			return false;
+	return true;
+}
+
+bool
+catalog_stands(const struct fsm *f, const struct register_request *req)
+{
+	struct fsm_error err = { .code = 0 };
+	struct node_service s;
+	struct node n;
+
+	if (node_of(f, req, &n) && !node_stands(f, &n))
+		return false;
+	if (service_of(req, &s, &err) && !service_stands(f, req->node, &s))
+		return false;
+	return err.code == 0 && checks_stand(f, req, &req->checks) && checks_stand(f, req, &req->check);
+}
+
+bool
+catalog_kept_by_agent(const struct fsm *f, struct str node)
+{
+	const struct check_item *serf = check_find(f, node, STR("serfHealth"));
+
+	return serf != NULL && !str_eqs(serf->c.status, "critical");
+}
+
 /* ---- register */
 
 static int
 register_node(struct apply *ap, const struct register_request *req)
 {
-	const struct node_item *was = node_find(ap->f, req->node);
-	struct node n = { .id = req->id, .node = req->node, .address = req->address, .datacenter = req->datacenter,
-		.tagged_addresses = req->tagged_addresses, .meta = req->node_meta };
+	struct node n;
 	int rc;
 
-	/* A name that differs in case only is no change by itself. */
-	if (was != NULL && req->skip_node_update)
+	if (!node_of(ap->f, req, &n))
 		return 0;
-	if (was != NULL && str_eq_nocase(was->n.id, n.id))
-		n.node = was->n.node;
 	rc = node_ensure(ap, &n);
 	if (FAILED(ap))
 		fail_context(ap->err, "failed inserting node: ");
@@ -89,22 +151,11 @@ register_node(struct apply *ap, const struct register_request *req)
 static int
 register_check(struct apply *ap, const struct register_request *req, const struct health_check *in)
 {
-	struct health_check c = *in;
+	struct health_check c;
 	int rc;
 
-	if (c.check_id.len == 0)
-		c.check_id = c.name;
-	if (c.check_id.len == 0) {
-		fail(ap->err, 500, "Must provide check ID or name");
+	if (!check_of(ap->f, req, in, &c, ap->err))
 		return 0;
-	}
-	if (c.node.len == 0)
-		c.node = req->node;
-	if (!str_eq_nocase(c.node, req->node)) {
-		fail(ap->err, 500, "check node %s does not match node %s", go_quote(ap->f, c.node),
-		    go_quote(ap->f, req->node));
-		return 0;
-	}
 	rc = check_ensure(ap, &c);
 	if (FAILED(ap)) {
 		char text[FSM_TEXT_MAX];
@@ -129,6 +180,7 @@ register_checks(struct apply *ap, const struct register_request *req, const stru
 int
 catalog_register(struct apply *ap, const struct register_request *req)
 {
+	bool kept = catalog_kept_by_agent(ap->f, req->node);
 	struct node_service s;
 	int rc;
 
@@ -144,7 +196,7 @@ catalog_register(struct apply *ap, const struct register_request *req)
 		rc = register_checks(ap, req, &req->checks);
 	if (rc == 0 && !FAILED(ap))
 		rc = register_checks(ap, req, &req->check);
-	mp_w_bool(ap->w, true);
+	mp_w_bool(ap->w, !kept);
 	return rc;
 }
 
@@ -155,7 +207,7 @@ catalog_deregister(struct apply *ap, const struct deregister_request *req)
 {
 	if (!catalog_vet_deregister(req, ap->err))
 		return 0;
-	mp_w_bool(ap->w, true);
+	mp_w_bool(ap->w, !catalog_kept_by_agent(ap->f, req->node));
 	if (req->service_id.len > 0)
 		return service_delete(ap, req->node, req->service_id);
 	if (req->check_id.len > 0)

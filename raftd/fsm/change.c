@@ -13,6 +13,9 @@ static const struct table_ops *const tables[T_COUNT] = {
 	[T_KV] = &kv_ops, [T_TOMB] = &tomb_ops, [T_SESSION] = &session_ops, [T_NODE] = &node_ops, [T_SERVICE] = &service_ops,
 	[T_CHECK] = &check_ops, [T_NAME] = &name_ops, [T_DELAY] = &delay_ops,
 	[T_OPAQUE] = &opaque_ops, [T_AUTOPILOT] = &autopilot_ops, [T_COORDINATE] = &coordinate_ops,
+	[T_QUERY] = &query_ops, [T_KV_TTL] = &ttl_ops,
+	[T_ACL_TOKEN] = &acl_token_ops, [T_ACL_POLICY] = &acl_policy_ops, [T_ACL_ROLE] = &acl_role_ops,
+	[T_ACL_METHOD] = &acl_method_ops, [T_ACL_BINDING] = &acl_binding_ops,
 };
 
 static int

@@ -15,13 +15,20 @@ check_name_key(const void *item)
 	return ((const struct check_item *)item)->name_key;
 }
 
+static struct str
+check_of_key(const void *item)
+{
+	return ((const struct check_item *)item)->of_key;
+}
+
 const struct tree_type check_tree = { check_key, NULL };
 const struct tree_type check_name_tree = { check_name_key, NULL };
+const struct tree_type check_of_tree = { check_of_key, NULL };
 
 static int
 check_swap(struct fsm *f, void *old, void *new)
 {
-	return trees_swap((struct tree *[]){ &f->checks, &f->checks_by_name }, 2, old, new);
+	return trees_swap((struct tree *[]){ &f->checks, &f->checks_by_name, &f->checks_of }, 3, old, new);
 }
 
 static const struct tree *
@@ -35,6 +42,7 @@ static const struct field f_check_item[] = {
 	FIELD(check_item, node, "", F_STR, 0),
 	FIELD(check_item, key, "", F_STR, 0),
 	FIELD(check_item, name_key, "", F_STR, 0),
+	FIELD(check_item, of_key, "", F_STR, 0),
 };
 static RECORD(rec_check_item, check_item, "CheckItem", f_check_item);
 
@@ -63,10 +71,19 @@ static void
 check_release(struct fsm *f)
 {
 	tree_release(&f->checks_by_name, NULL);
+	tree_release(&f->checks_of, NULL);
 	tree_release(&f->checks, free);
 }
 
 const struct table_ops check_ops = { FSM_CHECK, check_primary, check_swap, check_encode, check_touch, free, check_release };
+
+struct str
+check_prefix(const struct fsm *f, struct str node, struct str service_id)
+{
+	struct str id = lower(f, service_id);
+
+	return id.p != NULL ? join(f, node, id, STR("")) : STR_NONE;
+}
 
 static struct check_item *
 check_new(const struct fsm *f, struct str node_key, const struct health_check *c)
@@ -77,9 +94,10 @@ check_new(const struct fsm *f, struct str node_key, const struct health_check *c
 	if (name.p == NULL || id.p == NULL)
 		return NULL;
 	in.key = join(f, node_key, id, STR_NONE);
+	in.of_key = join(f, node_key, lower(f, c->service_id), id);
 	if (c->service_id.len > 0)
 		in.name_key = join(f, name, node_key, id);
-	if (in.key.p == NULL || (c->service_id.len > 0 && in.name_key.p == NULL))
+	if (in.key.p == NULL || in.of_key.p == NULL || (c->service_id.len > 0 && in.name_key.p == NULL))
 		return NULL;
 	return record_dup(&rec_check_item, &in);
 }
@@ -132,7 +150,7 @@ bump(struct apply *ap, const struct check_item *c)
 
 /* Fill in what the caller left out, and the name and tags of its service. */
 static void
-complete(struct apply *ap, const struct node_item *host, struct health_check *c)
+complete(const struct fsm *f, const struct node_item *host, struct health_check *c, struct fsm_error *err)
 {
 	static const char empty_map = (char)0x80;
 	const struct service_item *s;
@@ -144,19 +162,37 @@ complete(struct apply *ap, const struct node_item *host, struct health_check *c)
 		c->definition = (struct str){ &empty_map, 1 };
 	if (c->service_id.len == 0)
 		return;
-	s = service_find(ap->f, c->node, c->service_id);
+	s = service_find(f, c->node, c->service_id);
 	if (s == NULL) {
-		fail(ap->err, 500, "Missing service registration");
+		fail(err, 500, "Missing service registration");
 		return;
 	}
 	c->service_name = s->s.service;
 	c->service_tags = s->s.tags;
 }
 
+static const char *const skip[] = { "CreateIndex", "ModifyIndex", NULL };
+
+bool
+check_stands(const struct fsm *f, const struct health_check *in)
+{
+	const struct node_item *host = node_find(f, in->node);
+	struct fsm_error err = { .code = 0 };
+	struct health_check c = *in;
+	const struct check_item *is;
+
+	if (host == NULL)
+		return false;
+	complete(f, host, &c, &err);
+	is = err.code == 0 ? check_find(f, c.node, c.check_id) : NULL;
+	if (is == NULL || !record_equal(&rec_health_check, &is->c, &c, skip))
+		return false;
+	return !str_eqs(c.status, "critical") || !session_linked(f, host->key, c.check_id);
+}
+
 int
 check_ensure(struct apply *ap, const struct health_check *in)
 {
-	static const char *const skip[] = { "CreateIndex", "ModifyIndex", NULL };
 	const struct node_item *host = node_find(ap->f, in->node);
 	struct check_item *old, *new;
 	struct health_check c = *in;
@@ -166,7 +202,7 @@ check_ensure(struct apply *ap, const struct health_check *in)
 		fail(ap->err, 500, "Missing node registration");
 		return 0;
 	}
-	complete(ap, host, &c);
+	complete(ap->f, host, &c, ap->err);
 	if (FAILED(ap))
 		return 0;
 	old = check_find(ap->f, c.node, c.check_id);

@@ -293,7 +293,7 @@ coordinate_query(const struct fsm *f, uint16_t op, const struct catalog_query *q
 	at = mp_w_array_hold(out);
 	tree_seek(&f->coordinates, prefix, &it);
 	while (out->err == 0 && (item = tree_next_prefixed(&it, prefix)) != NULL) {
-		if (q->segment.len > 0 && !str_eq(item->c.segment, q->segment))
+		if ((q->segment.len > 0 && !str_eq(item->c.segment, q->segment)) || !shows(f, ACL_NODE, item->c.node))
 			continue;
 		record_encode(&rec_coordinate_entry, &item->c, RECORD_PUBLIC, out);
 		n++;

@@ -7,6 +7,7 @@ static const struct field f_fsm_tick[] = {
 	FIELD(fsm_tick, renew, "Renew", F_STRS, FF_OMITEMPTY),
 	FIELD(fsm_tick, expire, "Expire", F_STRS, FF_OMITEMPTY),
 	FIELD(fsm_tick, reap_tombstones, "ReapTombstones", F_UINT, FF_OMITEMPTY),
+	FIELD(fsm_tick, expire_keys, "ExpireKeys", F_STRS, FF_OMITEMPTY),
 };
 RECORD(rec_fsm_tick, fsm_tick, "Tick", f_fsm_tick);
 

@@ -2,7 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "raftd/fsm/state.h"
+#include "raftd/fsm/acl.h"
 
 static const struct fsm_sink nobody;
 
@@ -16,6 +16,8 @@ init_trees(struct fsm *f)
 	tree_init(&f->tombs, &tomb_tree);
 	tree_init(&f->delays, &delay_tree);
 	tree_init(&f->delays_due, &delay_due_tree);
+	tree_init(&f->ttls, &ttl_tree);
+	tree_init(&f->ttls_due, &ttl_due_tree);
 	tree_init(&f->sessions, &session_tree);
 	tree_init(&f->sessions_by_node, &session_node_tree);
 	tree_init(&f->sessions_due, &session_due_tree);
@@ -26,9 +28,23 @@ init_trees(struct fsm *f)
 	tree_init(&f->names, &name_tree);
 	tree_init(&f->checks, &check_tree);
 	tree_init(&f->checks_by_name, &check_name_tree);
+	tree_init(&f->checks_of, &check_of_tree);
 	tree_init(&f->opaque, &opaque_tree);
 	tree_init(&f->autopilot, &autopilot_tree);
 	tree_init(&f->coordinates, &coordinate_tree);
+	tree_init(&f->queries, &query_tree);
+	tree_init(&f->queries_by_name, &query_name_tree);
+	tree_init(&f->query_templates, &query_template_tree);
+	tree_init(&f->queries_by_session, &query_session_tree);
+	tree_init(&f->acl_tokens, &acl_token_tree);
+	tree_init(&f->acl_tokens_by_secret, &acl_token_secret_tree);
+	tree_init(&f->acl_tokens_due, &acl_token_due_tree);
+	tree_init(&f->acl_policies, &acl_policy_tree);
+	tree_init(&f->acl_policies_by_name, &acl_policy_name_tree);
+	tree_init(&f->acl_roles, &acl_role_tree);
+	tree_init(&f->acl_roles_by_name, &acl_role_name_tree);
+	tree_init(&f->acl_methods, &acl_method_tree);
+	tree_init(&f->acl_bindings, &acl_binding_tree);
 	tree_init(&f->origins, &origin_tree);
 }
 
@@ -44,14 +60,17 @@ fsm_new(const struct fsm_config *c)
 	f->datacenter = strdup(c->datacenter != NULL ? c->datacenter : "dc1");
 	f->config.datacenter = f->datacenter;
 	f->scratch = calloc(1, sizeof(*f->scratch));
-	if (f->datacenter == NULL || f->scratch == NULL) {
+	f->gone = gone_new();
+	if (f->scratch != NULL) {
+		f->arena = &f->scratch->arena;
+		f->enc = &f->scratch->enc;
+		arena_init(f->arena, SIZE_MAX / 4);
+		buf_init(f->enc, FSM_ENTRY_MAX);
+	}
+	if (f->datacenter == NULL || f->scratch == NULL || f->gone == NULL) {
 		fsm_free(f);
 		return NULL;
 	}
-	f->arena = &f->scratch->arena;
-	f->enc = &f->scratch->enc;
-	arena_init(f->arena, SIZE_MAX / 4);
-	buf_init(f->enc, FSM_ENTRY_MAX);
 	return f;
 }
 
@@ -60,6 +79,7 @@ static void
 scratch_clear(const struct fsm *f)
 {
 	arena_reset(f->arena);
+	f->scratch->who = NULL;
 	f->scratch->starved = false;
 }
 
@@ -76,6 +96,7 @@ fsm_free(struct fsm *f)
 		buf_release(f->enc);
 	}
 	free(f->scratch);
+	gone_free(f->gone);
 	free(f->servers.bytes);
 	free(f->datacenter);
 	free(f);
@@ -111,7 +132,7 @@ fsm_stats(const struct fsm *f, struct fsm_stats *ret)
 {
 	*ret = (struct fsm_stats){
 		.kv = f->kv.n, .kv_bytes = f->kv_bytes, .tombstones = f->tombs.n, .sessions = f->sessions.n,
-		.nodes = f->nodes.n, .services = f->services.n, .checks = f->checks.n, .origins = f->origins.n,
+		.nodes = f->nodes.n, .services = f->services.n, .service_names = f->names.n, .checks = f->checks.n, .origins = f->origins.n,
 	};
 }
 
@@ -125,6 +146,8 @@ union request {
 	struct register_request reg;
 	struct deregister_request dereg;
 	struct autopilot_set autopilot;
+	struct pq_apply pquery;
+	union acl_request acl;
 };
 
 /* The request of a WRITE operation. -EDECODE for one that this release does not know. */
@@ -167,8 +190,10 @@ apply_op(struct apply *ap, const struct fsm_entry *e)
 		return catalog_deregister(ap, &q.dereg);
 	case OP_AUTOPILOT_SET:
 		return autopilot_set(ap, &q.autopilot);
+	case OP_QUERY_APPLY:
+		return pquery_apply(ap, &q.pquery);
 	default:
-		return -EDECODE;
+		return acl_apply(ap, e->op, &q.acl);
 	}
 }
 
@@ -184,15 +209,22 @@ apply_tick(struct apply *ap, struct str raw)
 		rc = session_renew(ap, t.renew.v[i], false);
 	for (size_t i = 0; i < t.expire.n && rc == 0; i++)
 		rc = session_expire(ap, t.expire.v[i]);
+	for (size_t i = 0; i < t.expire_keys.n && rc == 0; i++)
+		rc = ttl_expire(ap, t.expire_keys.v[i]);
 	return rc == 0 ? tomb_reap(ap, t.reap_tombstones) : rc;
 }
 
 static int
 dispatch(struct apply *ap, const struct fsm_entry *e)
 {
+	int rc;
+
 	switch (e->kind) {
 	case FSM_ENTRY_NOOP:
-		return coordinate_adopt(ap);
+		rc = coordinate_adopt(ap);
+		if (rc == 0)
+			rc = pquery_adopt(ap);
+		return rc == 0 ? acl_adopt(ap) : rc;
 	case FSM_ENTRY_OP:
 		return apply_op(ap, e);
 	case FSM_ENTRY_TICK:
@@ -326,13 +358,9 @@ name_session(const struct session_create *in, const uint8_t random[16], struct b
 	struct session_create s = *in;
 	struct mp_w w = mp_w_init(out);
 	size_t start = out->len;
-	uint8_t raw[16];
 	char id[37];
 
-	memcpy(raw, random, sizeof(raw));
-	raw[6] = (uint8_t)((raw[6] & 0x0f) | 0x40);	/* RFC 4122: version 4, */
-	raw[8] = (uint8_t)((raw[8] & 0x3f) | 0x80);	/* its variant */
-	uuid_format(raw, id);
+	uuid_make(random, id);
 	s.id = str_from(id);
 	record_encode(&rec_session_create, &s, RECORD_WHOLE, &w);
 	if (w.err == 0)
@@ -350,9 +378,44 @@ vet_lock(const struct fsm *f, const struct kv_op *op, struct fsm_error *err)
 	return err->code == 0;
 }
 
+/* Whether the asker may do this. Of a transaction each operation is asked about; ACL objects and prepared queries have checks of their own. */
+static bool
+may_do(const struct fsm *f, uint16_t op, const union request *q, struct asker *who, struct fsm_error *err)
+{
+	switch (op) {
+	case OP_KV_APPLY:
+		return permit_kv(who, &q->kv, err);
+	case OP_SESSION_CREATE:
+		return permit_session_create(f, who, q->session.node, err);
+	case OP_SESSION_DESTROY:
+		return permit_session(f, who, q->id.id, err);
+	case OP_CATALOG_REGISTER:
+		return permit_register(f, who, &q->reg, err);
+	case OP_CATALOG_DEREGISTER:
+		return permit_deregister(f, who, &q->dereg, err);
+	case OP_AUTOPILOT_SET:
+		return permit(who, ACL_OPERATOR, STR(""), ACL_WRITE, err);
+	default:
+		return true;
+	}
+}
+
+/* What would change nothing needs no entry: it is answered as if it had been one, the last that was applied. */
+static int
+answer_standing(bool answer, struct buf *out, struct str *ret_reply, struct fsm_error *err)
+{
+	struct mp_w w = mp_w_init(out);
+	size_t start = out->len;
+
+	mp_w_bool(&w, answer);
+	*ret_reply = (struct str){ (const char *)out->data + start, out->len - start };
+	err->code = FSM_ANSWERED;
+	return w.err;
+}
+
 int
-fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const uint8_t random[16], struct buf *out,
-    struct str *ret_request, struct fsm_error *ret_err)
+fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const struct fsm_fresh *fresh, struct asker *who,
+    struct buf *out, struct str *ret_request, struct fsm_error *ret_err)
 {
 	union request q;
 	int rc;
@@ -364,6 +427,8 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 	rc = decode_request(f, op, request, &q);
 	if (rc < 0)
 		return rc;
+	if (!may_do(f, op, &q, who, ret_err))
+		return f->scratch->starved ? -ENOMEM : 0;
 	switch (op) {
 	case OP_KV_APPLY:
 		(void)vet_lock(f, &q.kv, ret_err);
@@ -372,16 +437,21 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 		if (q.txn.ops.n > f->config.txn_ops_max)
 			fail(ret_err, 413, "Transaction contains too many operations (%zu > %llu)", q.txn.ops.n,
 			    (unsigned long long)f->config.txn_ops_max);
+		else
+			rc = txn_check(f, &q.txn, who, out, ret_request, ret_err);
 		break;
 	case OP_SESSION_CREATE:
 		if (session_vet(f, &q.session, f->config.session_ttl_min, ret_err) && session_vet_links(f, &q.session, ret_err))
-			rc = name_session(&q.session, random, out, ret_request);
+			rc = name_session(&q.session, fresh->random, out, ret_request);
 		break;
 	case OP_SESSION_DESTROY:
-		(void)session_vet_id(f, q.id.id, ret_err);
+		/* It takes no right to end none: strangers must not write to the log with it. */
+		if (session_vet_id(f, q.id.id, ret_err) && session_find(f, q.id.id) == NULL)
+			rc = answer_standing(true, out, ret_request, ret_err);
 		break;
 	case OP_CATALOG_REGISTER:
-		(void)catalog_vet_register(f, &q.reg, ret_err);
+		if (catalog_vet_register(f, &q.reg, ret_err) && catalog_stands(f, &q.reg))
+			rc = answer_standing(!catalog_kept_by_agent(f, q.reg.node), out, ret_request, ret_err);
 		break;
 	case OP_CATALOG_DEREGISTER:
 		(void)catalog_vet_deregister(&q.dereg, ret_err);
@@ -389,7 +459,12 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 	case OP_AUTOPILOT_SET:
 		(void)autopilot_vet(&q.autopilot, ret_err);
 		break;
+	case OP_QUERY_APPLY:
+		rc = pquery_check(f, &q.pquery, who, fresh->random, out, ret_request, ret_err);
+		break;
 	default:
+		if (op >= OP_ACL_BOOTSTRAP && op <= OP_ACL_LOGOUT)
+			rc = acl_check(f, op, &q.acl, fresh, who, out, ret_request, ret_err);
 		break;
 	}
 	return rc == 0 && f->scratch->starved ? -ENOMEM : rc;
@@ -403,9 +478,18 @@ is_session_read(uint16_t op)
 	return op == OP_SESSION_INFO || op == OP_SESSION_NODE || op == OP_SESSION_LIST;
 }
 
+/* Reads that are refused, where others are filtered. */
+static bool
+may_ask(uint16_t op, const void *request, struct asker *who, struct fsm_error *err)
+{
+	if (op == OP_AUTOPILOT_CONFIG || op == OP_OPERATOR_USAGE)
+		return permit(who, ACL_OPERATOR, STR(""), ACL_READ, err);
+	return op != OP_COORDINATE_NODE || permit(who, ACL_NODE, ((const struct catalog_query *)request)->node, ACL_READ, err);
+}
+
 int
-fsm_query(const struct fsm *f, uint16_t op, const void *request, struct mp_w *out, uint64_t *ret_index,
-    struct watch_set *ret_watch, struct fsm_error *ret_err)
+fsm_query(const struct fsm *f, uint16_t op, const void *request, uint64_t since, struct asker *who, struct mp_w *out,
+    uint64_t *ret_index, struct watch_set *ret_watch, struct fsm_error *ret_err)
 {
 	uint64_t idx = 0;
 	int rc = 0;
@@ -414,22 +498,29 @@ fsm_query(const struct fsm *f, uint16_t op, const void *request, struct mp_w *ou
 	if (ret_watch != NULL)
 		ret_watch->n = 0;
 	scratch_clear(f);
-	if (op == OP_KV_GET)
-		kv_query_get(f, request, out, &idx, ret_watch);
-	else if (op == OP_KV_LIST)
-		kv_query_list(f, request, out, &idx, ret_watch);
-	else if (op == OP_KV_KEYS)
-		kv_query_keys(f, request, out, &idx, ret_watch);
+	f->scratch->who = who;
+	if (op == OP_KV_GET || op == OP_KV_LIST || op == OP_KV_KEYS || op == OP_KV_CHANGES)
+		kv_query(f, op, request, since, who, out, &idx, ret_watch, ret_err);
 	else if (is_session_read(op))
 		session_query(f, op, request, out, &idx, ret_watch, ret_err);
 	else if (op >= OP_CATALOG_NODES && op <= OP_CATALOG_NODE_SERVICES)
 		rc = catalog_query(f, op, request, out, &idx, ret_watch, ret_err);
 	else if (op >= OP_HEALTH_NODE && op <= OP_HEALTH_SERVICE)
 		rc = health_query(f, op, request, out, &idx, ret_watch, ret_err);
+	else if (!may_ask(op, request, who, ret_err))
+		idx = 0;
 	else if (op == OP_AUTOPILOT_CONFIG)
 		autopilot_query(f, out, &idx);
+	else if (op == OP_UI_NODES || op == OP_UI_SERVICES)
+		rc = ui_query(f, op, request, out, &idx, ret_watch, ret_err);
+	else if (op == OP_OPERATOR_USAGE)
+		usage_query(f, out, &idx, ret_watch);
 	else if (op == OP_COORDINATE_LIST || op == OP_COORDINATE_NODE)
 		rc = coordinate_query(f, op, request, out, &idx, ret_watch);
+	else if (op >= OP_QUERY_GET && op <= OP_QUERY_EXPLAIN)
+		rc = pquery_read(f, op, request, who, out, &idx, ret_watch, ret_err);
+	else if (op >= OP_ACL_TOKEN_READ && op <= OP_ACL_TRANSLATE)
+		rc = acl_query_read(f, op, request, who, out, &idx, ret_watch, ret_err);
 	else
 		return -EINVAL;
 	*ret_index = max_u64(idx, 1);	/* 0 would mean: do not block */

@@ -12,6 +12,7 @@
 #define RAFTD_FSM_FSM_H
 
 #include "lib/ops.h"
+#include "raftd/acl/authz.h"
 
 struct fsm;
 
@@ -29,6 +30,13 @@ enum fsm_table {
 	FSM_OPAQUE = 9,		/* records of a Consul snapshot of kinds that we do not implement: kind byte, key; kept word for word */
 	FSM_AUTOPILOT = 10,	/* its configuration, 0 or 1 */
 	FSM_COORDINATE = 11,	/* key: node, NUL, segment in lower case */
+	FSM_ACL_TOKEN = 12,	/* key: accessor */
+	FSM_ACL_POLICY = 13,	/* key: ID */
+	FSM_ACL_ROLE = 14,	/* key: ID */
+	FSM_ACL_METHOD = 15,	/* key: name */
+	FSM_ACL_BINDING = 16,	/* key: ID */
+	FSM_QUERY = 17,		/* prepared queries; key: ID */
+	FSM_KV_TTL = 18,	/* deadlines of keys with a TTL; key: the KV key */
 	FSM_TABLES
 };
 
@@ -79,6 +87,7 @@ struct fsm_tick {
 	struct strs renew;		/* sessions renewed since the last tick */
 	struct strs expire;		/* sessions whose deadline has passed: checked again when applied */
 	uint64_t reap_tombstones;	/* drop tombstones of this index and below */
+	struct strs expire_keys;	/* keys whose TTL has passed: checked again when applied */
 };
 extern const struct record rec_fsm_tick;
 
@@ -118,6 +127,14 @@ enum watch_kind {
 	WATCH_SESSIONS,		/* any session */
 	WATCH_COORDINATE,	/* key: node name, lower case */
 	WATCH_COORDINATES,	/* any coordinate */
+	WATCH_QUERY,		/* key: ID of a prepared query */
+	WATCH_QUERIES,		/* any prepared query */
+	WATCH_ACL_TOKEN,	/* key: accessor */
+	WATCH_ACL_POLICY,	/* key: ID */
+	WATCH_ACL_ROLE,		/* key: ID */
+	WATCH_ACL_METHOD,	/* key: name */
+	WATCH_ACL_BINDING,	/* key: ID */
+	WATCH_ACL,		/* anything that may change what a token may do */
 	WATCH_ALL,		/* the whole state was replaced; every watcher */
 	WATCH_KINDS
 };
@@ -192,13 +209,32 @@ int MUST_CHECK fsm_flush(struct fsm *f, const struct fsm_sink *sink);
 /*
  * Check a write before it is proposed: what can be refused at once (bad
  * arguments, unknown session, missing node ...) is told in ret_err and never
- * reaches the log. May also complete the request (a session's new id, for
- * which `random` gives 16 bytes): then *ret_request is the new encoding in
- * out, else the given one.
- * now: cluster time. Returns 0 also when ret_err->code is set.
+ * reaches the log. So can what the asker may not do (403). May also complete
+ * the request (new ids and secrets, times): then *ret_request is the new
+ * encoding in out, else the given one.
+ * now: cluster time. Returns 0 also when ret_err->code is set. FSM_ANSWERED
+ * is a code without a text: a transaction was refused operation by operation,
+ * a registration stands so already, or a session that is to end is none; *ret_request is the payload of the reply.
  */
-int MUST_CHECK fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const uint8_t random[16],
-    struct buf *out, struct str *ret_request, struct fsm_error *ret_err);
+enum { FSM_ANSWERED = -1 };
+
+/* A verb of kv.apply that always fails: an entry with a stamp and nothing to do but to tell what came of an earlier one. */
+#define KV_REPLAY "replay"
+
+struct fsm_fresh {
+	uint8_t random[32];	/* two new ids */
+	int64_t wall_ns;	/* Unix time: for what people read, and tokens that expire */
+	uint64_t reset_index;	/* acl.bootstrap: what the operator wrote down, 0: nothing */
+	struct str jwks;	/* acl.login: the content of the auth method's JWKSFile, if it has one */
+};
+int MUST_CHECK fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const struct fsm_fresh *fresh,
+    struct asker *who, struct buf *out, struct str *ret_request, struct fsm_error *ret_err);
+
+/* The node's name as it is registered; the given one when there is no such node. */
+struct str fsm_node_name(const struct fsm *f, struct str name);
+
+/* Whether the asker may renew this session; else the error (403) is said. */
+bool fsm_may_renew(const struct fsm *f, struct str id, struct asker *who, struct fsm_error *ret_err);
 
 /* Whether the write of this stamp was applied: its retry gets the first result, whatever fsm_check() now says of it. */
 bool fsm_seen(const struct fsm *f, struct str origin, uint64_t seq);
@@ -210,14 +246,45 @@ bool fsm_txn_is_read(struct str request);
  * Answer a READ operation: append the payload to out. request is the decoded
  * record of the row (NULL when it has none). ret_index is the result's index
  * by the rules of the API (never 0). ret_watch (may be NULL) gets the keys
- * whose touch may change it. Errors are told in ret_err.
+ * whose touch may change it. Errors are told in ret_err. What who may not see
+ * is left out (who->filtered) or refused (403), as Consul does for each.
+ * since: MinIndex of the question, 0 when it does not wait (kv.changes tells what came behind it).
  */
-int MUST_CHECK fsm_query(const struct fsm *f, uint16_t op, const void *request, struct mp_w *out, uint64_t *ret_index,
-    struct watch_set *ret_watch, struct fsm_error *ret_err);
+int MUST_CHECK fsm_query(const struct fsm *f, uint16_t op, const void *request, uint64_t since, struct asker *who, struct mp_w *out,
+    uint64_t *ret_index, struct watch_set *ret_watch, struct fsm_error *ret_err);
 
 /* A read-only transaction. */
-int MUST_CHECK fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct mp_w *out, uint64_t *ret_index,
-    struct fsm_error *ret_err);
+int MUST_CHECK fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct asker *who, struct mp_w *out,
+    uint64_t *ret_index, struct fsm_error *ret_err);
+
+/* The payload of a transaction that writes, without the results that its asker may not see (who->filtered), appended to out. -EDECODE, -ENOMEM. */
+int MUST_CHECK fsm_txn_show(struct str payload, struct asker *who, struct buf *out);
+
+/*
+ * What a secret stands for now ("" and "anonymous": the anonymous token). Points into the state and the arena. -ENOENT: no
+ * such token, or it has expired; -ENOMEM.
+ */
+int MUST_CHECK fsm_acl_identity(const struct fsm *f, struct str secret, int64_t wall_ns, struct arena *a, struct acl_identity *ret);
+/* Changes with everything that may change what any token may do. */
+uint64_t fsm_acl_index(const struct fsm *f);
+/* Up to max accessors (arena) of tokens that have expired, and when the next one will (Unix ns, INT64_MAX: none). */
+size_t fsm_acl_expired(const struct fsm *f, int64_t wall_ns, struct str *ids, size_t max, int64_t *ret_next);
+/* The JWKSFile of the auth method that an acl.login names; NULL without one. */
+const char *fsm_acl_jwks_file(const struct fsm *f, struct str request);
+/* The token that the prepared query of query.execute runs with instead of the asker's; empty: the asker's. Points into the state. */
+struct str fsm_query_token(const struct fsm *f, const struct pq_request *q);
+/* The first token of all has been made. */
+bool fsm_acl_bootstrapped(const struct fsm *f);
+/*
+ * A record of a snapshot of Consul's (kinds 4, 17, 19, 23, 25, 27) as one of the image; the value is appended. Key in the
+ * arena. -EDECODE: it is none; -ENOMEM.
+ */
+int MUST_CHECK fsm_acl_from_snapshot(unsigned kind, struct str value, struct arena *a, enum fsm_table *ret_table, struct str *ret_key,
+    struct buf *ret_value);
+/* A moment of a token as snapshots write it; what is no moment is the zero one. */
+void fsm_acl_snapshot_time(struct str text, char out[15]);
+/* Whether there is an initial management token to be made with this secret: the policy, the anonymous token and it are not all there. */
+bool fsm_acl_needs_init(const struct fsm *f, struct str initial_management);
 
 /* A configuration of Raft was applied (log index as for fsm_apply()); its bytes are kept in META, opaque. -ENOMEM. */
 int MUST_CHECK fsm_apply_servers(struct fsm *f, uint64_t index, struct str bytes, const struct fsm_sink *sink);
@@ -235,6 +302,14 @@ int64_t fsm_time(const struct fsm *f);		/* cluster time of the last entry, ns */
 int64_t fsm_next_deadline(const struct fsm *f);
 /* Up to max ids (arena) of sessions whose deadline is at or before now. */
 size_t fsm_expired(const struct fsm *f, int64_t now, struct str *ids, size_t max);
+/* The same of keys with a TTL. */
+int64_t fsm_next_key_deadline(const struct fsm *f);
+size_t fsm_expired_keys(const struct fsm *f, int64_t now, struct str *keys, size_t max);
+/* ns, 0: it has none. */
+int64_t fsm_key_ttl(const struct fsm *f, struct str key);
+bool fsm_has_ttls(const struct fsm *f);
+/* What deadlines are shown as: the wall's time when it is this cluster time. No part of the state. */
+void fsm_set_wall(struct fsm *f, int64_t wall_ns, int64_t cluster_ns);
 /* Index of the oldest tombstone, 0 when none; count in *ret_n. */
 uint64_t fsm_tombstones(const struct fsm *f, uint64_t *ret_n);
 
@@ -266,7 +341,7 @@ bool fsm_set_table_index(struct fsm *f, struct str name, uint64_t index);
 
 /* Counts and bytes for `info` and metrics. */
 struct fsm_stats {
-	uint64_t kv, kv_bytes, tombstones, sessions, nodes, services, checks, origins;
+	uint64_t kv, kv_bytes, tombstones, sessions, nodes, services, service_names, checks, origins;
 };
 void fsm_stats(const struct fsm *f, struct fsm_stats *ret);
 

@@ -4,7 +4,11 @@
 static int
 emit_check(void *ctx, const void *item)
 {
-	list_add(ctx, &((const struct check_item *)item)->c);
+	const struct health_check *c = &((const struct check_item *)item)->c;
+	struct list *l = ctx;
+
+	if (shows_check(l->f, c))
+		list_add(l, c);
 	return 0;
 }
 
@@ -37,11 +41,6 @@ query_checks(const struct fsm *f, const struct tree *t, struct str prefix, const
 
 /* ---- instances with their checks */
 
-struct checks {
-	struct health_check *v;
-	size_t n, cap;
-};
-
 static int
 checks_add(struct arena *a, struct checks *all, const struct health_check *c)
 {
@@ -60,22 +59,23 @@ checks_add(struct arena *a, struct checks *all, const struct health_check *c)
 	return 0;
 }
 
-/* Those of the node first, then those of the instance, each by ID. */
-static int
+int
 gather_checks(const struct fsm *f, const struct service_item *s, struct checks *all)
 {
-	struct str prefix = join(f, s->node, STR_NONE, STR_NONE);
-	const struct check_item *c;
-	struct tree_iter it;
-	int rc = prefix.p != NULL ? 0 : -ENOMEM;
+	const struct str ids[] = { STR(""), s->s.id };
+	int rc = 0;
 
 	all->n = 0;
-	for (int of_service = 0; of_service < 2 && rc == 0; of_service++) {
-		tree_seek(&f->checks, prefix, &it);
+	for (size_t i = 0; i < ARRAY_LEN(ids) && rc == 0; i++) {
+		struct str prefix = check_prefix(f, s->node, ids[i]);
+		const struct check_item *c;
+		struct tree_iter it;
+
+		if (prefix.p == NULL)
+			return -ENOMEM;
+		tree_seek(&f->checks_of, prefix, &it);
 		while (rc == 0 && (c = tree_next_prefixed(&it, prefix)) != NULL)
-			if (of_service ? c->c.service_id.len > 0 && str_eq_nocase(c->c.service_id, s->s.id) :
-			    c->c.service_id.len == 0)
-				rc = checks_add(f->arena, all, &c->c);
+			rc = checks_add(f->arena, all, &c->c);
 	}
 	return rc;
 }
@@ -94,9 +94,12 @@ emit_entry(void *ctx, const void *item)
 	const struct service_item *s = item;
 	const struct node_item *n = host_of(all->f, s->node, all->q);
 	struct health_entry e;
-	int rc = n != NULL ? gather_checks(all->f, s, &all->checks) : 0;
+	int rc;
 
-	if (n == NULL || rc < 0)
+	if (n == NULL || !shows_instance(all->f, n->n.node, s->s.service))
+		return 0;
+	rc = gather_checks(all->f, s, &all->checks);
+	if (rc < 0)
 		return rc;
 	e = (struct health_entry){ n->n, service_show(s), { all->checks.v, all->checks.n } };
 	list_add(all->list, &e);

@@ -1,7 +1,7 @@
 /* image.c - the whole state as records, out and in. */
 #include <stdlib.h>
 
-#include "raftd/fsm/state.h"
+#include "raftd/fsm/acl.h"
 
 #define META_STATE "state"
 #define META_SERVERS "servers"
@@ -18,6 +18,13 @@ static const struct field f_meta[] = {
 	FIELD(fsm, idx.checks, "Checks", F_UINT, 0),
 	FIELD(fsm, idx.extinction, "ServiceExtinction", F_UINT, 0),
 	FIELD(fsm, idx.coordinates, "Coordinates", F_UINT, FF_OMITEMPTY),
+	FIELD(fsm, idx.queries, "PreparedQueries", F_UINT, FF_OMITEMPTY),
+	FIELD(fsm, idx.acl_tokens, "ACLTokens", F_UINT, FF_OMITEMPTY),
+	FIELD(fsm, idx.acl_policies, "ACLPolicies", F_UINT, FF_OMITEMPTY),
+	FIELD(fsm, idx.acl_roles, "ACLRoles", F_UINT, FF_OMITEMPTY),
+	FIELD(fsm, idx.acl_methods, "ACLAuthMethods", F_UINT, FF_OMITEMPTY),
+	FIELD(fsm, idx.acl_bindings, "ACLBindingRules", F_UINT, FF_OMITEMPTY),
+	FIELD(fsm, idx.acl_bootstrap, "ACLBootstrap", F_UINT, FF_OMITEMPTY),
 };
 static RECORD(rec_meta, fsm, "Meta", f_meta);
 
@@ -160,6 +167,16 @@ fsm_load(struct fsm *f, enum fsm_table table, struct str key, struct str value)
 		return autopilot_load(f, key, value);
 	case FSM_COORDINATE:
 		return coordinate_load(f, key, value);
+	case FSM_KV_TTL:
+		return ttl_load(f, key, value);
+	case FSM_QUERY:
+		return pquery_load(f, key, value);
+	case FSM_ACL_TOKEN:
+	case FSM_ACL_POLICY:
+	case FSM_ACL_ROLE:
+	case FSM_ACL_METHOD:
+	case FSM_ACL_BINDING:
+		return acl_load(f, table, key, value);
 	case FSM_TABLES:
 		break;
 	}
@@ -172,10 +189,17 @@ static const struct {
 	const char *name;	/* Consul's */
 	size_t offset;
 } table_indexes[] = {
+	{ "acl-auth-methods", offsetof(struct indexes, acl_methods) },
+	{ "acl-binding-rules", offsetof(struct indexes, acl_bindings) },
+	{ "acl-policies", offsetof(struct indexes, acl_policies) },
+	{ "acl-roles", offsetof(struct indexes, acl_roles) },
+	{ "acl-token-bootstrap", offsetof(struct indexes, acl_bootstrap) },
+	{ "acl-tokens", offsetof(struct indexes, acl_tokens) },
 	{ "checks", offsetof(struct indexes, checks) },
 	{ "coordinates", offsetof(struct indexes, coordinates) },
 	{ "kvs", offsetof(struct indexes, kvs) },
 	{ "nodes", offsetof(struct indexes, nodes) },
+	{ "prepared-queries", offsetof(struct indexes, queries) },
 	{ "service_last_extinction", offsetof(struct indexes, extinction) },
 	{ "services", offsetof(struct indexes, services) },
 	{ "sessions", offsetof(struct indexes, sessions) },
@@ -208,5 +232,10 @@ fsm_loaded(struct fsm *f)
 {
 	int rc = tomb_loaded(f);
 
+	f->scratch->acl_index = f->applied;
+	/* What went before is not known here. */
+	gone_reset(f->gone, fsm_index(f));
+	if (rc == 0)
+		rc = ttl_loaded(f);
 	return rc == 0 ? service_loaded(f) : rc;
 }

@@ -166,10 +166,22 @@ identify(struct apply *ap, const struct node *n, struct node_item **ret)
 	return 0;
 }
 
+static const char *const skip[] = { "CreateIndex", "ModifyIndex", NULL };
+
+bool
+node_stands(const struct fsm *f, const struct node *in)
+{
+	const struct node_item *is = node_find(f, in->node);
+	struct node n = *in;
+
+	if (n.datacenter.len == 0)
+		n.datacenter = str_from(f->datacenter);
+	return is != NULL && record_equal(&rec_node, &is->n, &n, skip);
+}
+
 int
 node_ensure(struct apply *ap, const struct node *in)
 {
-	static const char *const skip[] = { "CreateIndex", "ModifyIndex", NULL };
 	struct node_item *was, *item, *by_name;
 	struct node n = *in;
 	int rc;
@@ -242,14 +254,16 @@ node_delete(struct apply *ap, struct str name)
 
 	if (n == NULL)
 		return 0;
-	rc = delete_services(ap, n->key);
+	/* In this order no check looks for sessions that end with it, and no service for checks: there may be many of each. */
+	rc = session_end_of(ap, n->key, NULL);
 	if (rc == 0)
 		rc = delete_checks(ap, n->key);
 	if (rc == 0)
+		rc = delete_services(ap, n->key);
+	if (rc == 0)
 		rc = coordinate_delete(ap, n->key);
-	if (rc == 0) {
-		ap->f->idx.nodes = ap->index;
-		rc = change_put(ap, T_NODE, n, NULL);
-	}
-	return rc == 0 ? session_end_of(ap, n->key, NULL) : rc;
+	if (rc < 0)
+		return rc;
+	ap->f->idx.nodes = ap->index;
+	return change_put(ap, T_NODE, n, NULL);
 }

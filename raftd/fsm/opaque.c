@@ -73,3 +73,31 @@ opaque_load(struct fsm *f, struct str key, struct str value)
 		return -ENOMEM;
 	return change_load(f, T_OPAQUE, o);
 }
+
+int
+opaque_adopt(struct apply *ap, unsigned kind, int (*take)(struct apply *ap, const void *ctx, struct opaque_item *o), const void *ctx,
+    bool *ret_any)
+{
+	const char byte = (char)kind;
+	const struct str prefix = { &byte, 1 };
+	struct str stayed = prefix;	/* the last one that did */
+	struct opaque_item *o;
+	struct tree_iter it;
+	int rc = 0;
+
+	*ret_any = false;
+	while (rc >= 0) {
+		tree_seek(&ap->f->opaque, stayed, &it);
+		o = tree_next_prefixed(&it, prefix);
+		if (o != NULL && str_eq(o->key, stayed))
+			o = tree_next_prefixed(&it, prefix);
+		if (o == NULL)
+			return 0;
+		rc = take(ap, ctx, o);
+		if (rc == 1)
+			stayed = o->key;
+		else
+			*ret_any = true;
+	}
+	return rc;
+}

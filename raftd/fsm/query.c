@@ -3,7 +3,12 @@
 
 #include "raftd/fsm/query.h"
 
-/* ---- what every list needs */
+/*
+ * ---- what every list needs
+ *
+ * What the asker may not see is left out before his filter looks at it: that something was left out is told, and would else
+ * tell whether the filter fits it.
+ */
 
 int
 list_begin(struct list *l, const struct fsm *f, const struct record *rec, struct str filter, struct mp_w *out,
@@ -12,7 +17,7 @@ list_begin(struct list *l, const struct fsm *f, const struct record *rec, struct
 	char why[FSM_TEXT_MAX];
 	int rc = 0;
 
-	*l = (struct list){ .rec = rec, .out = out };
+	*l = (struct list){ .f = f, .rec = rec, .out = out };
 	if (filter.len > 0)
 		rc = bexpr_parse(filter, rec, f->arena, &l->filter, why, sizeof(why));
 	if (rc == -EINVAL) {
@@ -23,16 +28,10 @@ list_begin(struct list *l, const struct fsm *f, const struct record *rec, struct
 	return rc;
 }
 
-bool
-list_keep(const struct list *l, const void *obj)
-{
-	return l->filter == NULL || bexpr_match(l->filter, obj);
-}
-
 void
 list_add(struct list *l, const void *obj)
 {
-	if (!list_keep(l, obj))
+	if (l->filter != NULL && !bexpr_match(l->filter, obj))
 		return;
 	record_encode(l->rec, obj, RECORD_PUBLIC, l->out);
 	l->n++;
@@ -43,6 +42,18 @@ list_end(struct list *l)
 {
 	mp_w_array_patch(l->out, l->at, l->n);
 	bexpr_free(l->filter);
+}
+
+bool
+shows_check(const struct fsm *f, const struct health_check *c)
+{
+	return shows(f, ACL_NODE, c->node) && (c->service_name.len == 0 || shows(f, ACL_SERVICE, c->service_name));
+}
+
+bool
+shows_instance(const struct fsm *f, struct str node, struct str service)
+{
+	return shows(f, ACL_NODE, node) && shows(f, ACL_SERVICE, service);
 }
 
 bool
@@ -132,7 +143,11 @@ service_with_node(const struct service_item *item, const struct node *n)
 static int
 emit_node(void *ctx, const void *item)
 {
-	list_add(ctx, &((const struct node_item *)item)->n);
+	const struct node *n = &((const struct node_item *)item)->n;
+	struct list *l = ctx;
+
+	if (shows(l->f, ACL_NODE, n->node))
+		list_add(l, n);
 	return 0;
 }
 
@@ -221,8 +236,28 @@ named_slot(struct named *all, size_t *n, const struct service_item *s)
 	return &all[(*n)++];
 }
 
+/*
+ * Whether the instance counts: it is on a node of the asked kind, and passes the filter with it. Who may not see the node is
+ * told nothing of it by that either.
+ */
+static bool
+instance_counts(const struct fsm *f, const struct catalog_query *q, const struct bexpr *filter, const struct service_item *s)
+{
+	const struct node_item *n = q->node_meta.n > 0 || filter != NULL ? host_of(f, s->node, q) : NULL;
+	struct service_node both;
+
+	if (q->node_meta.n == 0 && filter == NULL)
+		return true;
+	if (n == NULL || !shows(f, ACL_NODE, n->n.node))
+		return false;
+	if (filter == NULL)
+		return true;
+	both = service_with_node(s, &n->n);
+	return bexpr_match(filter, &both);
+}
+
 static int
-query_services(const struct fsm *f, const struct catalog_query *q, struct mp_w *out)
+query_services(const struct fsm *f, const struct catalog_query *q, const struct bexpr *filter, struct mp_w *out)
 {
 	struct named *all = arena_alloc(f->arena, (f->services.n + 1) * sizeof(*all)), *slot;
 	const struct service_item *s;
@@ -232,7 +267,7 @@ query_services(const struct fsm *f, const struct catalog_query *q, struct mp_w *
 
 	tree_seek(&f->services_by_name, STR_NONE, &it);
 	while (rc == 0 && (s = tree_next(&it)) != NULL) {
-		if (q->node_meta.n > 0 && host_of(f, s->node, q) == NULL)
+		if (!shows(f, ACL_SERVICE, s->s.service) || !instance_counts(f, q, filter, s))
 			continue;
 		slot = named_slot(all, &n, s);
 		for (size_t i = 0; i < s->s.tags.n && rc == 0; i++)
@@ -250,6 +285,25 @@ query_services(const struct fsm *f, const struct catalog_query *q, struct mp_w *
 			mp_w_str(out, all[i].tags[j]);
 	}
 	return 0;
+}
+
+static int
+filter_services(const struct fsm *f, const struct catalog_query *q, struct mp_w *out, struct fsm_error *err)
+{
+	struct bexpr *filter = NULL;
+	char why[FSM_TEXT_MAX];
+	int rc = 0;
+
+	if (q->filter.len > 0)
+		rc = bexpr_parse(q->filter, &rec_service_node, f->arena, &filter, why, sizeof(why));
+	if (rc == -EINVAL) {
+		fail(err, 500, "Failed to create boolean expression evaluator: %.900s", why);
+		return 0;
+	}
+	if (rc == 0)
+		rc = query_services(f, q, filter, out);
+	bexpr_free(filter);
+	return rc;
 }
 
 /* ---- the instances of a service */
@@ -289,7 +343,8 @@ emit_instance(void *ctx, const void *item)
 	if (n == NULL)
 		return 0;
 	both = service_with_node(s, &n->n);
-	list_add(all->list, &both);
+	if (shows_instance(all->f, n->n.node, s->s.service))
+		list_add(all->list, &both);
 	return 0;
 }
 
@@ -356,7 +411,7 @@ write_node_services(const struct fsm *f, const struct node_item *n, const struct
 	while (out->err == 0 && (s = tree_next_prefixed(&it, prefix)) != NULL) {
 		struct node_service shown = service_show(s);
 
-		if (filter != NULL && !bexpr_match(filter, &shown))
+		if (!shows(f, ACL_SERVICE, shown.service) || (filter != NULL && !bexpr_match(filter, &shown)))
 			continue;
 		if (as_map)
 			mp_w_str(out, shown.id);
@@ -405,7 +460,8 @@ query_node(const struct fsm *f, const struct catalog_query *q, bool as_map, stru
 		fail(err, 500, "Failed to create boolean expression evaluator: %.900s", why);
 		return 0;
 	}
-	if (rc == 0 && n == NULL) {
+	/* One that may not be seen is as good as unknown. */
+	if (rc == 0 && (n == NULL || !shows(f, ACL_NODE, n->n.node))) {
 		write_unknown_node(as_map, out);
 	} else if (rc == 0) {
 		mp_w_map(out, 2);
@@ -430,11 +486,11 @@ catalog_query(const struct fsm *f, uint16_t op, const struct catalog_query *q, s
 		watch_add(watch, WATCH_NODES, STR(""));
 		return query_nodes(f, q, out, err);
 	case OP_CATALOG_SERVICES:
-		*idx = q->node_meta.n > 0 ? max_u64(f->idx.services, f->idx.nodes) : f->idx.services;
+		*idx = q->node_meta.n > 0 || q->filter.len > 0 ? max_u64(f->idx.services, f->idx.nodes) : f->idx.services;
 		watch_add(watch, WATCH_SERVICES, STR(""));
-		if (q->node_meta.n > 0)
+		if (q->node_meta.n > 0 || q->filter.len > 0)
 			watch_add(watch, WATCH_NODES, STR(""));
-		return query_services(f, q, out);
+		return filter_services(f, q, out, err);
 	case OP_CATALOG_SERVICE:
 		name = lower(f, q->service);
 		*idx = name_index(f, name, false);

@@ -9,6 +9,7 @@
 
 /* A list being written: records of one kind that pass the filter. */
 struct list {
+	const struct fsm *f;
 	const struct record *rec;
 	struct mp_w *out;
 	struct bexpr *filter;
@@ -19,15 +20,28 @@ struct list {
 /* A filter that is not one is told in err; then nothing was begun. */
 int MUST_CHECK list_begin(struct list *l, const struct fsm *f, const struct record *rec, struct str filter,
     struct mp_w *out, struct fsm_error *err);
-bool list_keep(const struct list *l, const void *obj);
-void list_add(struct list *l, const void *obj);
+void list_add(struct list *l, const void *obj);	/* if it passes; what the asker may not see is not offered */
 void list_end(struct list *l);
+
+/* Whether the asker may be shown a check; an instance, by the name of its node and its own. */
+bool shows_check(const struct fsm *f, const struct health_check *c);
+bool shows_instance(const struct fsm *f, struct str node, struct str service);
 
 bool meta_matches(const struct strmap *have, const struct strmap *want);
 bool tags_match(const struct strs *have, const struct strs *want);
 /* The node, NULL when its metadata is not what was asked for. */
 const struct node_item *host_of(const struct fsm *f, struct str node_key, const struct catalog_query *q);
 uint64_t name_index(const struct fsm *f, struct str name_key, bool with_checks);
+
+/* ---- health.c */
+
+struct checks {
+	struct health_check *v;		/* arena */
+	size_t n, cap;
+};
+
+/* The checks of an instance: those of its node first, then its own, each by ID. all is used again for the next one. -ENOMEM. */
+int MUST_CHECK gather_checks(const struct fsm *f, const struct service_item *s, struct checks *all);
 
 /* ---- near.c: items in the order of their distance from a node */
 

@@ -121,8 +121,8 @@ data(struct fsm *f, const struct fsm_restore *p, const struct fsm_sink *sink)
 		rc = fsm_load(f->stage->f, table, key, value);
 		if (rc < 0)
 			return rc;
-		/* Those of sessions and of the whole are told when they are as END makes them. */
-		if (sink->staged_record != NULL && table != FSM_SESSION && (table != FSM_META || str_has_prefix(key, STR("service."))))
+		/* Those of sessions, of keys' TTLs and of the whole are told when they are as END makes them. */
+		if (sink->staged_record != NULL && table != FSM_SESSION && table != FSM_KV_TTL && (table != FSM_META || str_has_prefix(key, STR("service."))))
 			sink->staged_record(sink->ctx, table, key, value);
 	}
 	f->stage->parts++;
@@ -153,6 +153,7 @@ exchange(struct fsm *f, struct fsm *s)
 	f->scratch = old.scratch;
 	f->arena = old.arena;
 	f->enc = old.enc;
+	f->gone = old.gone;
 
 	old.config = s->config;
 	old.datacenter = s->datacenter;
@@ -165,19 +166,21 @@ exchange(struct fsm *f, struct fsm *s)
 	old.scratch = s->scratch;
 	old.arena = s->arena;
 	old.enc = s->enc;
+	old.gone = s->gone;
 	*s = old;
 }
 
 struct told {
 	const struct fsm_sink *sink;
+	enum fsm_table table;
 };
 
 static int
-tell_session(void *ctx, struct str key, struct str value)
+tell_record(void *ctx, struct str key, struct str value)
 {
-	const struct fsm_sink *sink = ((const struct told *)ctx)->sink;
+	const struct told *told = ctx;
 
-	sink->staged_record(sink->ctx, FSM_SESSION, key, value);
+	told->sink->staged_record(told->sink->ctx, told->table, key, value);
 	return 0;
 }
 
@@ -186,12 +189,15 @@ static int
 tell_rest(const struct fsm *f, const struct fsm_sink *sink)
 {
 	const struct fsm_sink as_staged = { .ctx = sink->ctx, .changed = sink->staged_record };
-	struct told told = { sink };
+	struct told told = { sink, FSM_SESSION };
 	int rc;
 
 	if (sink->staged_record == NULL)
 		return 0;
-	rc = fsm_walk(f, FSM_SESSION, STR_NONE, tell_session, &told);
+	rc = fsm_walk(f, FSM_SESSION, STR_NONE, tell_record, &told);
+	told.table = FSM_KV_TTL;
+	if (rc == 0)
+		rc = fsm_walk(f, FSM_KV_TTL, STR_NONE, tell_record, &told);
 	if (rc == 0)
 		rc = meta_dump(f, &as_staged);
 	return rc == 0 ? origin_dump(f, &as_staged) : rc;
@@ -224,15 +230,19 @@ end(struct fsm *f, uint64_t index, struct fsm_error *err, const struct fsm_sink 
 	rc = fsm_loaded(s->f);
 	if (rc == 0)
 		rc = session_restart(s->f, f->time);
+	if (rc == 0)
+		rc = ttl_restart(s->f, f->time);
 	if (rc < 0)
 		return rc;
 	exchange(f, s->f);
 	f->applied = index;
 	if (top + 1 > index + f->distance)
 		f->distance = top + 1 - index;
+	gone_reset(f->gone, fsm_index(f));
 	rc = tell_rest(f, sink);
 	if (rc < 0)
 		return rc;
+	f->scratch->acl_index = index;
 	fsm_free(s->f);
 	free(s);
 	f->stage = NULL;

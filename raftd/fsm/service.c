@@ -286,6 +286,23 @@ move_names(struct apply *ap, const struct service_item *old, const struct servic
 	return rc == 0 && old != NULL && !same ? name_move(ap, old->name, -1) : rc;
 }
 
+static void
+default_weights(struct node_service *s)
+{
+	if (s->weights.passing == 0 && s->weights.warning == 0)
+		s->weights = (struct weights){ 1, 1 };
+}
+
+bool
+service_stands(const struct fsm *f, struct str node, const struct node_service *in)
+{
+	const struct service_item *is = service_find(f, node, in->id);
+	struct node_service s = *in;
+
+	default_weights(&s);
+	return is != NULL && record_equal(&rec_node_service, &is->s, &s, skip_indexes);
+}
+
 int
 service_ensure(struct apply *ap, struct str node, const struct node_service *in)
 {
@@ -298,8 +315,7 @@ service_ensure(struct apply *ap, struct str node, const struct node_service *in)
 		fail(ap->err, 500, "Missing node registration");
 		return 0;
 	}
-	if (s.weights.passing == 0 && s.weights.warning == 0)
-		s.weights = (struct weights){ 1, 1 };
+	default_weights(&s);
 	old = service_find(ap->f, node, s.id);
 	if (old != NULL && record_equal(&rec_node_service, &old->s, &s, skip_indexes))
 		return 0;
@@ -317,17 +333,13 @@ service_ensure(struct apply *ap, struct str node, const struct node_service *in)
 static const struct check_item *
 check_of(const struct fsm *f, const struct service_item *s)
 {
-	struct str prefix = join(f, s->node, STR_NONE, STR_NONE);
-	const struct check_item *c;
+	struct str prefix = check_prefix(f, s->node, s->s.id);
 	struct tree_iter it;
 
 	if (prefix.p == NULL)
 		return NULL;
-	tree_seek(&f->checks, prefix, &it);
-	while ((c = tree_next_prefixed(&it, prefix)) != NULL)
-		if (c->c.service_id.len > 0 && str_eq_nocase(c->c.service_id, s->s.id))
-			return c;
-	return NULL;
+	tree_seek(&f->checks_of, prefix, &it);
+	return tree_next_prefixed(&it, prefix);
 }
 
 int

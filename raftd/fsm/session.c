@@ -155,6 +155,8 @@ session_vet(const struct fsm *f, const struct session_create *req, int64_t ttl_m
 		fail(err, 500, "Invalid Behavior setting '%.*s'", STR_ARG(req->behavior));
 	} else if (req->ttl.len > 0 && duration_parse(req->ttl, &ttl) < 0) {
 		fail(err, 500, "Session TTL '%.*s' invalid: %s", STR_ARG(req->ttl), duration_complaint(f, req->ttl));
+	} else if (req->ttl_exact && ttl <= 0) {
+		fail(err, 500, "TTLExact needs a TTL");
 	} else if (ttl != 0 && (ttl < ttl_min || ttl > TTL_MAX)) {
 		duration_format(ttl_min, least);
 		duration_format(TTL_MAX, most);
@@ -207,9 +209,11 @@ session_vet_links(const struct fsm *f, const struct session_create *req, struct 
 }
 
 static int64_t
-deadline_after(int64_t now, int64_t ttl)
+deadline_after(int64_t now, int64_t ttl, bool exact)
 {
-	return ttl > 0 ? now + 2 * ttl : INT64_MAX;	/* the TTL is a lower bound: Consul waits twice as long */
+	if (ttl <= 0)
+		return INT64_MAX;
+	return exact ? now + ttl : now + 2 * ttl;	/* the TTL is a lower bound: Consul waits twice as long */
 }
 
 int
@@ -228,7 +232,7 @@ session_restart(struct fsm *f, int64_t now)
 
 		if (s->due_key.len == 0)
 			continue;
-		s->deadline = deadline_after(now, s->ttl);
+		s->deadline = deadline_after(now, s->ttl, s->s.ttl_exact);
 		due = join_u64(f, (uint64_t)s->deadline, s->key);
 		if (due.p == NULL)
 			return -ENOMEM;
@@ -251,13 +255,13 @@ session_create(struct apply *ap, const struct session_create *req)
 		return 0;
 	in.s = (struct session){
 		.id = req->id, .name = req->name, .node = req->node, .lock_delay = req->lock_delay,
-		.behavior = req->behavior.len > 0 ? req->behavior : STR("release"), .ttl = req->ttl,
+		.behavior = req->behavior.len > 0 ? req->behavior : STR("release"), .ttl = req->ttl, .ttl_exact = req->ttl_exact,
 		.node_checks = linked_checks(req), .service_checks = req->service_checks,
 		.create_index = ap->index, .modify_index = ap->index,
 	};
 	if (req->ttl.len > 0 && duration_parse(req->ttl, &in.ttl) < 0)
 		return -EDECODE;	/* session_vet() read it just now */
-	in.deadline = deadline_after(ap->time, in.ttl);
+	in.deadline = deadline_after(ap->time, in.ttl, in.s.ttl_exact);
 	s = session_new(ap->f, &in);
 	if (s == NULL)
 		return -ENOMEM;
@@ -276,7 +280,9 @@ session_end(struct apply *ap, struct session_item *s)
 	ap->f->idx.sessions = ap->index;
 	rc = change_put(ap, T_SESSION, s, NULL);
 	/* The journal keeps the item until the entry is done. */
-	return rc == 0 ? kv_session_ended(ap, &s->s) : rc;
+	if (rc == 0)
+		rc = kv_session_ended(ap, &s->s);
+	return rc == 0 ? pquery_session_ended(ap, &s->s) : rc;
 }
 
 bool
@@ -339,6 +345,14 @@ next_of(const struct fsm *f, struct str prefix, struct str from, const struct st
 	return NULL;
 }
 
+bool
+session_linked(const struct fsm *f, struct str node, struct str check_id)
+{
+	struct str prefix = join(f, node, STR_NONE, STR_NONE);
+
+	return prefix.p == NULL || next_of(f, prefix, prefix, &check_id) != NULL;
+}
+
 int
 session_end_of(struct apply *ap, struct str node, const struct str *check_id)
 {
@@ -366,7 +380,7 @@ push_deadline(struct apply *ap, struct session_item *old)
 
 	if (old->ttl == 0)
 		return 0;
-	in.deadline = deadline_after(ap->time, old->ttl);
+	in.deadline = deadline_after(ap->time, old->ttl, old->s.ttl_exact);
 	if (in.deadline == old->deadline)
 		return 0;
 	s = session_new(ap->f, &in);
@@ -390,6 +404,16 @@ session_renew(struct apply *ap, struct str id, bool reply)
 
 /* ---- reads */
 
+/* Appends it if it may be seen; how many that is. */
+static uint32_t
+give_session(const struct fsm *f, const struct session_item *s, struct mp_w *out)
+{
+	if (!shows(f, ACL_SESSION, s->s.node))
+		return 0;
+	record_encode(&rec_session, &s->s, RECORD_PUBLIC, out);
+	return 1;
+}
+
 static void
 query_node(const struct fsm *f, struct str node, struct mp_w *out)
 {
@@ -404,8 +428,8 @@ query_node(const struct fsm *f, struct str node, struct mp_w *out)
 		return;
 	}
 	tree_seek(&f->sessions_by_node, prefix, &it);
-	for (; (s = tree_next_prefixed(&it, prefix)) != NULL; n++)
-		record_encode(&rec_session, &s->s, RECORD_PUBLIC, out);
+	while ((s = tree_next_prefixed(&it, prefix)) != NULL)
+		n += give_session(f, s, out);
 	mp_w_array_patch(out, at, n);
 }
 
@@ -414,14 +438,14 @@ query_info(const struct fsm *f, struct str id, struct mp_w *out, struct fsm_erro
 {
 	const char *why = uuid_index_complaint(f, id);
 	const struct session_item *s = session_find(f, id);
+	size_t at;
 
 	if (why != NULL) {
 		fail(err, 500, "failed session lookup: index error: %s", why);
 		return;
 	}
-	mp_w_array(out, s != NULL);
-	if (s != NULL)
-		record_encode(&rec_session, &s->s, RECORD_PUBLIC, out);
+	at = mp_w_array_hold(out);
+	mp_w_array_patch(out, at, s != NULL ? give_session(f, s, out) : 0);
 }
 
 void
@@ -430,6 +454,8 @@ session_query(const struct fsm *f, uint16_t op, const struct id_request *q, stru
 {
 	const struct session_item *s;
 	struct tree_iter it;
+	uint32_t n = 0;
+	size_t at;
 
 	*idx = f->idx.sessions;
 	if (op == OP_SESSION_INFO) {
@@ -442,10 +468,11 @@ session_query(const struct fsm *f, uint16_t op, const struct id_request *q, stru
 		query_node(f, q->id, out);
 		return;
 	}
-	mp_w_array(out, (uint32_t)f->sessions.n);
+	at = mp_w_array_hold(out);
 	tree_seek(&f->sessions, STR_NONE, &it);
 	while (out->err == 0 && (s = tree_next(&it)) != NULL)
-		record_encode(&rec_session, &s->s, RECORD_PUBLIC, out);
+		n += give_session(f, s, out);
+	mp_w_array_patch(out, at, n);
 }
 
 int64_t

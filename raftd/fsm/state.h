@@ -9,6 +9,7 @@
 #ifndef RAFTD_FSM_STATE_H
 #define RAFTD_FSM_STATE_H
 
+#include "lib/records_acl.h"
 #include "raftd/fsm/fsm.h"
 #include "raftd/fsm/tree.h"
 
@@ -22,22 +23,25 @@ enum {
 	FSM_ENTRY_MAX = 1 << 30,		/* bytes of one encoded record or reply */
 };
 #define FSM_ORIGIN_IDLE (3600 * INT64_C(1000000000))
+#define KV_TTL_MIN INT64_C(1000000000)			/* of a key */
+#define KV_TTL_MAX (10 * 365 * 86400 * INT64_C(1000000000))
 #define FSM_MINUTE (60 * INT64_C(1000000000))
 #define FSM_INDEX_MAX (UINT64_C(1) << 62)	/* indexes of a restored state are below: the rest is room to grow */
 
 /* ---- items */
 
-enum item_table { T_KV, T_TOMB, T_SESSION, T_NODE, T_SERVICE, T_CHECK, T_NAME, T_DELAY, T_OPAQUE, T_AUTOPILOT, T_COORDINATE, T_COUNT };
+enum item_table { T_KV, T_TOMB, T_SESSION, T_NODE, T_SERVICE, T_CHECK, T_NAME, T_DELAY, T_OPAQUE, T_AUTOPILOT, T_COORDINATE, T_QUERY, T_KV_TTL,
+	T_ACL_TOKEN, T_ACL_POLICY, T_ACL_ROLE, T_ACL_METHOD, T_ACL_BINDING, T_COUNT };
 
 /*
  * A KV entry: the key, the value, and only when one of them is set, flags,
- * lock index and session behind them (unaligned).
+ * lock index, fencing token and session behind them (unaligned).
  */
 struct kv {
 	uint64_t modify_index, create_index;
 	uint32_t vlen;
 	uint16_t slen;			/* of the session */
-	uint8_t more;			/* flags, lock index and session follow */
+	uint8_t more;			/* flags, lock index, fencing token and session follow */
 	uint8_t unused;
 	uint32_t klen;
 	char data[];
@@ -86,6 +90,7 @@ struct check_item {
 	struct str node;	/* key of the node */
 	struct str key;		/* node, NUL, check ID in lower case */
 	struct str name_key;	/* service name, NUL, node, NUL, check ID; empty for a check of the node */
+	struct str of_key;	/* node, NUL, service ID (empty for a check of the node), NUL, check ID */
 };
 
 /* A service name that has instances. */
@@ -99,6 +104,14 @@ struct delay_item {
 	int64_t until;		/* cluster time */
 	struct str key;		/* the KV key */
 	struct str due_key;	/* until, big-endian, key */
+};
+
+/* When a key goes by itself. */
+struct ttl_item {
+	int64_t ttl;		/* ns */
+	int64_t deadline;	/* cluster time */
+	struct str key;		/* the KV key */
+	struct str due_key;	/* deadline, big-endian, key */
 };
 
 /* A record of a kind that this release only keeps. */
@@ -116,10 +129,21 @@ struct coordinate_item {
 	struct str key;		/* node, NUL, segment in lower case */
 };
 
+/* A prepared query (pquery.c). */
+struct query_item {
+	struct prepared_query q;
+	struct str key;		/* the ID in lower case */
+	struct str name_key;	/* the name in lower case, or empty */
+	struct str template_key; /* NUL, name in lower case; empty unless it is a template */
+	struct str session_key;	/* session, NUL, ID in lower case; empty without a session */
+};
+
 /* ---- the state */
 
 struct indexes {
-	uint64_t kvs, tombstones, sessions, nodes, services, checks, extinction, coordinates;
+	uint64_t kvs, tombstones, sessions, nodes, services, checks, extinction, coordinates, queries;
+	uint64_t acl_tokens, acl_policies, acl_roles, acl_methods, acl_bindings;
+	uint64_t acl_bootstrap;		/* when the first token was made; 0: it may be */
 };
 
 struct change {
@@ -142,8 +166,11 @@ struct servers {
 struct scratch {
 	struct arena arena;	/* of the entry or query at hand */
 	struct buf enc;		/* one record being reported */
+	struct asker *who;	/* who asks: NULL sees everything */
 	/* A key could not be made for lack of memory: what was looked for counts as absent, so this call fails. */
 	bool starved;
+	int64_t wall_ahead;	/* of cluster time: see fsm_set_wall() */
+	uint64_t acl_index;	/* see fsm_acl_index() */
 };
 
 struct fsm {
@@ -162,9 +189,14 @@ struct fsm {
 	struct tree sessions, sessions_by_node, sessions_due;
 	struct tree nodes, nodes_by_id;
 	struct tree services, services_by_name, names;
-	struct tree checks, checks_by_name;
+	struct tree checks, checks_by_name, checks_of;
 	struct tree delays, delays_due;
+	struct tree ttls, ttls_due;
+	struct gone *gone;		/* the keys that went lately: this server's memory, no part of the state */
 	struct tree opaque, autopilot, coordinates;
+	struct tree queries, queries_by_name, query_templates, queries_by_session;
+	struct tree acl_tokens, acl_tokens_by_secret, acl_tokens_due;
+	struct tree acl_policies, acl_policies_by_name, acl_roles, acl_roles_by_name, acl_methods, acl_bindings;
 	struct tree origins;
 	struct origin *origins_dirty;	/* changed since the last fsm_flush() */
 	bool meta_dirty;
@@ -230,7 +262,8 @@ struct table_ops {
 	void (*release)(struct fsm *f);
 };
 extern const struct table_ops kv_ops, tomb_ops, session_ops, node_ops, service_ops, check_ops, name_ops, delay_ops,
-    opaque_ops, autopilot_ops, coordinate_ops;
+    opaque_ops, autopilot_ops, coordinate_ops, query_ops, ttl_ops, acl_token_ops, acl_policy_ops, acl_role_ops, acl_method_ops,
+    acl_binding_ops;
 
 /* ---- helpers (text.c) */
 
@@ -238,6 +271,13 @@ extern const struct table_ops kv_ops, tomb_ops, session_ops, node_ops, service_o
 void fail(struct fsm_error *err, int code, const char *fmt, ...) PRINTF(3, 4);
 /* Put words before an error that was said. */
 void fail_context(struct fsm_error *err, const char *context);
+/* For reads: whether the asker of this call may be shown this; what is left out is remembered. */
+static inline bool
+shows(const struct fsm *f, enum acl_resource r, struct str name)
+{
+	return asker_sees(f->scratch->who, r, name);
+}
+
 /* Whether an error was said. */
 #define FAILED(ap) ((ap)->err->code != 0)
 
@@ -258,6 +298,8 @@ bool uuid_parse(struct str s, uint8_t out[16]);
 /* What the index of sessions says about a malformed ID: NULL when it is fine. */
 const char *uuid_index_complaint(const struct fsm *f, struct str s);
 void uuid_format(const uint8_t b[16], char out[37]);
+/* One of 16 random bytes. */
+void uuid_make(const uint8_t random[16], char out[37]);
 /* What Go's UUID parser says: NULL when it is fine. */
 const char *uuid_complaint(const struct fsm *f, struct str s);
 void touch_one(const struct fsm_sink *sink, enum watch_kind kind, struct str key);
@@ -268,19 +310,65 @@ max_u64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/* ---- permit.c: what may be done */
+/* False: the error (403) is said. */
+bool permit(struct asker *who, enum acl_resource r, struct str name, enum acl_access want, struct fsm_error *err);
+bool permit_kv(struct asker *who, const struct kv_op *op, struct fsm_error *err);
+bool permit_register(const struct fsm *f, struct asker *who, const struct register_request *req, struct fsm_error *err);
+bool permit_deregister(const struct fsm *f, struct asker *who, const struct deregister_request *req, struct fsm_error *err);
+bool permit_session(const struct fsm *f, struct asker *who, struct str id, struct fsm_error *err);
+bool permit_session_create(const struct fsm *f, struct asker *who, struct str node, struct fsm_error *err);
+/* What an operation of a transaction needs; reads of what may not be seen are no error, but left out of the results. */
+bool permit_txn_op(const struct fsm *f, struct asker *who, const struct txn_op *op, struct fsm_error *err);
+
 /* ---- kv.c */
+/* NULL without memory. */
+struct kv *kv_new(const struct kv_entry *e);
+
+/* ---- kv_gone.c */
+struct gone *gone_new(void);
+void gone_free(struct gone *g);
+/* Forget all; what went up to this index is not known. */
+void gone_reset(struct gone *g, uint64_t floor);
+void gone_note(struct gone *g, uint64_t index, struct str key);
+/* Whether all that went behind this index is known. */
+bool gone_reaches(const struct gone *g, uint64_t since);
+/* What went below the prefix behind this index, oldest first. */
+void gone_walk(const struct gone *g, struct str prefix, uint64_t since, void (*each)(void *ctx, uint64_t index, struct str key),
+    void *ctx);
+
+/* ---- kv_ttl.c */
+/* The key goes so many ns from now on; 0: it stays. */
+int MUST_CHECK ttl_put(struct apply *ap, struct str key, int64_t ttl);
+/* 0: it has none. */
+int64_t ttl_of(const struct fsm *f, struct str key);
+/* Its deadline as text of the wall's time, in the arena; empty when it has none. */
+struct str ttl_shown(const struct fsm *f, struct str key);
+/* Remove the key if its deadline has passed. */
+int MUST_CHECK ttl_expire(struct apply *ap, struct str key);
+/* Every key with a TTL gets all of it from now on. */
+int MUST_CHECK ttl_restart(struct fsm *f, int64_t now);
+int MUST_CHECK ttl_load(struct fsm *f, struct str key, struct str value);
+/* -EDECODE when there is one without its key. */
+int MUST_CHECK ttl_loaded(const struct fsm *f);
+
+/* ---- kv_write.c */
 int MUST_CHECK kv_apply(struct apply *ap, const struct kv_op *op);
 struct kv *kv_find(const struct fsm *f, struct str key);
 /* The entry as a record; it points into the item. */
 struct kv_entry kv_view(const struct kv *kv);
 /* Each verb: *ret_ok false when its condition did not hold. */
 int MUST_CHECK kv_set(struct apply *ap, const struct kv_entry *e);
+/* The same, but holder, lock index and TTL stay what they are. */
+int MUST_CHECK kv_change(struct apply *ap, const struct kv_entry *e);
 int MUST_CHECK kv_cas(struct apply *ap, const struct kv_entry *e, bool *ret_ok);
 int MUST_CHECK kv_delete(struct apply *ap, struct str key);
 int MUST_CHECK kv_delete_cas(struct apply *ap, struct str key, uint64_t index, bool *ret_ok);
 int MUST_CHECK kv_delete_tree(struct apply *ap, struct str prefix);
 int MUST_CHECK kv_lock(struct apply *ap, const struct kv_entry *e, bool *ret_ok);
 int MUST_CHECK kv_unlock(struct apply *ap, const struct kv_entry *e, bool *ret_ok);
+/* The index of the key's last acquisition, 0 when there was none. */
+uint64_t kv_fencing(const struct fsm *f, struct str key);
 /* What a write of this verb needs whatever the state: false and the error said otherwise. */
 bool kv_vet(const struct kv_op *op, struct fsm_error *err);
 /* The session that is to hold a key exists. */
@@ -288,9 +376,17 @@ bool kv_vet_session(const struct fsm *f, struct str id, struct fsm_error *err);
 /* A session ended: free or remove what it held. */
 int MUST_CHECK kv_session_ended(struct apply *ap, const struct session *s);
 int MUST_CHECK kv_load(struct fsm *f, struct str key, struct str value);
-void kv_query_get(const struct fsm *f, const struct kv_query *q, struct mp_w *out, uint64_t *idx, struct watch_set *watch);
-void kv_query_list(const struct fsm *f, const struct kv_query *q, struct mp_w *out, uint64_t *idx, struct watch_set *watch);
-void kv_query_keys(const struct fsm *f, const struct kv_query *q, struct mp_w *out, uint64_t *idx, struct watch_set *watch);
+
+/* ---- kv_read.c */
+/* kv.get, kv.list, kv.keys, kv.changes. */
+void kv_query(const struct fsm *f, uint16_t op, const struct kv_query *q, uint64_t since, struct asker *who, struct mp_w *out,
+    uint64_t *idx, struct watch_set *watch, struct fsm_error *err);
+/* An entry as every reply shows it; it points into the item and the arena. */
+struct kv_entry kv_shown(const struct fsm *f, const struct kv *kv, bool fencing);
+/* With nothing below the prefix, and no tombstone, the table's index stands in. */
+void kv_prefix_index(const struct fsm *f, struct str prefix, uint64_t *idx, struct watch_set *watch);
+/* Whether keys below the prefix may be listed; else the refusal is said. */
+bool kv_may_list(struct asker *who, struct str prefix, struct fsm_error *err);
 
 /* ---- tomb.c */
 int MUST_CHECK tomb_put(struct apply *ap, struct str key);
@@ -307,11 +403,15 @@ bool delay_holds(const struct fsm *f, struct str key, int64_t now);
 int MUST_CHECK delay_reap(struct apply *ap);
 int MUST_CHECK delay_load(struct fsm *f, struct str key, struct str value);
 
+extern const struct tree_type ttl_tree, ttl_due_tree;
 extern const struct tree_type kv_tree, held_tree, tomb_tree, delay_tree, delay_due_tree;
 extern const struct tree_type session_tree, session_node_tree, session_due_tree;
 extern const struct tree_type node_tree, node_id_tree, service_tree, service_name_tree, name_tree;
-extern const struct tree_type check_tree, check_name_tree, origin_tree, opaque_tree, autopilot_tree,
+extern const struct tree_type check_tree, check_name_tree, check_of_tree, origin_tree, opaque_tree, autopilot_tree,
     coordinate_tree;
+extern const struct tree_type query_tree, query_name_tree, query_template_tree, query_session_tree;
+extern const struct tree_type acl_token_tree, acl_token_secret_tree, acl_token_due_tree, acl_policy_tree, acl_policy_name_tree,
+    acl_role_tree, acl_role_name_tree, acl_method_tree, acl_binding_tree;
 
 /* ---- session.c */
 int MUST_CHECK session_create(struct apply *ap, const struct session_create *req);
@@ -351,6 +451,8 @@ int MUST_CHECK name_load(struct fsm *f, struct str key, struct str value);
 int MUST_CHECK service_loaded(struct fsm *f);
 
 struct check_item *check_find(const struct fsm *f, struct str node, struct str id);
+/* The checks of an instance of the node (key), or with an empty ID of the node itself, stand behind this in f->checks_of; p NULL: starved. */
+struct str check_prefix(const struct fsm *f, struct str node, struct str service_id);
 int MUST_CHECK check_ensure(struct apply *ap, const struct health_check *c);
 int MUST_CHECK check_delete(struct apply *ap, struct str node, struct str id);
 int MUST_CHECK check_load(struct fsm *f, struct str key, struct str value);
@@ -358,6 +460,16 @@ int MUST_CHECK check_load(struct fsm *f, struct str key, struct str value);
 /* ---- catalog.c: registration */
 int MUST_CHECK catalog_register(struct apply *ap, const struct register_request *req);
 int MUST_CHECK catalog_deregister(struct apply *ap, const struct deregister_request *req);
+/* Whether the registration would change nothing. */
+bool catalog_stands(const struct fsm *f, const struct register_request *req);
+/* Whether an agent looks after the node: what others write there it undoes. */
+bool catalog_kept_by_agent(const struct fsm *f, struct str node);
+/* The same of each part. */
+bool node_stands(const struct fsm *f, const struct node *n);
+bool service_stands(const struct fsm *f, struct str node, const struct node_service *s);
+bool check_stands(const struct fsm *f, const struct health_check *c);
+/* Whether a session of the node (key) would end with this check. */
+bool session_linked(const struct fsm *f, struct str node, struct str check_id);
 /* Arguments alone. The error is said when false. */
 bool catalog_vet_register(const struct fsm *f, const struct register_request *req, struct fsm_error *err);
 bool catalog_vet_deregister(const struct deregister_request *req, struct fsm_error *err);
@@ -370,11 +482,19 @@ int MUST_CHECK catalog_query(const struct fsm *f, uint16_t op, const struct cata
 int MUST_CHECK health_query(const struct fsm *f, uint16_t op, const struct catalog_query *q, struct mp_w *out, uint64_t *idx,
     struct watch_set *watch, struct fsm_error *err);
 
+/* ---- ui.c: ui.nodes, ui.services; operator.usage */
+int MUST_CHECK ui_query(const struct fsm *f, uint16_t op, const struct catalog_query *q, struct mp_w *out, uint64_t *idx,
+    struct watch_set *watch, struct fsm_error *err);
+void usage_query(const struct fsm *f, struct mp_w *out, uint64_t *idx, struct watch_set *watch);
+
 /* The instance as every reply shows it. */
 struct node_service service_show(const struct service_item *item);
 
 /* ---- txn.c */
 int MUST_CHECK txn_apply(struct apply *ap, const struct txn_request *req);
+/* What its asker may not do makes it fail: *ret_reply is then the reply, and the error FSM_ANSWERED. */
+int MUST_CHECK txn_check(const struct fsm *f, const struct txn_request *req, struct asker *who, struct buf *out, struct str *ret_reply,
+    struct fsm_error *err);
 
 /* ---- origin.c: writes happen once */
 /* Whether this write was applied before: then the first result is given again. */
@@ -392,6 +512,9 @@ void origin_release(struct fsm *f);
 
 /* ---- opaque.c */
 int MUST_CHECK opaque_load(struct fsm *f, struct str key, struct str value);
+/* Each one of a kind goes to take(), which removes it, or says 1: it stays. *ret_any: one has been removed. */
+int MUST_CHECK opaque_adopt(struct apply *ap, unsigned kind, int (*take)(struct apply *ap, const void *ctx, struct opaque_item *o),
+    const void *ctx, bool *ret_any);
 
 /* ---- autopilot.c */
 int MUST_CHECK autopilot_set(struct apply *ap, const struct autopilot_set *req);
@@ -409,6 +532,30 @@ int MUST_CHECK coordinate_adopt(struct apply *ap);
 int MUST_CHECK coordinate_load(struct fsm *f, struct str key, struct str value);
 int MUST_CHECK coordinate_query(const struct fsm *f, uint16_t op, const struct catalog_query *q, struct mp_w *out, uint64_t *idx,
     struct watch_set *watch);
+
+/* ---- pquery.c: prepared queries; pquery_template.c, pquery_execute.c */
+int MUST_CHECK pquery_apply(struct apply *ap, const struct pq_apply *req);
+/* What can be refused before the log, rights included. Makes the ID of a new one: *ret_request is then the request to propose. */
+int MUST_CHECK pquery_check(const struct fsm *f, const struct pq_apply *req, const struct asker *who, const uint8_t random[16],
+    struct buf *out, struct str *ret_request, struct fsm_error *err);
+/* A session ended: its queries go with it. */
+int MUST_CHECK pquery_session_ended(struct apply *ap, const struct session *s);
+/* Take over what an earlier release kept as opaque records. */
+int MUST_CHECK pquery_adopt(struct apply *ap);
+int MUST_CHECK pquery_load(struct fsm *f, struct str key, struct str value);
+int MUST_CHECK pquery_read(const struct fsm *f, uint16_t op, const struct pq_request *q, struct asker *who, struct mp_w *out,
+    uint64_t *idx, struct watch_set *watch, struct fsm_error *err);
+struct query_item *pquery_find(const struct fsm *f, struct str id);
+/* Whether its name decides who may see it; then *ret_name is that. */
+bool pquery_guarded(const struct prepared_query *q, struct str *ret_name);
+/* The query as the asker may see it: without its token unless he manages ACLs. */
+struct prepared_query pquery_shown(const struct prepared_query *q, const struct asker *who);
+/* Fill in a template for a name; the result points into the arena and q. With an error why is a sentence. -EINVAL, -ENOMEM. */
+int MUST_CHECK pquery_render(const struct fsm *f, const struct prepared_query *q, struct str name, struct str segment,
+    struct prepared_query *ret, char *why, size_t whylen);
+/* query.execute and query.explain */
+int MUST_CHECK pquery_run(const struct fsm *f, uint16_t op, const struct pq_request *q, struct asker *who, struct mp_w *out,
+    struct fsm_error *err);
 
 /* ---- restore.c */
 /* A part of a restore. */

@@ -263,6 +263,17 @@ uuid_format(const uint8_t b[16], char out[37])
 	out[n] = 0;
 }
 
+void
+uuid_make(const uint8_t random[16], char out[37])
+{
+	uint8_t raw[16];
+
+	memcpy(raw, random, sizeof(raw));
+	raw[6] = (uint8_t)((raw[6] & 0x0f) | 0x40);	/* RFC 4122: version 4, */
+	raw[8] = (uint8_t)((raw[8] & 0x3f) | 0x80);	/* its variant */
+	uuid_format(raw, out);
+}
+
 /* ---- watches */
 
 void

@@ -578,6 +578,48 @@ tree_prefix_max(const struct tree *t, struct str prefix)
 	return t->root != NULL ? max_below(t, t->root, t->height, prefix) : 0;
 }
 
+struct newer {
+	const struct tree *t;
+	struct str prefix;
+	uint64_t since;
+	void (*each)(void *ctx, const void *item);
+	void *ctx;
+};
+
+static void
+newer_below(const struct newer *w, const void *node, unsigned level)
+{
+	const struct tree *t = w->t;
+
+	if (level == 0) {
+		const struct leaf *l = node;
+
+		for (size_t i = leaf_pos(t, l, w->prefix); i < l->n && cmp_prefix(t, l->item[i], w->prefix) == 0; i++)
+			if (item_index(t, l->item[i]) > w->since)
+				w->each(w->ctx, l->item[i]);
+		return;
+	}
+	const struct inner *in = node;
+
+	for (size_t i = inner_pos(t, in, w->prefix); i < in->n; i++) {
+		const struct edge *e = &in->edge[i];
+
+		if (cmp_prefix(t, e->first, w->prefix) > 0)
+			break;
+		if (e->max > w->since)
+			newer_below(w, e->child, level - 1);
+	}
+}
+
+void
+tree_walk_newer(const struct tree *t, struct str prefix, uint64_t since, void (*each)(void *ctx, const void *item), void *ctx)
+{
+	const struct newer w = { t, prefix, since, each, ctx };
+
+	if (t->root != NULL)
+		newer_below(&w, t->root, t->height);
+}
+
 /* ---- iterating */
 
 void

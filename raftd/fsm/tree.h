@@ -51,6 +51,9 @@ void tree_del(struct tree *t, const void *item);
 /* The largest index among items whose key starts with prefix, 0 when there is none. */
 uint64_t tree_prefix_max(const struct tree *t, struct str prefix);
 
+/* Each item whose key starts with prefix and whose index is above `since`, in order; costs what is found, not what is there. */
+void tree_walk_newer(const struct tree *t, struct str prefix, uint64_t since, void (*each)(void *ctx, const void *item), void *ctx);
+
 struct tree_iter {
 	const struct tree *t;
 	const void *node[TREE_HEIGHT_MAX + 1];	/* by level: 0 is the leaf */

@@ -1,5 +1,5 @@
 /* txn.c - transactions: operations in order, all of them or none. */
-#include "raftd/fsm/state.h"
+#include "raftd/fsm/query.h"
 
 /* A transaction at work: the results so far, the errors so far. */
 struct txn {
@@ -10,6 +10,9 @@ struct txn {
 };
 
 /* ---- results */
+
+/* More than this a transaction that writes does not answer: its results are a part of the state for a while. */
+enum { RESULTS_MAX = 64 * MiB };
 
 /* {"KV": {...}}: one result of a kind. */
 static void
@@ -23,6 +26,21 @@ give(struct txn *t, const char *kind, const struct record *rec, const void *obj)
 	t->nresults++;
 	if (w.err < 0)
 		t->ap->w->err = w.err;
+	else if (t->ap->index != 0 && t->results.len > RESULTS_MAX)
+		fail(t->ap->err, 500, "the results of the transaction are larger than %d bytes", RESULTS_MAX);
+}
+
+/* In the log no moment of a server's own clock may be: only who merely reads is shown one. */
+static struct kv_entry
+entry_shown(const struct txn *t, const struct kv *kv)
+{
+	struct kv_entry e;
+
+	if (t->ap->index == 0)
+		return kv_shown(t->ap->f, kv, false);
+	e = kv_view(kv);
+	e.fencing = 0;
+	return e;
 }
 
 /* What a write says of the entry it leaves: all but the value. */
@@ -34,10 +52,11 @@ give_kv(struct txn *t, struct str key, bool value)
 
 	if (kv == NULL)
 		return;
-	e = kv_view(kv);
+	e = entry_shown(t, kv);
 	if (!value)
 		e.value = STR_NONE;
-	give(t, "KV", &rec_kv_entry, &e);
+	if (shows(t->ap->f, ACL_KEY, key))
+		give(t, "KV", &rec_kv_entry, &e);
 }
 
 static void
@@ -73,10 +92,11 @@ kv_get_tree(struct txn *t, struct str prefix)
 	const struct kv *kv;
 
 	tree_seek(&t->ap->f->kv, prefix, &it);
-	while ((kv = tree_next_prefixed(&it, prefix)) != NULL) {
-		struct kv_entry e = kv_view(kv);
+	while (!FAILED(t->ap) && (kv = tree_next_prefixed(&it, prefix)) != NULL) {
+		struct kv_entry e = entry_shown(t, kv);
 
-		give(t, "KV", &rec_kv_entry, &e);
+		if (shows(t->ap->f, ACL_KEY, e.key))
+			give(t, "KV", &rec_kv_entry, &e);
 	}
 }
 
@@ -89,8 +109,12 @@ kv_look(struct txn *t, const struct txn_kv *op)
 	struct fsm_error *err = t->ap->err;
 
 	if (str_eqs(op->verb, "get")) {
-		if (kv == NULL)
+		/* Whether it exists is nothing for everybody. */
+		if (kv == NULL && shows(t->ap->f, ACL_KEY, op->key))
 			fail(err, 500, "key %s doesn't exist", quoted(t, op->key));
+	} else if (str_eqs(op->verb, "get-or-empty")) {
+		if (kv == NULL && shows(t->ap->f, ACL_KEY, op->key))
+			give(t, "KV", &rec_kv_entry, &(struct kv_entry){ .key = op->key });
 	} else if (str_eqs(op->verb, "get-tree")) {
 		kv_get_tree(t, op->key);
 		return true;
@@ -114,7 +138,7 @@ kv_look(struct txn *t, const struct txn_kv *op)
 		return false;
 	}
 	if (!FAILED(t->ap))
-		give_kv(t, op->key, str_eqs(op->verb, "get"));
+		give_kv(t, op->key, str_eqs(op->verb, "get") || str_eqs(op->verb, "get-or-empty"));
 	return true;
 }
 
@@ -149,6 +173,91 @@ kv_delete_op(struct txn *t, const struct txn_kv *op)
 	if (rc == 0 && !ok)
 		fail(t->ap->err, 500, "failed to delete key %s, index is stale", quoted(t, op->key));
 	return rc;
+}
+
+/* ---- KV verbs of our own */
+
+/* copy, move: another key is set to the value and flags of this one; move takes this one away. */
+static int
+kv_copy_op(struct txn *t, const struct txn_kv *op)
+{
+	bool move = str_eqs(op->verb, "move");
+	const struct kv *kv = kv_find(t->ap->f, op->key);
+	struct kv_entry e;
+	int rc;
+
+	if (op->dest.len == 0)
+		fail(t->ap->err, 500, "%s needs a destination key in Dest", move ? "move" : "copy");
+	else if (kv == NULL)
+		fail(t->ap->err, 500, "key %s doesn't exist", quoted(t, op->key));
+	else if (str_eq(op->key, op->dest))
+		fail(t->ap->err, 500, "failed to %s key %s onto itself", move ? "move" : "copy", quoted(t, op->key));
+	else if (move && kv_view(kv).session.len > 0)
+		fail(t->ap->err, 500, "failed to move key %s, it is locked", quoted(t, op->key));
+	if (FAILED(t->ap))
+		return 0;
+	e = kv_view(kv);	/* the journal keeps it until the entry is done */
+	e = (struct kv_entry){ .key = op->dest, .value = e.value, .flags = e.flags };
+	rc = kv_set(t->ap, &e);
+	if (rc == 0 && move)
+		rc = kv_delete(t->ap, op->key);
+	if (rc == 0)
+		give_kv(t, op->dest, false);
+	return rc;
+}
+
+/* A decimal number that fits; false: it is none. No value is 0. */
+static bool
+decimal(struct str s, int64_t *ret)
+{
+	bool minus = s.len > 0 && s.p[0] == '-';
+	int64_t v = 0;
+
+	if (s.len == 0 || (minus && s.len == 1))
+		return false;
+	for (size_t i = minus; i < s.len; i++) {
+		int64_t digit = s.p[i] - '0';
+
+		if (digit < 0 || digit > 9 || __builtin_mul_overflow(v, 10, &v) ||
+		    __builtin_add_overflow(v, minus ? -digit : digit, &v))
+			return false;
+	}
+	*ret = v;
+	return true;
+}
+
+/* By Value, or 1; an absent key counts as 0. The result carries the new value. */
+static int
+kv_increment_op(struct txn *t, const struct txn_kv *op)
+{
+	const struct kv *kv = kv_find(t->ap->f, op->key);
+	struct kv_entry e = kv != NULL ? kv_view(kv) : (struct kv_entry){ .key = op->key };
+	int64_t have = 0, by = 1;
+	const char *text;
+	int rc;
+
+	if (op->value.len > 0 && !decimal(op->value, &by))
+		fail(t->ap->err, 500, "failed to increment key %s, Value is not a decimal number", quoted(t, op->key));
+	else if (kv != NULL && !decimal(e.value, &have))
+		fail(t->ap->err, 500, "failed to increment key %s, it does not hold a decimal number", quoted(t, op->key));
+	else if (__builtin_add_overflow(have, by, &have))
+		fail(t->ap->err, 500, "failed to increment key %s, the number is too large", quoted(t, op->key));
+	if (FAILED(t->ap))
+		return 0;
+	text = arena_printf(t->ap->f->arena, "%lld", (long long)have);
+	if (text == NULL)
+		return -ENOMEM;
+	e.value = str_from(text);
+	rc = kv_change(t->ap, &e);
+	if (rc == 0)
+		give_kv(t, op->key, true);
+	return rc;
+}
+
+static bool
+is_ours(struct str verb)
+{
+	return str_eqs(verb, "copy") || str_eqs(verb, "move") || str_eqs(verb, "increment");
 }
 
 static int
@@ -195,6 +304,8 @@ kv_run(struct txn *t, const struct txn_kv *op)
 	}
 	if (kv_look(t, op))
 		return 0;
+	if (is_ours(op->verb))
+		return str_eqs(op->verb, "increment") ? kv_increment_op(t, op) : kv_copy_op(t, op);
 	return is_delete(op->verb) ? kv_delete_op(t, op) : kv_write_op(t, op);
 }
 
@@ -212,6 +323,8 @@ give_node(struct txn *t, const struct node *want)
 {
 	const struct node_item *n = want->id.len > 0 ? node_find_id(t->ap->f, want->id) : node_find(t->ap->f, want->node);
 
+	if (!shows(t->ap->f, ACL_NODE, n != NULL ? n->n.node : want->node))
+		return;
 	if (n != NULL)
 		give(t, "Node", &rec_node, &n->n);
 	else
@@ -255,10 +368,12 @@ give_service(struct txn *t, struct str node, struct str id)
 	const struct service_item *s = service_find(t->ap->f, node, id);
 	struct node_service shown;
 
+	if (s != NULL && !shows(t->ap->f, ACL_SERVICE, s->s.service))
+		return;
 	if (s != NULL) {
 		shown = service_show(s);
 		give(t, "Service", &rec_node_service, &shown);
-	} else {
+	} else if (shows(t->ap->f, ACL_NODE, node)) {
 		fail(t->ap->err, 500, "service %s on node %s doesn't exist", quoted(t, id), quoted(t, node));
 	}
 }
@@ -306,9 +421,11 @@ give_check(struct txn *t, struct str node, struct str id)
 {
 	const struct check_item *c = check_find(t->ap->f, node, id);
 
+	if (c != NULL && !shows_check(t->ap->f, &c->c))
+		return;
 	if (c != NULL)
 		give(t, "Check", &rec_health_check, &c->c);
-	else
+	else if (shows(t->ap->f, ACL_NODE, node))
 		fail(t->ap->err, 500, "check %s on node %s doesn't exist", quoted(t, id), quoted(t, node));
 }
 
@@ -388,14 +505,73 @@ reply(const struct txn *t, struct mp_w *out)
 	mp_w_raw(out, (struct str){ (const char *)t->errors.data, t->errors.len });
 }
 
+/* Each operation that its asker may not do is an error of the transaction. */
+static void
+check_rights(struct txn *t, const struct txn_request *req, struct asker *who)
+{
+	const struct txn_op *ops = req->ops.v;
+
+	for (size_t i = 0; who != NULL && i < req->ops.n; i++) {
+		t->op = i;
+		if (!permit_txn_op(t->ap->f, who, &ops[i], t->ap->err))
+			take_error(t);
+	}
+}
+
+/*
+ * A read of what the asker may not see is left out of the results, whether it is there or not: without that one that is not
+ * there would fail the transaction, and so tell.
+ */
+static bool
+hide_reads(const struct txn_request *req, struct asker *who)
+{
+	const struct txn_op *ops = req->ops.v;
+	bool any = false;
+
+	for (size_t i = 0; who != NULL && i < req->ops.n; i++) {
+		struct txn_kv *kv = ops[i].kv.n == 1 ? ops[i].kv.v : NULL;
+
+		if (kv == NULL || !str_eqs(kv->verb, "get") || kv->key.len == 0 || asker_may(who, ACL_KEY, kv->key, ACL_READ))
+			continue;
+		kv->verb = STR("get-or-empty");
+		any = true;
+	}
+	return any;
+}
+
+int
+txn_check(const struct fsm *f, const struct txn_request *req, struct asker *who, struct buf *out, struct str *ret_reply,
+    struct fsm_error *err)
+{
+	struct mp_w w = mp_w_init(out);
+	struct apply ap = { (struct fsm *)f, 0, f->time, &w, err };
+	struct txn t = { .ap = &ap, .results = BUF_INIT(1), .errors = BUF_INIT(FSM_ENTRY_MAX) };
+	size_t start = out->len;
+
+	check_rights(&t, req, who);
+	if (t.nerrors > 0) {
+		reply(&t, &w);
+		*ret_reply = (struct str){ (const char *)out->data + start, out->len - start };
+		err->code = FSM_ANSWERED;
+	} else if (hide_reads(req, who)) {
+		record_encode(&rec_txn_request, req, RECORD_WHOLE, &w);
+		*ret_reply = (struct str){ (const char *)out->data + start, out->len - start };
+	}
+	buf_release(&t.errors);
+	return w.err;
+}
+
 static int
 run(struct apply *ap, const struct txn_request *req, uint32_t *ret_errors)
 {
 	const struct txn_op *ops = req->ops.v;
 	struct txn t = { .ap = ap, .results = BUF_INIT(FSM_ENTRY_MAX), .errors = BUF_INIT(FSM_ENTRY_MAX) };
+	size_t n;
 	int rc = 0;
 
-	for (size_t i = 0; i < req->ops.n && rc == 0; i++) {
+	check_rights(&t, req, ap->f->scratch->who);
+	n = t.nerrors == 0 ? req->ops.n : 0;
+	for (size_t i = 0; i < n && rc == 0; i++) {
 		t.op = i;
 		rc = run_op(&t, &ops[i]);
 		take_error(&t);
@@ -427,7 +603,8 @@ txn_apply(struct apply *ap, const struct txn_request *req)
 static bool
 op_reads(const struct txn_op *op)
 {
-	static const char *const writes[] = { "set", "cas", "delete", "delete-cas", "delete-tree", "lock", "unlock" };
+	static const char *const writes[] = { "set", "cas", "delete", "delete-cas", "delete-tree", "lock", "unlock", "copy",
+		"move", "increment" };
 
 	if (op->kv.n == 1) {
 		const struct txn_kv *kv = op->kv.v;
@@ -470,7 +647,7 @@ fsm_txn_is_read(struct str request)
 }
 
 int
-fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct mp_w *out, uint64_t *ret_index,
+fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct asker *who, struct mp_w *out, uint64_t *ret_index,
     struct fsm_error *ret_err)
 {
 	struct apply ap = { (struct fsm *)f, 0, f->time, out, ret_err };
@@ -478,9 +655,10 @@ fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct mp_w *o
 	int rc;
 
 	ret_err->code = 0;
-	*ret_index = max_u64(f->applied, 1);
+	*ret_index = max_u64(fsm_index(f), 1);
 	arena_reset(f->arena);
 	f->scratch->starved = false;
+	f->scratch->who = who;
 	if (req->ops.n > f->config.txn_ops_max)
 		fail(ret_err, 413, "Transaction contains too many operations (%zu > %llu)", req->ops.n,
 		    (unsigned long long)f->config.txn_ops_max);
@@ -489,4 +667,79 @@ fsm_query_txn(const struct fsm *f, const struct txn_request *req, struct mp_w *o
 	else if ((rc = run(&ap, req, &errors)) < 0)
 		return rc;
 	return f->scratch->starved ? -ENOMEM : out->err;
+}
+
+/* ---- the results of a transaction that writes, as its asker may see them */
+
+/* Of a result the members that its rights go by. */
+struct shown {
+	struct str kind, key, node, service;
+};
+
+static struct shown
+read_result(struct str raw)
+{
+	struct mp_r r = mp_r_init(raw.p, raw.len);
+	struct shown s = { .kind = STR_NONE };
+	uint32_t n = mp_r_map(&r);
+
+	if (n != 1)
+		return s;
+	s.kind = mp_r_str(&r);
+	n = mp_r_map(&r);
+	for (uint32_t i = 0; i < n && r.err == 0; i++) {
+		struct str name = mp_r_str(&r);
+
+		if (str_eqs(name, "Key"))
+			s.key = mp_r_str(&r);
+		else if (str_eqs(name, "Node"))
+			s.node = mp_r_str(&r);
+		else if (str_eqs(name, "Service") || str_eqs(name, "ServiceName"))
+			s.service = mp_r_str(&r);
+		else
+			mp_r_skip(&r);
+	}
+	return s;
+}
+
+static bool
+may_see(struct asker *who, struct str raw)
+{
+	struct shown s = read_result(raw);
+
+	if (str_eqs(s.kind, "KV"))
+		return asker_sees(who, ACL_KEY, s.key);
+	if (str_eqs(s.kind, "Service"))
+		return asker_sees(who, ACL_SERVICE, s.service);
+	return asker_sees(who, ACL_NODE, s.node) && (s.service.len == 0 || asker_sees(who, ACL_SERVICE, s.service));
+}
+
+int
+fsm_txn_show(struct str payload, struct asker *who, struct buf *out)
+{
+	struct mp_r r = mp_r_init(payload.p, payload.len);
+	struct mp_w w = mp_w_init(out);
+	uint32_t members = mp_r_map(&r), n, kept = 0;
+	size_t at;
+
+	mp_w_map(&w, members);
+	mp_w_str(&w, mp_r_str(&r));
+	if (mp_r_type(&r) != MP_ARRAY) {
+		mp_w_raw(&w, mp_r_raw(&r));
+	} else {
+		n = mp_r_array(&r);
+		at = mp_w_array_hold(&w);
+		for (uint32_t i = 0; i < n && r.err == 0; i++) {
+			struct str raw = mp_r_raw(&r);
+
+			if (may_see(who, raw)) {
+				mp_w_raw(&w, raw);
+				kept++;
+			}
+		}
+		mp_w_array_patch(&w, at, kept);
+	}
+	/* The errors, as they are. */
+	mp_w_raw(&w, (struct str){ (const char *)r.p, (size_t)(r.end - r.p) });
+	return r.err < 0 ? r.err : w.err;
 }

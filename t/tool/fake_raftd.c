@@ -71,7 +71,7 @@ static void
 answer(struct rpc_token t, const char *key)
 {
 	struct buf *b = rpc_reply_begin(w.server, t);
-	struct query_meta meta = { w.index, 0, true };
+	struct query_meta meta = { w.index, 0, true, false };
 	struct json_object *j;
 	struct mp_w m;
 

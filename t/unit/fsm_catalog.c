@@ -1,4 +1,6 @@
 /* fsm_catalog.c - nodes, services and checks: registration, identity, indexes, reads. */
+#include <time.h>
+
 #include "t/unit/fsm_help.h"
 
 #define ID1 "11111111-2222-3333-4444-555555555555"
@@ -211,7 +213,7 @@ test_service_index(void **state)
 		    "'Check':{'CheckID':'w','ServiceID':'web','Status':'passing'}}");
 		catalog = index_of(w, OP_CATALOG_SERVICE, "{'Service':'web'}");
 		health = index_of(w, OP_HEALTH_SERVICE, "{'Service':'web'}");
-		assert_string_equal(apply(w, cases[i].op, cases[i].json), "true");
+		assert_true(apply(w, cases[i].op, cases[i].json)[0] != 'E');
 		if ((strstr(w->touched, "service:web ") != NULL) != cases[i].moves ||
 		    (index_of(w, OP_CATALOG_SERVICE, "{'Service':'web'}") > catalog) != cases[i].moves ||
 		    (index_of(w, OP_HEALTH_SERVICE, "{'Service':'web'}") > health) != cases[i].moves)
@@ -362,6 +364,68 @@ test_filter(void **state)
 	world_free(w);
 }
 
+/* The checks of an instance are found whatever the case of its ID, and whatever its service was called when they came. */
+static void
+test_checks_of_an_instance(void **state)
+{
+	struct world *w = world_new();
+
+	(void)state;
+	reg(w, "{'Node':'N1','Address':'x','Service':{'Service':'web','ID':'W'},'Checks':[{'CheckID':'z','Status':'passing'},"
+	    "{'CheckID':'b','Status':'passing','ServiceID':'w'},{'CheckID':'A','Status':'passing','ServiceID':'W'}]}");
+	reg(w, "{'Node':'n1','SkipNodeUpdate':true,'Service':{'Service':'web','ID':'W2'},'Check':{'CheckID':'other','Status':'passing','ServiceID':'w2'}}");
+	reg(w, "{'Node':'n1','SkipNodeUpdate':true,'Service':{'Service':'db','ID':'w'}}");
+	query(w, OP_HEALTH_SERVICE, "{'Service':'db'}");
+	assert_non_null(strstr(w->text, "'CheckID':'z'"));
+	assert_true(strstr(w->text, "'CheckID':'z'") < strstr(w->text, "'CheckID':'A'"));
+	assert_true(strstr(w->text, "'CheckID':'A'") < strstr(w->text, "'CheckID':'b'"));
+	assert_null(strstr(w->text, "other"));
+	/* A check that moves to another instance. */
+	reg(w, "{'Node':'n1','SkipNodeUpdate':true,'Check':{'CheckID':'b','Status':'passing','ServiceID':'w2'}}");
+	query(w, OP_HEALTH_SERVICE, "{'Service':'db'}");
+	assert_null(strstr(w->text, "'CheckID':'b'"));
+	/* They go with it. */
+	apply(w, OP_CATALOG_DEREGISTER, "{'Node':'n1','ServiceID':'W2'}");
+	query(w, OP_HEALTH_STATE, "{'State':'any'}");
+	assert_null(strstr(w->text, "'CheckID':'b'"));
+	assert_non_null(strstr(w->text, "'CheckID':'A'"));
+	assert_non_null(strstr(w->text, "'CheckID':'z'"));
+	world_free(w);
+}
+
+/* A node with thousands of services does not hold up the others: not when it is shown, nor when it goes. */
+static void
+test_many_on_one_node(void **state)
+{
+	enum { MANY = 8000, SECONDS = 5 };
+	struct catalog_query all = { .filter = STR("") };
+	struct buf out = BUF_INIT(64 << 20);
+	struct mp_w m = mp_w_init(&out);
+	struct world *w = world_new();
+	struct fsm_error err;
+	struct fsm_stats st;
+	char json[512];
+	uint64_t index;
+	clock_t began;
+
+	(void)state;
+	node(w, "n1");
+	for (int i = 0; i < MANY; i++) {
+		(void)snprintf(json, sizeof(json), "{'Node':'n1','SkipNodeUpdate':true,'Service':{'Service':'s%d','ID':'s%d'},"
+		    "'Check':{'CheckID':'service:s%d','Status':'passing','ServiceID':'s%d'}}", i, i, i, i);
+		reg(w, json);
+	}
+	began = clock();
+	assert_int_equal(fsm_query(w->f, OP_UI_SERVICES, &all, 0, NULL, &m, &index, NULL, &err), 0);
+	w->sink = &(struct fsm_sink){ .ctx = NULL };
+	assert_string_equal(apply(w, OP_CATALOG_DEREGISTER, "{'Node':'n1'}"), "false");
+	assert_true(clock() - began < SECONDS * CLOCKS_PER_SEC);
+	fsm_stats(w->f, &st);
+	assert_int_equal(st.nodes + st.services + st.service_names + st.checks, 0);
+	buf_release(&out);
+	world_free(w);
+}
+
 int
 main(void)
 {
@@ -377,6 +441,8 @@ main(void)
 		cmocka_unit_test(test_deregister),
 		cmocka_unit_test(test_names_in_two_cases),
 		cmocka_unit_test(test_filter),
+		cmocka_unit_test(test_checks_of_an_instance),
+		cmocka_unit_test(test_many_on_one_node),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

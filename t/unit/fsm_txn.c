@@ -25,7 +25,7 @@ txn_read(struct world *w, const char *json)
 	assert_true(fsm_txn_is_read((struct str){ (char *)request.data, request.len }));
 	r = mp_r_init(request.data, request.len);
 	assert_int_equal(record_decode(&rec_txn_request, &r, &req, &a), 0);
-	assert_int_equal(fsm_query_txn(w->f, &req, &m, &w->result_index, &err), 0);
+	assert_int_equal(fsm_query_txn(w->f, &req, NULL, &m, &w->result_index, &err), 0);
 	show(w, &out, &err);
 	arena_release(&a);
 	buf_release(&request);

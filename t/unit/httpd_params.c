@@ -291,16 +291,27 @@ test_cache_control(void **state)
 {
 	static const struct {
 		const char *header;
-		bool good;
-	} rows[] = { { "", true }, { "max-age=10", true }, { "max-age=10, must-revalidate", true }, { "max-age=x", false },
-		{ "no-store, stale-if-error=y", false } };
+		bool good, must_revalidate;
+		uint64_t max_age_s, stale_if_error_s;
+	} rows[] = { { "", true, false, 0, 0 }, { "max-age=10", true, false, 10, 0 },
+		{ "max-age=10, must-revalidate", true, true, 10, 0 }, { "must-revalidate,\tstale-if-error=7", true, true, 0, 7 },
+		{ "max-age=0", true, true, 0, 0 }, { "no-cache, private", true, false, 0, 0 },
+		{ "max-age=18446744073709551615", true, false, UINT64_MAX, 0 }, { "max-age=18446744073709551616", false, false, 0, 0 },
+		{ "max-age=", false, false, 0, 0 }, { "max-age=-1", false, false, 0, 0 }, { "max-age=x", false, false, 0, 0 },
+		{ "no-store, stale-if-error=y", false, false, 0, 0 } };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct param_error e = { 0, NULL };
+		struct read_params got = { 0 };
 
-		params_cache_control(str_from(rows[i].header), &e);
+		params_cache_control(str_from(rows[i].header), &got, &e);
 		assert_int_equal(e.status, rows[i].good ? 0 : 400);
+		if (!rows[i].good)
+			continue;
+		assert_int_equal(got.must_revalidate, rows[i].must_revalidate);
+		assert_int_equal(got.max_age_s, rows[i].max_age_s);
+		assert_int_equal(got.stale_if_error_s, rows[i].stale_if_error_s);
 	}
 }
 

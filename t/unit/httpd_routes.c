@@ -16,7 +16,8 @@ path_of(const struct route *rt, char *out, size_t size)
 {
 	size_t n = strlen(rt->path);
 
-	(void)snprintf(out, size, "%s%s", rt->path, n > 1 && rt->path[n - 1] == '/' ? "x/y" : "");
+	(void)snprintf(out, size, "%s%s%s", rt->path, n > 1 && rt->path[n - 1] == '/' ? "x/y" : "",
+	    rt->op == OP_QUERY_EXECUTE ? "/execute" : rt->op == OP_QUERY_EXPLAIN ? "/explain" : "");
 	return str_from(out);
 }
 
@@ -33,7 +34,7 @@ test_every_row_is_found(void **state)
 		struct str path = path_of(rt, text, sizeof(text));
 
 		assert_ptr_equal(route_find(path, &rest), rt);
-		assert_int_equal(rest.len, path.len - strlen(rt->path));
+		assert_true(rest.len == path.len - strlen(rt->path) || (rt->handler == query_run && str_eqs(rest, "x/y")));
 	}
 }
 

@@ -61,6 +61,10 @@ an_interval_is_shown_when_it_is_over(void **state)
 	assert_int_equal(m.count, 0);
 	assert_int_equal(m.total_count, 2);
 	assert_true(fabs(read_back("test.gauge").sum - 7) < 1e-9);
+	metric_clear(g);
+	assert_int_equal(read_back("test.gauge").count, 0);
+	metric_set(g, 8);
+	assert_int_equal(read_back("test.gauge").count, 1);
 }
 
 /* Whatever is observed lies at or below the end of its step, by less than a fifth. */

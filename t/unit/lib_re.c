@@ -126,11 +126,68 @@ test_linear(void **state)
 	re_free(re);
 }
 
+/* What each group took, "|" between them; "-" for one that took no part. */
+static void
+test_groups(void **state)
+{
+	static const struct {
+		const char *pattern, *text, *want;
+	} cases[] = {
+		{ "a", "xax", "a" }, { "(a)(b)?", "xac", "a|a|-" }, { "(a*)(a*)", "aaa", "aaa|aaa|" }, { "(a*?)(a*)", "aaa", "aaa||aaa" },
+		{ "(?U)(a*)(a*?)", "aaa", "aaa||aaa" }, { "(a|ab)(c|bcd)", "abcd", "abcd|a|bcd" }, { "(ab|a)(bcd|c)", "abcd", "abc|ab|c" },
+		{ "^geo-(.*?)-([^-]+)$", "geo-web-x-eu", "geo-web-x-eu|web-x|eu" }, { "(?P<name>[a-z]+)([0-9]+)", "--ab12", "ab12|ab|12" },
+		{ "(?:a(b))+", "abab", "abab|b" }, { "(a(b(c)))", "abc", "abc|abc|bc|c" }, { "x(y)?", "xz", "x|-" }, { "(a)|(b)", "b", "b|-|b" },
+		{ "()", "", "|" }, { "$", "abc", "" }, { "(a{2})(a{0,2})", "aaaaa", "aaaa|aa|aa" }, { "(?i)(A)b", "aB", "aB|a" },
+		{ "\\b(\\w+)\\b", "  two words", "two|two" }, { "z", "abc", NULL }, { "^b", "ab", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct str groups[RE_GROUPS_MAX];
+		char err[128] = "", got[256] = "";
+		struct re *re;
+		size_t n;
+
+		assert_int_equal(re_compile(str_from(cases[i].pattern), &re, err, sizeof(err)), 0);
+		assert_int_equal(re_groups(re, str_from(cases[i].text), groups, &n), 0);
+		assert_int_equal(n > 0, cases[i].want != NULL);
+		assert_int_equal(re_match(re, str_from(cases[i].text)), n > 0);
+		for (size_t k = 0; k < n; k++)
+			(void)snprintf(got + strlen(got), sizeof(got) - strlen(got), "%s%.*s", k > 0 ? "|" : "", groups[k].p != NULL ? (int)groups[k].len : 1,
+			    groups[k].p != NULL ? groups[k].p : "-");
+		if (n > 0 && strcmp(got, cases[i].want) != 0)
+			fail_msg("%s on %s: %s", cases[i].pattern, cases[i].text, got);
+		re_free(re);
+	}
+}
+
+/* More groups than are told apart: the rest still group. */
+static void
+test_many_groups(void **state)
+{
+	struct str groups[RE_GROUPS_MAX];
+	char pattern[40 * 3 + 1] = "", text[41] = "", err[128];
+	struct re *re;
+	size_t n;
+
+	(void)state;
+	for (int i = 0; i < 40; i++) {
+		memcpy(pattern + 3 * i, "(a)", 4);
+		memcpy(text + i, "a", 2);
+	}
+	assert_int_equal(re_compile(str_from(pattern), &re, err, sizeof(err)), 0);
+	assert_int_equal(re_groups(re, str_from(text), groups, &n), 0);
+	assert_int_equal(n, RE_GROUPS_MAX);
+	assert_int_equal(groups[0].len, 40);
+	assert_ptr_equal(groups[32].p, text + 31);
+	re_free(re);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_matches), cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_linear) };
+		cmocka_unit_test(test_linear), cmocka_unit_test(test_groups), cmocka_unit_test(test_many_groups) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

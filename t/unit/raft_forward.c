@@ -144,6 +144,20 @@ net_forward(struct raftd *r, uint64_t id)
 	return id >= 2 && id < 8 ? &w.clients[id] : NULL;
 }
 
+bool
+acl_on(const struct raftd *r)
+{
+	return r->acl != NULL;
+}
+
+/* Questions about tokens go the same way: they come back with the server that is left. */
+void
+acl_server_left(struct raftd *r, const struct rpc_client *client)
+{
+	assert_ptr_equal(r, &w.r);
+	assert_non_null(client);
+}
+
 struct rpc_client *
 net_client(struct raftd *r, const char *address, const char *purpose)
 {

@@ -1,5 +1,5 @@
 /* gnutls_lib.c - finding GnuTLS and the functions wanted of it. */
-#include "gossipd/wire/gnutls_lib.h"
+#include "lib/gnutls_lib.h"
 
 #include <dlfcn.h>
 #include <stddef.h>
