@@ -65,13 +65,27 @@ request_delete(struct request *r)
 	free(r);
 }
 
+/* With ACLs any request may hold a token, and those of ACLs and the agent's tokens are made of secrets. */
+static void
+wipe_secrets(struct request *r)
+{
+	arena_wipe(&r->arena);
+	buf_wipe(&r->uri);
+	buf_wipe(&r->body);
+	if (r->route != NULL && (strncmp(r->route->path, "/v1/acl/", 8) == 0 || strncmp(r->route->path, "/v1/agent/token/", 16) == 0))
+		buf_wipe(&r->reply.body);
+}
+
 /* Empty but for the memory that the next request will want. */
 static void
 request_free(struct request *r)
 {
 	struct httpd *h = r->h;
-	struct request clean = { .arena = r->arena, .uri = r->uri, .body = r->body };
+	struct request clean;
 
+	if (h->cfg.acl_enabled)
+		wipe_secrets(r);
+	clean = (struct request){ .arena = r->arena, .uri = r->uri, .body = r->body };
 	respond_sent(r);
 	*r->prev = r->next;
 	if (r->next != NULL)

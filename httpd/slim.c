@@ -13,6 +13,10 @@ slim_request(struct request *r)
 	r->params = (struct params){ NULL, 0 };
 	r->opts.token = r->opts.datacenter = STR_NONE;
 	r->rest = STR_NONE;
+	if (r->h->cfg.acl_enabled) {
+		arena_wipe(&r->arena);
+		buf_wipe(&r->body);
+	}
 	arena_release(&r->arena);
 	buf_release(&r->body);
 	buf_release(&r->reply.body);
@@ -20,6 +24,8 @@ slim_request(struct request *r)
 	if (log_enabled(LOG_DEBUG))
 		return;
 	r->path = STR_NONE;
+	if (r->h->cfg.acl_enabled)
+		buf_wipe(&r->uri);
 	buf_release(&r->uri);
 }
 

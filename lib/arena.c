@@ -97,6 +97,13 @@ arena_printf(struct arena *a, const char *fmt, ...)
 }
 
 void
+arena_wipe(struct arena *a)
+{
+	for (struct arena_block *b = a->blocks; b != NULL; b = b->next)
+		explicit_bzero(b->mem, b->len);
+}
+
+void
 arena_reset(struct arena *a)
 {
 	while (a->blocks != NULL && a->blocks->next != NULL) {

@@ -32,6 +32,9 @@ char *arena_strdup(struct arena *a, struct str s);
 /* printf into the arena; NULL as above. */
 char *arena_printf(struct arena *a, const char *fmt, ...) PRINTF(2, 3);
 
+/* Overwrite what was handed out with zeros: for what held secrets, before it is reset or released. */
+void arena_wipe(struct arena *a);
+
 void arena_reset(struct arena *a);
 void arena_release(struct arena *a);
 
