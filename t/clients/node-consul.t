@@ -16,7 +16,7 @@ my $node = Clients::need(nodejs => map { "$_/node" } @path);
 my ($npm) = grep { -x } map { "$_/npm" } @path;
 my $from = "$Node::SRCDIR/t/clients/node";
 my $lock = Clients::slurp("$from/package-lock.json");
-my $to = "$Node::BUILDDIR/t/clients/node";
+my $to = "$Node::BUILDDIR/t/clients/npm";
 
 # The packages that package-lock.json names by their hashes, once, into the build directory.
 sub install
