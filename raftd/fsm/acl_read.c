@@ -5,7 +5,7 @@
 
 /* ---- what lists show */
 
-static const struct field f_policy_stub[] = {
+static const struct field f_policy_listed[] = {
 	FIELD(acl_policy, id, "ID", F_STR, 0),
 	FIELD(acl_policy, name, "Name", F_STR, 0),
 	FIELD(acl_policy, description, "Description", F_STR, 0),
@@ -14,9 +14,9 @@ static const struct field f_policy_stub[] = {
 	FIELD(acl_policy, create_index, "CreateIndex", F_UINT, 0),
 	FIELD(acl_policy, modify_index, "ModifyIndex", F_UINT, 0),
 };
-static RECORD(rec_policy_stub, acl_policy, "ACLPolicyStub", f_policy_stub);
+static RECORD(rec_policy_listed, acl_policy, "ACLPolicyListed", f_policy_listed);
 
-static const struct field f_method_stub[] = {
+static const struct field f_method_listed[] = {
 	FIELD(acl_auth_method, name, "Name", F_STR, 0),
 	FIELD(acl_auth_method, type, "Type", F_STR, 0),
 	FIELD(acl_auth_method, display_name, "DisplayName", F_STR, FF_OMITEMPTY),
@@ -26,7 +26,7 @@ static const struct field f_method_stub[] = {
 	FIELD(acl_auth_method, create_index, "CreateIndex", F_UINT, 0),
 	FIELD(acl_auth_method, modify_index, "ModifyIndex", F_UINT, 0),
 };
-static RECORD(rec_method_stub, acl_auth_method, "ACLAuthMethodStub", f_method_stub);
+static RECORD(rec_method_listed, acl_auth_method, "ACLAuthMethodListed", f_method_listed);
 
 struct list {
 	struct mp_w *out;
@@ -217,7 +217,7 @@ list_policies(const struct fsm *f, struct mp_w *out)
 
 	tree_seek(&f->acl_policies, STR_NONE, &it);
 	while (out->err == 0 && (p = tree_next(&it)) != NULL)
-		list_add(&l, &rec_policy_stub, &p->p);
+		list_add(&l, &rec_policy_listed, &p->p);
 	list_end(&l);
 }
 
@@ -281,7 +281,7 @@ list_methods(const struct fsm *f, struct mp_w *out)
 
 	tree_seek(&f->acl_methods, STR_NONE, &it);
 	while (out->err == 0 && (m = tree_next(&it)) != NULL)
-		list_add(&l, &rec_method_stub, &m->m);
+		list_add(&l, &rec_method_listed, &m->m);
 	list_end(&l);
 }
 
