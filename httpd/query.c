@@ -10,26 +10,6 @@ enum { SHOWN_MAX = 64 * 1024 * 1024 };
 
 /* ---- changes */
 
-/* {"ID": text} */
-static void
-on_created(struct request *r, const struct rpc_answer *a)
-{
-	struct str payload;
-	struct buf out = BUF_INIT(256);
-	struct mp_w w = mp_w_init(&out);
-
-	if (!upstream_payload(r, a, &payload))
-		return;
-	mp_w_map(&w, 1);
-	mp_w_cstr(&w, "ID");
-	mp_w_raw(&w, payload);
-	if (w.err < 0)
-		respond_empty(r, 500);
-	else
-		respond_mp(r, 200, (struct str){ (const char *)out.data, out.len });
-	buf_release(&out);
-}
-
 /* /v1/query */
 void
 query_general(struct request *r)
@@ -40,7 +20,7 @@ query_general(struct request *r)
 		r->view.reply_flags = REPLY_META | REPLY_CONSISTENCY;
 		upstream_read(r, OP_QUERY_LIST, NULL, render_json);
 	} else if (body_record(r, &rec_prepared_query, &req.query, true)) {
-		upstream_write(r, OP_QUERY_APPLY, &req, on_created);
+		upstream_write(r, OP_QUERY_APPLY, &req, upstream_ok_id);
 	}
 }
 

@@ -7,26 +7,6 @@
 
 enum { LOCK_DELAY_S = 15 };
 
-/* {"ID": text} */
-static void
-on_created(struct request *r, const struct rpc_answer *a)
-{
-	struct str payload;
-	struct buf out = BUF_INIT(256);
-	struct mp_w w = mp_w_init(&out);
-
-	if (!upstream_payload(r, a, &payload))
-		return;
-	mp_w_map(&w, 1);
-	mp_w_cstr(&w, "ID");
-	mp_w_raw(&w, payload);
-	if (w.err < 0)
-		respond_empty(r, 500);
-	else
-		respond_mp(r, 200, (struct str){ (const char *)out.data, out.len });
-	buf_release(&out);
-}
-
 /* The session that Consul's client asks for when it says nothing. */
 static void
 session_defaults(struct request *r, struct session_create *c)
@@ -56,7 +36,7 @@ session_create(struct request *r)
 	if (c.node.len == 0)
 		c.node = str_from(r->h->cfg.node_name);
 	c.id = STR_NONE;
-	upstream_write(r, OP_SESSION_CREATE, &c, on_created);
+	upstream_write(r, OP_SESSION_CREATE, &c, upstream_ok_id);
 }
 
 static bool

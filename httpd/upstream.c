@@ -309,6 +309,25 @@ upstream_ok_true(struct request *r, const struct rpc_answer *a)
 }
 
 void
+upstream_ok_id(struct request *r, const struct rpc_answer *a)
+{
+	struct str payload;
+	struct buf out = BUF_INIT(256);
+	struct mp_w w = mp_w_init(&out);
+
+	if (!upstream_payload(r, a, &payload))
+		return;
+	mp_w_map(&w, 1);
+	mp_w_cstr(&w, "ID");
+	mp_w_raw(&w, payload);
+	if (w.err < 0)
+		respond_empty(r, 500);
+	else
+		respond_mp(r, 200, (struct str){ (const char *)out.data, out.len });
+	buf_release(&out);
+}
+
+void
 upstream_forget(struct request *r)
 {
 	if (r->call != 0)

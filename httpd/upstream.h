@@ -46,8 +46,8 @@ void upstream_ask(struct request *r, uint16_t op, const void *record, upstream_d
 /* The payload of an answer that must be there: false when the request was answered with the failure. */
 bool upstream_payload(struct request *r, const struct rpc_answer *a, struct str *ret);
 
-/* For upstream_write(): any success is 200 without a body; ... `true` or `false` as the payload says; ... `true`. */
-upstream_done upstream_ok_empty, upstream_ok_bool, upstream_ok_true;
+/* For upstream_write(): any success is 200 without a body; ... `true` or `false` as the payload says; ... `true`; {"ID": the payload}. */
+upstream_done upstream_ok_empty, upstream_ok_bool, upstream_ok_true, upstream_ok_id;
 
 /* The request does not care any more. */
 void upstream_forget(struct request *r);
