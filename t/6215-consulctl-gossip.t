@@ -5,6 +5,7 @@ use warnings;
 use lib "$ENV{SRCDIR}/t/lib";
 use Ctl;
 use FakeAgent;
+use Fcntl qw(:flock);
 use File::Temp ();
 use JSON::PP ();
 use MIME::Base64 qw(encode_base64);
@@ -127,7 +128,10 @@ my $kv = "$dir/kv";
 mkdir $kv;
 sub key_file { my ($key) = @_; $key =~ s{/}{%}g; return "$kv/$key"; }
 sub put_key { my ($key, $value) = @_; spew(key_file("_rexec/$s/$key") . '.tmp', $value); rename(key_file("_rexec/$s/$key") . '.tmp', key_file("_rexec/$s/$key")); }
-sub list_keys { opendir my $d, $kv or die; return sort grep { !/^\.|\.tmp$/ } readdir $d; }
+sub locked_kv { my ($how) = @_; open my $fh, '>>', "$kv/.lock" or die; flock $fh, $how or die; return $fh; }
+# All of them are seen at once: a listing between two would change the order in which they are shown.
+sub put_keys { my $lock = locked_kv(LOCK_EX); put_key(@$_) for @_; return; }
+sub list_keys { my $lock = locked_kv(LOCK_SH); opendir my $d, $kv or die; return sort grep { !/^\.|\.tmp$/ } readdir $d; }
 sub exec_agent
 {
 	my (%more) = @_;
@@ -173,16 +177,9 @@ sub is_cleaned
 $a = exec_agent();
 my $job = ctl_start({ addr => $a->addr }, qw(exec -verbose -wait=1s -wait-repl=10ms -node=^n -service=web -tag=v1 uptime -p));
 ok(wait_until(sub { grep { /fire/ } asked() }), 'the event is fired');
-put_key('n1/ack', '');
-put_key('n2/ack', '');
-put_key('a/b/ack', '');
-put_key('n1/out/00000', "up 3 days\nand more");
-put_key('n1/out/00001', "\n");
-put_key('n1/out/00002', '');
-put_key('n1/exit', '0');
-put_key('n2/exit', '3');
-put_key('a/b/exit', '0');
-put_key('strange', '');
+put_keys(['n1/ack', ''], ['n2/ack', ''], ['a/b/ack', ''], ['n1/out/00000', "up 3 days\nand more"], ['n1/out/00001', "\n"], ['n1/out/00002', '']);
+ok(wait_until(sub { grep { m{/n1/out/00002$} } asked() }), 'its output is read');
+put_keys(['n1/exit', '0'], ['n2/exit', '3'], ['a/b/exit', '0'], ['strange', '']);
 my ($code, $out, $err) = $job->finish;
 is($code, 2, 'one failed: 2');
 like($out, qr/^Created remote execution session: $s\nUploaded remote execution spec\nFired remote execution event: e1\n/, 'what is done');
@@ -208,7 +205,7 @@ sub exec_run
 	$a = exec_agent(%{$opts->{agent} // {}});
 	$job = ctl_start({ addr => $a->addr, %{$opts->{run} // {}} }, 'exec', '-wait-repl=0s', @args);
 	wait_until(sub { grep { /fire/ } asked() }) if $keys;
-	put_key(@$_) for @{$keys // []};
+	put_keys(@{$keys // []});
 	return $job->finish;
 }
 is_deeply([exec_run([], {}, qw(-wait=100ms true))], [0, "0 / 0 node(s) completed / acknowledged\n", ''], 'nobody takes part');
