@@ -26,6 +26,9 @@ enum {
 	PKT_OPT_LEN = 11,
 	PKT_RR_FIXED = 10,	/* type, class, TTL, length */
 	PKT_NAMES_MAX = 96,	/* labels remembered for compression in one reply */
+	PKT_COOKIE_CLIENT = 8,	/* bytes of a client's cookie (RFC 7873, 4) */
+	PKT_COOKIE_SERVER = 16,	/* of ours (RFC 9018, 4) */
+	PKT_COOKIE_MAX = 40,	/* of both in a query */
 };
 
 enum pkt_rcode {
@@ -36,6 +39,7 @@ enum pkt_rcode {
 	RCODE_NOTIMP = 4,
 	RCODE_REFUSED = 5,
 	RCODE_BADVERS = 16,	/* in EDNS only (RFC 6891, 9) */
+	RCODE_BADCOOKIE = 23,	/* in EDNS only (RFC 7873, 8) */
 };
 
 enum pkt_type {
@@ -62,6 +66,23 @@ enum pkt_section { SECTION_ANSWER, SECTION_AUTHORITY, SECTION_ADDITIONAL };
 
 /* ---- reading */
 
+/* The client's subnet (RFC 7871, 6). */
+struct pkt_ecs {
+	bool present;
+	uint8_t family;			/* 1: IPv4, 2: IPv6 */
+	uint8_t source;			/* bits of addr that are told */
+	uint8_t scope;			/* for the reply: bits that the answer depends on; 0 from pkt_query_read() */
+	uint8_t addr[16];		/* bits behind `source` are 0 */
+};
+
+/* Cookies (RFC 7873, 4): what the client sent, and what it is sent. */
+struct pkt_cookie {
+	uint8_t len;			/* 0: none; 8: the client's alone; 16 to 40: with the server's behind it */
+	bool reply;			/* send client's and `server` back */
+	uint8_t data[PKT_COOKIE_MAX];
+	uint8_t server[PKT_COOKIE_SERVER];
+};
+
 struct pkt_query {
 	uint16_t id, flags;
 	uint16_t type, class;
@@ -71,6 +92,9 @@ struct pkt_query {
 	uint16_t question_len;
 	const uint8_t *question;	/* name, type and class as they came; borrowed */
 	uint8_t name[PKT_NAME_MAX + 1];	/* lower case */
+	/* EDNS options. What the reply's OPT says of them is set by who answers, before pkt_end(). */
+	struct pkt_ecs ecs;
+	struct pkt_cookie cookie;
 };
 
 /*

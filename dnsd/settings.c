@@ -99,6 +99,17 @@ read_knobs(struct settings *s, struct json_object *slice)
 	s->udp_answer_limit = limit <= 0 ? 1 : bounded(limit, SETTINGS_UDP_ANSWERS_MAX);
 	s->a_record_limit = bounded(cfg_int(slice, "dns_config.a_record_limit", 0), INT32_MAX);
 	s->node_ttl = seconds(cfg_ms(slice, "dns_config.node_ttl", 0));
+	s->recursor_timeout_ms = cfg_ms(slice, "dns_config.recursor_timeout", 2000);
+	s->recursor_random = strcmp(cfg_str(slice, "dns_config.recursor_strategy", "sequential"), "random") == 0;
+	s->translate_wan_addrs = cfg_bool(slice, "translate_wan_addrs", false);
+	s->combine_tags = cfg_bool(slice, "dns_config.combine_tags", true);
+	s->udp_fill = cfg_bool(slice, "dns_config.udp_fill", false);
+	s->alt_domain_targets = cfg_bool(slice, "dns_config.alt_domain_targets", false);
+	s->minimal_any = cfg_bool(slice, "dns_config.minimal_any", false);
+	s->cookies = cfg_bool(slice, "dns_config.cookies", true);
+	s->rate_limit = bounded(cfg_int(slice, "dns_config.rate_limit", 0), INT32_MAX);
+	s->rate_limit_slip = bounded(cfg_int(slice, "dns_config.rate_limit_slip", 2), INT32_MAX);
+	s->workers = bounded(cfg_int(slice, "dns_config.workers", 0), SETTINGS_WORKERS_MAX);
 	s->max_stale_ms = cfg_ms(slice, "dns_config.max_stale", INT64_C(87600) * 3600 * 1000);
 	/* Plain seconds in Consul's configuration, not durations. */
 	s->soa_refresh = bounded(cfg_int(slice, "dns_config.soa.refresh", 3600), UINT32_MAX);

@@ -9,10 +9,13 @@
 #include <json-c/json_object.h>
 
 #include "dnsd/name.h"
+#include "lib/sock.h"
 
 enum {
 	SETTINGS_UDP_ANSWERS_MAX = 8,	/* above it udp_answer_limit means 8 */
 	SETTINGS_SERVICE_TTLS_MAX = 4096,
+	SETTINGS_RECURSORS_MAX = 16,
+	SETTINGS_WORKERS_MAX = 64,
 };
 
 /* dns_config.service_ttl, one row: a name, or a prefix when it ended in "*". */
@@ -32,6 +35,21 @@ struct settings {
 	int64_t max_stale_ms;
 	struct service_ttl *service_ttls;
 	size_t nservice_ttls;
+	/* recursors: asked about what is not ours. None: such names are refused. */
+	union sock_addr recursors[SETTINGS_RECURSORS_MAX];
+	size_t nrecursors;
+	int64_t recursor_timeout_ms;		/* of each */
+	bool recursor_random;			/* recursor_strategy */
+	bool translate_wan_addrs;
+	/* Ours, below dns_config; doc/extensions.md says more. */
+	bool combine_tags;		/* combine_tags, true: labels that are no tag together must each be one */
+	bool udp_fill;			/* udp_fill, false: udp_answer_limit does not hold, the size alone does */
+	bool alt_domain_targets;	/* alt_domain_targets, false: names in answers are below the domain that was asked */
+	bool minimal_any;		/* minimal_any, false: ANY over UDP gets one record set (RFC 8482) */
+	bool cookies;			/* cookies, true: RFC 7873 */
+	uint32_t rate_limit;		/* rate_limit, 0 = off: equal answers a second to one network over UDP */
+	uint32_t rate_limit_slip;	/* rate_limit_slip, 2: of those that are too many every nth is answered, truncated */
+	unsigned workers;		/* workers, 0: a process for each processor */
 };
 
 /*
