@@ -79,7 +79,7 @@ count_fitting(const struct writing *w, uint32_t k)
 	/* Clients without EDNS get what fits before compression, so that it still does when a relay unpacks it. */
 	bool compressed = w->s->compress && (w->tcp || w->max > PKT_UDP_MIN);
 	size_t at = PKT_HEADER + w->q->question_len, owner = compressed ? 2 : w->q->name_len;
-	size_t extras = w->q->edns ? PKT_OPT_LEN : 0, max = w->max - ANSWER_SLACK;
+	size_t extras = pkt_opt_len(w->q), max = w->max - ANSWER_SLACK;
 
 	w->a->stamp++;
 	for (uint32_t i = 0; i < k; i++) {

@@ -23,7 +23,7 @@ enum {
 	PKT_UDP_MAX = 65507,	/* what a UDP datagram over IPv4 holds */
 	PKT_TCP_MAX = 65535,
 	PKT_POINTER_MAX = 0x3fff, /* highest offset that a compression pointer reaches */
-	PKT_OPT_LEN = 11,
+	PKT_OPT_LEN = 11,	/* without options; pkt_opt_len() tells of those too */
 	PKT_RR_FIXED = 10,	/* type, class, TTL, length */
 	PKT_NAMES_MAX = 96,	/* labels remembered for compression in one reply */
 	PKT_COOKIE_CLIENT = 8,	/* bytes of a client's cookie (RFC 7873, 4) */
@@ -100,7 +100,9 @@ struct pkt_query {
 /*
  * Read a query. Returns 0; or the rcode with which to refuse it (header and,
  * when it could be read, question are in ret); or -EBADMSG for a packet that
- * deserves no answer: shorter than a header, or itself a response.
+ * deserves no answer: shorter than a header, or itself a response. With 0
+ * question_len may be 0: the client asks for a cookie alone (RFC 7873, 5.4),
+ * and the reply to that is RCODE_OK without records.
  */
 int MUST_CHECK pkt_query_read(const uint8_t *p, size_t n, struct pkt_query *ret);
 
@@ -142,8 +144,12 @@ void pkt_rr_end(struct pkt_w *w, size_t at);
 /* A record whose bytes behind the owner are at hand. */
 void pkt_rr_tail(struct pkt_w *w, enum pkt_section s, const uint8_t *tail, size_t len);
 
+/* What pkt_end() will need for OPT and its options, as q stands now; 0 without EDNS. */
+size_t pkt_opt_len(const struct pkt_query *q);
+
 /*
- * Complete header and OPT (when the query had one). flags: FLAG_AA, FLAG_TC,
+ * Complete header and OPT (when the query had one). An rcode above 15 has its
+ * upper bits in OPT, so it is only for queries with EDNS. flags: FLAG_AA, FLAG_TC,
  * FLAG_RA. Returns the reply's length, 0 when it did not fit.
  */
 size_t pkt_end(struct pkt_w *w, const struct pkt_query *q, unsigned flags, enum pkt_rcode rcode);

@@ -318,7 +318,11 @@ serve_query(struct serve *s, const struct asker *who, const uint8_t *p, size_t n
 
 	if (rc < 0)
 		return 0;
-	len = rc > 0 ? refuse(&t, 0, (enum pkt_rcode)rc) : resolve(&t);
+	/* A question for a cookie alone has an empty answer. */
+	if (rc > 0 || q.question_len == 0)
+		len = refuse(&t, 0, (enum pkt_rcode)rc);
+	else
+		len = resolve(&t);
 	if (t.wait != NULL) {
 		if (wait_for(s, t.wait, &q, who))
 			return SERVE_LATER;
