@@ -3,161 +3,20 @@
 #include <string.h>
 #include <strings.h>
 
-#include "checkd/curl_lib.h"
+#include "checkd/curl_loop.h"
 #include "checkd/kinds.h"
 #include "checkd/output.h"
 #include "lib/duration.h"
 
 enum { HTTP_TIMEOUT_DEFAULT_MS = 10000, REDIRECTS_MAX = 10, STATUS_LINE_MAX = 128, RESULT_MAX = 16 * 1024 * 1024 };
 
-struct http_checks {
-	CURLM *multi;
-	uv_loop_t *loop;
-	uv_timer_t *timer;
-};
-
-/* A socket of libcurl's that the loop watches. */
-struct watched {
-	uv_poll_t poll;
-	curl_socket_t fd;
-	struct http_checks *h;
-};
-
 struct http_run {
 	struct check *c;
-	CURL *easy;
+	struct curl_job job;
 	struct curl_slist *headers, *connect_to;
 	struct output body;
 	char status[STATUS_LINE_MAX];	/* "200 OK" */
-	char fault[CURL_ERROR_SIZE];
 };
-
-/* ---- libcurl's sockets and timer in the loop */
-
-static void collect(struct http_checks *h);
-
-static void
-watched_closed(uv_handle_t *p)
-{
-	free(p->data);
-}
-
-static void
-on_poll(uv_poll_t *p, int status, int events)
-{
-	struct watched *w = p->data;
-	struct http_checks *h = w->h;
-	int flags = 0, running;
-
-	if (status < 0)
-		flags = CURL_CSELECT_ERR;
-	if ((events & UV_READABLE) != 0)
-		flags |= CURL_CSELECT_IN;
-	if ((events & UV_WRITABLE) != 0)
-		flags |= CURL_CSELECT_OUT;
-	(void)curl.multi_socket_action(h->multi, w->fd, flags, &running);
-	collect(h);
-}
-
-static int
-on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
-{
-	struct http_checks *h = arg;
-	struct watched *w = socket_arg;
-	int events = 0;
-
-	(void)easy;
-	if (what == CURL_POLL_REMOVE) {
-		if (w != NULL) {
-			(void)curl.multi_assign(h->multi, fd, NULL);
-			(void)uv_poll_stop(&w->poll);
-			uv_close((uv_handle_t *)&w->poll, watched_closed);
-		}
-		return 0;
-	}
-	if (w == NULL) {
-		w = calloc(1, sizeof(*w));
-		if (w == NULL || uv_poll_init_socket(h->loop, &w->poll, fd) < 0) {
-			free(w);
-			return -1;
-		}
-		w->fd = fd;
-		w->h = h;
-		w->poll.data = w;
-		(void)curl.multi_assign(h->multi, fd, w);
-	}
-	if ((what & CURL_POLL_IN) != 0)
-		events |= UV_READABLE;
-	if ((what & CURL_POLL_OUT) != 0)
-		events |= UV_WRITABLE;
-	return uv_poll_start(&w->poll, events, on_poll) < 0 ? -1 : 0;
-}
-
-static void
-on_timeout(uv_timer_t *t)
-{
-	struct http_checks *h = t->data;
-	int running;
-
-	(void)curl.multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	collect(h);
-}
-
-static int
-on_timer(CURLM *multi, long ms, void *arg)
-{
-	struct http_checks *h = arg;
-
-	(void)multi;
-	if (ms < 0)
-		(void)uv_timer_stop(h->timer);
-	else	/* Never at once: libcurl must not be entered from its own callback. */
-		(void)uv_timer_start(h->timer, on_timeout, (uint64_t)ms, 0);
-	return 0;
-}
-
-/* Made for the first check. */
-static int
-multi_open(struct checkd *cd, const char **ret_why)
-{
-	struct http_checks *h;
-	int rc;
-
-	*ret_why = "out of memory";
-	if (cd->http != NULL)
-		return cd->http->multi != NULL && cd->http->timer != NULL ? 0 : -ENOMEM;
-	rc = curl_lib_load(ret_why);
-	if (rc < 0)
-		return rc;
-	h = calloc(1, sizeof(*h));
-	if (h == NULL)
-		return -ENOMEM;
-	cd->http = h;
-	h->loop = &cd->d->loop.uv;
-	h->timer = timer_new(h->loop, h);
-	h->multi = curl.multi_init();
-	if (h->timer == NULL || h->multi == NULL)
-		return -ENOMEM;
-	(void)curl.multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-	(void)curl.multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
-	(void)curl.multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-	(void)curl.multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
-	return 0;
-}
-
-/* Every check has been detached. */
-void
-http_checks_release(struct checkd *cd)
-{
-	if (cd->http == NULL)
-		return;
-	if (cd->http->multi != NULL)
-		(void)curl.multi_cleanup(cd->http->multi);
-	timer_free(cd->http->timer);
-	free(cd->http);
-	cd->http = NULL;
-	curl_lib_release();
-}
 
 /* ---- one request */
 
@@ -193,10 +52,7 @@ on_header(char *p, size_t size, size_t n, void *arg)
 static void
 run_free(struct http_run *r)
 {
-	if (r->easy != NULL) {
-		(void)curl.multi_remove_handle(r->c->cd->http->multi, r->easy);
-		curl.easy_cleanup(r->easy);
-	}
+	curl_job_release(&r->job);
 	curl.slist_free_all(r->headers);
 	curl.slist_free_all(r->connect_to);
 	output_release(&r->body);
@@ -221,12 +77,12 @@ status_of(long code)
 static int
 describe_fault(struct http_run *r, CURLcode rc, struct buf *text)
 {
-	const char *method = method_of(r->c), *why = r->fault[0] != '\0' ? r->fault : curl.easy_strerror(rc);
+	const char *method = method_of(r->c), *why = r->job.fault[0] != '\0' ? r->job.fault : curl.easy_strerror(rc);
 	struct buf op = BUF_INIT(64 * KiB);
 	long os_errno = 0;
 	int err = buf_adds(&op, method);
 
-	(void)curl.easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &os_errno);
+	(void)curl.easy_getinfo(r->job.easy, CURLINFO_OS_ERRNO, &os_errno);
 	if (rc == CURLE_OPERATION_TIMEDOUT)
 		why = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
 	else if (rc == CURLE_COULDNT_CONNECT && os_errno == ECONNREFUSED)
@@ -248,7 +104,7 @@ finish(struct http_run *r, CURLcode rc)
 	long code = 0;
 	int err;
 
-	(void)curl.easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &code);
+	(void)curl.easy_getinfo(r->job.easy, CURLINFO_RESPONSE_CODE, &code);
 	if (rc == CURLE_OK) {
 		status = status_of(code);
 		err = buf_addf(&text, "HTTP %s %s: %s Output: ", method_of(c), c->def->http.p, r->status);
@@ -264,18 +120,9 @@ finish(struct http_run *r, CURLcode rc)
 }
 
 static void
-collect(struct http_checks *h)
+on_done(struct curl_job *j, CURLcode rc)
 {
-	struct http_run *r;
-	CURLMsg *m;
-	int left;
-
-	while ((m = curl.multi_info_read(h->multi, &left)) != NULL) {
-		if (m->msg != CURLMSG_DONE)
-			continue;
-		(void)curl.easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&r);
-		finish(r, m->data.result);
-	}
+	finish(j->owner, rc);
 }
 
 /* The list stays as it was when that fails. */
@@ -357,9 +204,9 @@ set_server_name(struct http_run *r)
 	r->connect_to = curl.slist_append(NULL, to);
 	if (r->connect_to == NULL || add_header(&r->headers, "Host", str_from(host)) < 0)
 		goto out;
-	rc = curl.easy_setopt(r->easy, CURLOPT_CONNECT_TO, r->connect_to);
+	rc = curl.easy_setopt(r->job.easy, CURLOPT_CONNECT_TO, r->connect_to);
 	if (rc == CURLE_OK)
-		rc = curl.easy_setopt(r->easy, CURLOPT_URL, url);
+		rc = curl.easy_setopt(r->job.easy, CURLOPT_URL, url);
 out:
 	free(to);
 	curl.free(host);
@@ -373,7 +220,7 @@ static CURLcode
 set_request(struct http_run *r)
 {
 	const struct check_def *d = r->c->def;
-	CURL *e = r->easy;
+	CURL *e = r->job.easy;
 	CURLcode rc = curl.easy_setopt(e, CURLOPT_URL, d->http.p);
 
 	if (rc == CURLE_OK && d->tls_server_name.len > 0 && strncasecmp(d->http.p, "https:", 6) == 0)
@@ -401,7 +248,6 @@ set_limits(struct http_run *r)
 		CURLoption option;
 		long value;
 	} numbers[] = {
-		{ CURLOPT_NOSIGNAL, 1 },
 		{ CURLOPT_TIMEOUT_MS, timeout > 0 ? timeout : 1 },
 		{ CURLOPT_CONNECTTIMEOUT_MS, timeout > 0 ? timeout : 1 },
 		{ CURLOPT_FRESH_CONNECT, 1 },
@@ -416,11 +262,11 @@ set_limits(struct http_run *r)
 	CURLcode rc = CURLE_OK;
 
 	for (size_t i = 0; rc == CURLE_OK && i < ARRAY_LEN(numbers); i++)
-		rc = curl.easy_setopt(r->easy, numbers[i].option, numbers[i].value);
+		rc = curl.easy_setopt(r->job.easy, numbers[i].option, numbers[i].value);
 	if (rc == CURLE_OK)
-		rc = curl.easy_setopt(r->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+		rc = curl.easy_setopt(r->job.easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	if (rc == CURLE_OK)
-		rc = curl.easy_setopt(r->easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+		rc = curl.easy_setopt(r->job.easy, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
 	return rc;
 }
 
@@ -432,16 +278,16 @@ set_roots(struct http_run *r)
 	CURLcode rc = CURLE_OK;
 
 	if (file != NULL && file[0] != '\0')
-		rc = curl.easy_setopt(r->easy, CURLOPT_CAINFO, file);
+		rc = curl.easy_setopt(r->job.easy, CURLOPT_CAINFO, file);
 	if (rc == CURLE_OK && dir != NULL && dir[0] != '\0')
-		rc = curl.easy_setopt(r->easy, CURLOPT_CAPATH, dir);
+		rc = curl.easy_setopt(r->job.easy, CURLOPT_CAPATH, dir);
 	return rc;
 }
 
 static CURLcode
 set_callbacks(struct http_run *r)
 {
-	CURL *e = r->easy;
+	CURL *e = r->job.easy;
 	CURLcode rc = curl.easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
 
 	if (rc == CURLE_OK)
@@ -450,10 +296,6 @@ set_callbacks(struct http_run *r)
 		rc = curl.easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
 	if (rc == CURLE_OK)
 		rc = curl.easy_setopt(e, CURLOPT_HEADERDATA, r);
-	if (rc == CURLE_OK)
-		rc = curl.easy_setopt(e, CURLOPT_ERRORBUFFER, r->fault);
-	if (rc == CURLE_OK)
-		rc = curl.easy_setopt(e, CURLOPT_PRIVATE, r);
 	return rc;
 }
 
@@ -461,23 +303,16 @@ static void
 http_start(struct check *c)
 {
 	CURLcode rc = CURLE_OUT_OF_MEMORY;
-	struct http_run *r = NULL;
-	const char *why;
+	struct http_run *r = calloc(1, sizeof(*r));
+	const char *why = "out of memory";
 
-	if (multi_open(c->cd, &why) == 0)
-		r = calloc(1, sizeof(*r));
-	if (r == NULL) {
+	if (r == NULL || curl_job_init(&r->job, c->cd, on_done, r, &why) < 0) {
+		free(r);
 		schedule_done(c, CHECK_CRITICAL, str_from(why));
 		return;
 	}
 	r->c = c;
 	output_init(&r->body, checkd_output_max(c));
-	r->easy = curl.easy_init();
-	if (r->easy == NULL) {
-		run_free(r);
-		schedule_done(c, CHECK_CRITICAL, STR("out of memory"));
-		return;
-	}
 	c->runner.run = r;
 	if (set_headers(r) == 0)
 		rc = set_callbacks(r);
@@ -487,8 +322,8 @@ http_start(struct check *c)
 		rc = set_roots(r);
 	if (rc == CURLE_OK)
 		rc = set_request(r);
-	if (rc == CURLE_OK && curl.multi_add_handle(c->cd->http->multi, r->easy) != CURLM_OK)
-		rc = CURLE_FAILED_INIT;
+	if (rc == CURLE_OK)
+		rc = curl_job_start(&r->job);
 	if (rc != CURLE_OK)
 		finish(r, rc);
 }

@@ -19,7 +19,7 @@ enum {
 };
 
 struct sync;
-struct http_checks;
+struct curl_loop;
 struct processes;
 struct hash_watch;
 struct coordinates;
@@ -38,7 +38,7 @@ struct checkd {
 	struct defer changed;			/* what follows from a change, once a turn */
 	struct persist persist;
 	struct sync *sync;
-	struct http_checks *http;
+	struct curl_loop *curl;		/* NULL until a check needs it */
 	struct processes *processes;
 	struct coordinates *coordinates;	/* NULL: disabled */
 	struct watches *plans;			/* watches.c */

@@ -1,5 +1,5 @@
 /*
- * curl_lib.h - libcurl, loaded when the first HTTP check needs it.
+ * curl_lib.h - libcurl, loaded when the first check needs it.
  *
  * Linked in the usual way it brings thirty libraries and 5 MiB into a daemon
  * that, on most nodes, never makes a request; loading them also takes longer

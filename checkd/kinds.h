@@ -8,9 +8,6 @@
 
 extern const struct check_kind check_kind_script, check_kind_http, check_kind_tcp, check_kind_ttl, check_kind_alias;
 
-/* ---- check_http.c: all transfers share one multi handle */
-void http_checks_release(struct checkd *cd);
-
 /* ---- check_ttl.c */
 
 /* The application's own word; c is a TTL check. */

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "checkd/coordinates.h"
+#include "checkd/curl_loop.h"
 #include "checkd/kinds.h"
 #include "checkd/process.h"
 #include "checkd/register.h"
@@ -151,7 +152,8 @@ checkd_fini(struct daemon *d)
 	loop_undefer(&d->loop, DEFER_WORK, &cd->changed);
 	local_release(&cd->local);
 	watches_release(cd);
-	http_checks_release(cd);
+	curl_loop_free(cd->curl);
+	curl_lib_release();
 	acl_gate_free(cd->gate);
 	cd->gate = NULL;
 	timer_free(cd->reap);
