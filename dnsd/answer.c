@@ -38,16 +38,34 @@ struct writing {
 	uint32_t k;		/* records sent, the first in a->order */
 };
 
-/* The first k of the order become a random choice of all. */
+/* Those from i on, up to k, become a random choice of all that are before end. */
 static void
-shuffle(struct answer *a, uint32_t k, uint64_t *rng)
+shuffle_part(struct answer *a, uint32_t i, uint32_t end, uint32_t k, uint64_t *rng)
 {
-	for (uint32_t i = 0; i < k && i + 1 < a->n; i++) {
-		uint32_t j = i + answer_random(rng, a->n - i);
+	for (; i < k && i + 1 < end; i++) {
+		uint32_t j = i + answer_random(rng, end - i);
 		uint16_t t = a->order[i];
 
 		a->order[i] = a->order[j];
 		a->order[j] = t;
+	}
+}
+
+/* The first k of the order become a random choice of all; with ranks, each rank has its place. */
+static void
+shuffle(struct answer *a, uint32_t k, uint64_t *rng)
+{
+	uint32_t end;
+
+	if (a->ranks == NULL) {
+		shuffle_part(a, 0, a->n, k, rng);
+		return;
+	}
+	for (uint32_t i = 0; i < k; i = end) {
+		end = i + 1;
+		while (end < a->n && a->ranks[a->order[end]] == a->ranks[a->order[i]])
+			end++;
+		shuffle_part(a, i, end, k, rng);
 	}
 }
 
@@ -64,7 +82,7 @@ extras_size(const struct writing *w, const struct answer_rr *rr, size_t at, bool
 	for (uint32_t i = 0; i < rr->nextra; i++) {
 		struct answer_extra *x = &w->a->extra[rr->extra + i];
 
-		if (x->stamp == w->a->stamp || (w->trimmed && x->txt))
+		if (x->stamp == w->a->stamp || (w->trimmed && x->txt) || (x->far && !w->q->edns))
 			continue;
 		x->stamp = w->a->stamp;
 		n += (pointers && x->owner == OWNER_TARGET ? 2u : x->owner_len) + (size_t)x->len;
@@ -135,7 +153,7 @@ write_record(struct pkt_w *p, const struct writing *w, const struct answer_rr *r
 static void
 write_extra(struct pkt_w *p, const struct writing *w, struct answer_extra *x)
 {
-	if (x->stamp == w->a->stamp || (w->trimmed && x->txt))
+	if (x->stamp == w->a->stamp || (w->trimmed && x->txt) || (x->far && !w->q->edns))
 		return;
 	x->stamp = w->a->stamp;
 	if (x->owner == OWNER_QUESTION)
@@ -144,7 +162,7 @@ write_extra(struct pkt_w *p, const struct writing *w, struct answer_extra *x)
 		pkt_name_at(p, x->target_at, x->owner_len);
 	else
 		pkt_name(p, w->a->bytes + x->owner_at);
-	pkt_rr_tail(p, SECTION_ADDITIONAL, w->a->bytes + x->at, x->len);
+	pkt_rr_tail(p, x->in_answer ? SECTION_ANSWER : SECTION_ADDITIONAL, w->a->bytes + x->at, x->len);
 }
 
 /* One try; 0 when it is more than cap. */

@@ -29,12 +29,31 @@ enum outcome {
 	OUTCOME_NXDOMAIN,	/* with SOA */
 };
 
+/* A record that was found for a host name: its owner in wire form and lower case, and what stands behind it. */
+struct host_rr {
+	const uint8_t *owner, *tail;
+	uint16_t len;		/* of the tail: type, class, TTL, length, data */
+};
+
+enum { HOST_RRS_MAX = 32, HOST_RRS_PLAIN = 5 };	/* told of one host name; to clients without EDNS */
+
+/* How host names that stand in the place of addresses are resolved. */
+struct hosts {
+	void *ctx;
+	/*
+	 * The records that lead from name (wire form) to its addresses, and these: IPv4 for TYPE_A, IPv6 for TYPE_AAAA, else
+	 * what there is. Writes at most HOST_RRS_MAX, good until the next call, and returns their number; 0: nothing is known.
+	 */
+	size_t (*find)(void *ctx, const uint8_t *name, uint16_t type, struct host_rr *out);
+};
+
 struct view;
 
 struct answer {
 	/* For the index of warm answers (view.h). */
 	struct answer *next_in_bucket, *next_in_view;
 	struct view *view;
+	uint64_t good_until_ms;	/* 0: as long as the view's facts are the same */
 	uint32_t hash;
 	uint16_t type;
 	uint8_t name_len;
@@ -42,6 +61,8 @@ struct answer {
 	bool of_service;	/* shuffled, limited and cut as Consul does */
 	uint32_t n, nextra, ncommon;	/* the last ncommon of the extras belong to no record */
 	uint32_t stamp;		/* counts writings, to send each extra once */
+	bool of_query;		/* a prepared query's */
+	uint16_t *ranks;	/* of each record: those of one rank are shuffled, ranks stay in order; NULL: all are alike */
 	uint16_t *order;	/* of records; kept shuffled from one writing to the next */
 	struct answer_rr *rr;
 	struct answer_extra *extra;
@@ -55,6 +76,10 @@ struct answer {
  */
 int MUST_CHECK answer_render(const struct facts *f, const struct dns_name *n, const struct pkt_query *q,
     const struct settings *s, enum outcome *ret_outcome, struct answer **ret);
+
+/* The same; hosts (NULL: nobody) is asked about host names. */
+int MUST_CHECK answer_render_with(const struct facts *f, const struct dns_name *n, const struct pkt_query *q,
+    const struct settings *s, const struct hosts *hosts, enum outcome *ret_outcome, struct answer **ret);
 
 void answer_free(struct answer *a);
 

@@ -27,6 +27,8 @@ struct answer_extra {
 	uint16_t len;
 	uint8_t owner, owner_len;
 	bool txt;
+	bool in_answer;		/* it stands in the answer section: where a CNAME leads */
+	bool far;		/* for clients with EDNS alone: there are many */
 };
 
 #endif

@@ -192,6 +192,7 @@ facts_new(size_t n)
 
 	if (f != NULL) {
 		f->known = n > 0;
+		f->query = NULL;
 		f->n = 0;
 	}
 	return f;
@@ -210,13 +211,14 @@ facts_free(struct facts *f)
 		return;
 	for (size_t i = 0; i < f->n; i++)
 		free(f->v[i]);
+	free(f->query);
 	free(f);
 }
 
 static int
-facts_add(struct facts *f, const struct instance *draft)
+facts_add(struct facts *f, const struct instance *draft, bool all)
 {
-	if (draft->critical)
+	if (draft->critical && !all)
 		return 0;
 	f->v[f->n] = instance_pack(draft);
 	if (f->v[f->n] == NULL)
@@ -226,7 +228,7 @@ facts_add(struct facts *f, const struct instance *draft)
 }
 
 static int
-add_entry(struct facts *f, struct mp_r *r, struct arena *scratch)
+add_entry(struct facts *f, struct mp_r *r, bool all, struct arena *scratch)
 {
 	struct health_entry e;
 	struct instance d;
@@ -239,14 +241,13 @@ add_entry(struct facts *f, struct mp_r *r, struct arena *scratch)
 	draft_node(&e.node, &d);
 	draft_service(&e.service, &d);
 	draft_health(&e, &d);
-	return facts_add(f, &d);
+	return facts_add(f, &d, all);
 }
 
 int
-facts_from_health(struct str payload, struct arena *scratch, struct facts **ret)
+facts_entries(struct mp_r *r, bool all, struct arena *scratch, struct facts **ret)
 {
-	struct mp_r r = mp_r_init(payload.p, payload.len);
-	size_t n = mp_r_array(&r);
+	size_t n = mp_r_array(r);
 	struct facts *f;
 	int rc = 0;
 
@@ -254,16 +255,26 @@ facts_from_health(struct str payload, struct arena *scratch, struct facts **ret)
 	if (f == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < n && i < FACTS_MAX && rc == 0; i++)
-		rc = add_entry(f, &r, scratch);
+		rc = add_entry(f, r, all, scratch);
 	arena_reset(scratch);
+	for (size_t i = FACTS_MAX; i < n && rc == 0; i++)
+		mp_r_skip(r);
 	if (rc == 0)
-		rc = r.err;
+		rc = r->err;
 	if (rc < 0) {
 		facts_free(f);
 		return rc;
 	}
 	*ret = f;
 	return 0;
+}
+
+int
+facts_from_health(struct str payload, struct arena *scratch, struct facts **ret)
+{
+	struct mp_r r = mp_r_init(payload.p, payload.len);
+
+	return facts_entries(&r, false, scratch, ret);
 }
 
 /* {Node: {...}, Services: ...}, or nil for an unknown node. */
@@ -311,7 +322,7 @@ facts_from_node(struct str payload, struct arena *scratch, struct facts **ret)
 	}
 	if (known) {
 		draft_node(&n, &d);
-		rc = facts_add(f, &d);
+		rc = facts_add(f, &d, true);
 	}
 	if (rc == 0) {
 		*ret = f;

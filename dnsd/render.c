@@ -15,7 +15,10 @@ struct render {
 	const struct settings *s;
 	struct str dc;
 	uint32_t ttl;
-	struct buf bytes, rrs, extras;
+	const struct hosts *hosts;		/* may be NULL */
+	const struct query_facts *query;	/* NULL unless it is a prepared query */
+	uint16_t rank;				/* of the instance at hand */
+	struct buf bytes, rrs, extras, ranks;
 	struct seen {		/* open addressing: index of a record + 1 */
 		uint32_t *slots, mask;
 	} records, targets;
@@ -146,8 +149,11 @@ add_rr(struct render *r, uint32_t at, uint16_t len, uint32_t extra, uint16_t nex
 {
 	struct answer_rr rr = { .at = at, .len = len, .extra = extra, .nextra = nextra };
 
-	if (rr_count(r) < FACTS_MAX)
-		keep(r, buf_add(&r->rrs, &rr, sizeof(rr)));
+	if (rr_count(r) >= FACTS_MAX)
+		return;
+	keep(r, buf_add(&r->rrs, &rr, sizeof(rr)));
+	if (r->query != NULL && r->query->sorted)
+		keep(r, buf_add(&r->ranks, &r->rank, sizeof(r->rank)));
 }
 
 static void
@@ -224,6 +230,34 @@ add_addr(struct render *r, const struct addr *a)
 	keep(r, buf_add(&r->bytes, tail, n));
 }
 
+/*
+ * Where a host name leads, under the TTL of what named it. Answers are kept for clients with EDNS and without, so what only the
+ * former get is marked.
+ */
+static void
+add_host(struct render *r, const uint8_t *name, bool in_answer)
+{
+	struct host_rr found[HOST_RRS_MAX];
+	size_t n = r->hosts != NULL && r->err == 0 ? r->hosts->find(r->hosts->ctx, name, r->q->type, found) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct answer_extra x = { .owner = OWNER_NAME, .owner_at = (uint32_t)r->bytes.len, .in_answer = in_answer,
+			.far = i >= HOST_RRS_PLAIN, .len = found[i].len };
+		size_t owner = pkt_name_len(found[i].owner);
+		uint8_t fixed[PKT_RR_FIXED];
+
+		x.owner_len = (uint8_t)owner;
+		keep(r, buf_add(&r->bytes, found[i].owner, owner));
+		x.at = (uint32_t)r->bytes.len;
+		memcpy(fixed, found[i].tail, sizeof(fixed));
+		put16(fixed + 4, r->ttl >> 16);
+		put16(fixed + 6, r->ttl & 0xffff);
+		keep(r, buf_add(&r->bytes, fixed, sizeof(fixed)));
+		keep(r, buf_add(&r->bytes, found[i].tail + sizeof(fixed), found[i].len - sizeof(fixed)));
+		add_extra(r, x);
+	}
+}
+
 /* A host name as address; one alone, and only if nothing better was found, by the caller's care. */
 static void
 add_cname(struct render *r, struct str host)
@@ -236,6 +270,8 @@ add_cname(struct render *r, struct str host)
 	put_fixed(tail, TYPE_CNAME, r->ttl, (size_t)n);
 	add_rr(r, (uint32_t)r->bytes.len, (uint16_t)(PKT_RR_FIXED + n), 0, 0);
 	keep(r, buf_add(&r->bytes, tail, PKT_RR_FIXED + (size_t)n));
+	add_host(r, tail + PKT_RR_FIXED, true);
+	r->ncommon = extra_count(r);
 }
 
 /* ---- nodes */
@@ -384,6 +420,8 @@ add_srv_extras(struct render *r, const struct instance *i, const struct addr *a,
 		x.len = (uint16_t)answer_addr_tail(a, r->ttl, tail);
 		keep(r, buf_add(&r->bytes, tail, x.len));
 		add_extra(r, x);
+	} else if (a->kind == ADDR_NAME) {
+		add_host(r, target, false);
 	}
 	if (!r->s->node_meta_txt || i->nmeta == 0)
 		return;
@@ -447,9 +485,11 @@ render_service(struct render *r, const struct facts *f)
 		const struct instance *i = f->v[k];
 		const struct addr *a;
 
-		if ((r->s->only_passing && !i->passing) || (r->n->tag.len > 0 && !has_tag(i, r->n->tag)))
+		/* A prepared query has its own rule of who is healthy. */
+		if ((r->s->only_passing && !i->passing && r->query == NULL) || (r->n->tag.len > 0 && !has_tag(i, r->n->tag)))
 			continue;
 		found = true;
+		r->rank = r->query != NULL ? r->query->ranks[k] : 0;
 		if (r->q->type == TYPE_SRV) {
 			add_srv(r, i);
 			continue;
@@ -473,7 +513,7 @@ static struct answer *
 answer_pack(const struct render *r)
 {
 	size_t n = rr_count(r), head = sizeof(struct answer) + r->rrs.len + r->extras.len;
-	size_t order = n * sizeof(uint16_t);
+	size_t order = n * sizeof(uint16_t) + r->ranks.len;
 	struct answer *a = malloc(head + order + r->bytes.len + r->q->name_len);
 	uint8_t *p;
 
@@ -489,7 +529,8 @@ answer_pack(const struct render *r)
 	a->name = p;
 	a->name_len = r->q->name_len;
 	a->type = r->q->type;
-	a->of_service = r->n->kind == NAME_SERVICE;
+	a->of_service = r->n->kind != NAME_NODE;
+	a->of_query = r->query != NULL;
 	a->n = (uint32_t)n;
 	a->nextra = extra_count(r);
 	a->ncommon = r->ncommon;
@@ -501,6 +542,10 @@ answer_pack(const struct render *r)
 		memcpy(a->bytes, r->bytes.data, r->bytes.len);
 	for (size_t i = 0; i < n; i++)
 		a->order[i] = (uint16_t)i;
+	if (r->ranks.len > 0) {
+		a->ranks = a->order + n;
+		memcpy(a->ranks, r->ranks.data, r->ranks.len);
+	}
 	return a;
 }
 
@@ -521,18 +566,43 @@ render_all(struct render *r, const struct facts *f, enum outcome *ret_outcome, s
 	return 0;
 }
 
+/* That of the query itself, else of the service that it found. */
+static uint32_t
+query_ttl(const struct query_facts *query, const struct settings *s)
+{
+	char name[PKT_NAME_MAX + 1];
+	size_t n = query->service.len < sizeof(name) ? query->service.len : sizeof(name);
+
+	if (query->has_ttl)
+		return query->ttl;
+	for (size_t i = 0; i < n; i++)
+		name[i] = (char)ascii_lower((unsigned char)query->service.p[i]);
+	return settings_service_ttl(s, (struct str){ name, n });
+}
+
 int
 answer_render(const struct facts *f, const struct dns_name *n, const struct pkt_query *q, const struct settings *s,
     enum outcome *ret_outcome, struct answer **ret)
 {
+	return answer_render_with(f, n, q, s, NULL, ret_outcome, ret);
+}
+
+int
+answer_render_with(const struct facts *f, const struct dns_name *n, const struct pkt_query *q, const struct settings *s,
+    const struct hosts *hosts, enum outcome *ret_outcome, struct answer **ret)
+{
 	struct render r = {
-		.n = n, .q = q, .s = s,
+		.n = n, .q = q, .s = s, .hosts = hosts, .query = f->query, .ranks = BUF_INIT(ANSWER_BYTES_MAX),
 		.dc = n->dc.len > 0 ? n->dc : str_from(s->datacenter),
 		.ttl = n->kind == NAME_SERVICE ? settings_service_ttl(s, n->name) : s->node_ttl,
 		.bytes = BUF_INIT(ANSWER_BYTES_MAX), .rrs = BUF_INIT(ANSWER_BYTES_MAX), .extras = BUF_INIT(ANSWER_BYTES_MAX),
 	};
 	int rc;
 
+	if (f->query != NULL) {
+		r.dc = f->query->dc;
+		r.ttl = query_ttl(f->query, s);
+	}
 	rc = seen_init(&r.records, f->n);
 	if (rc == 0)
 		rc = seen_init(&r.targets, q->type == TYPE_SRV ? f->n : 0);
@@ -543,5 +613,6 @@ answer_render(const struct facts *f, const struct dns_name *n, const struct pkt_
 	buf_release(&r.bytes);
 	buf_release(&r.rrs);
 	buf_release(&r.extras);
+	buf_release(&r.ranks);
 	return rc;
 }
