@@ -21,6 +21,7 @@ enum {
 struct sync;
 struct curl_loop;
 struct processes;
+struct schedule;
 struct hash_watch;
 struct coordinates;
 struct watches;
@@ -40,6 +41,7 @@ struct checkd {
 	struct sync *sync;
 	struct curl_loop *curl;		/* NULL until a check needs it */
 	struct processes *processes;
+	struct schedule *schedule;	/* NULL: no check runs */
 	struct coordinates *coordinates;	/* NULL: disabled */
 	struct watches *plans;			/* watches.c */
 	struct rexec *rexec;			/* NULL: disabled */

@@ -73,7 +73,7 @@ result_set(struct check *c, enum check_status status, struct str output)
 	if (cd->discard_output)
 		output = STR("");
 	if (status == CHECK_CRITICAL && c->critical_since_ms == 0)
-		c->critical_since_ms = clock_ms();
+		c->critical_since_ms = alarms_clock_ms(CLOCK_MONOTONIC);	/* sleep of the machine does not count: reap.c */
 	else if (status != CHECK_CRITICAL)
 		c->critical_since_ms = 0;
 	if (same_status && str_eq(c->output, output))
