@@ -56,16 +56,6 @@ open_address(struct daemon *d, size_t i, const char *ip, uint16_t port)
 	return 0;
 }
 
-/* Recursion comes with a later release; until then nobody should believe that it works. */
-static void
-note_recursors(struct json_object *slice)
-{
-	struct json_object *list = cfg_get(slice, "recursors");
-
-	if (json_object_is_type(list, json_type_array) && json_object_array_length(list) > 0)
-		log_warn(LOG, "recursors are not asked by this release: names outside of the domains are refused");
-}
-
 static int
 open_listeners(struct daemon *d)
 {
@@ -104,7 +94,6 @@ init(struct daemon *d)
 		log_err(LOG, "%s", err);
 		return rc;
 	}
-	note_recursors(d->config);
 	s->serve = serve_new(&d->loop, d->run_fd, settings);
 	s->tcp = s->serve != NULL ? tcp_new(&d->loop, s->serve) : NULL;
 	s->drain = malloc(sizeof(*s->drain));
@@ -150,7 +139,6 @@ reload(struct daemon *d, struct json_object *next, struct buf *msg)
 		buf_clear(msg);
 		return buf_adds(msg, err) < 0 ? -ENOMEM : rc;
 	}
-	note_recursors(next);
 	serve_set(s->serve, settings);
 	return 0;
 }

@@ -79,6 +79,7 @@ struct pkt_ecs {
 struct pkt_cookie {
 	uint8_t len;			/* 0: none; 8: the client's alone; 16 to 40: with the server's behind it */
 	bool reply;			/* send client's and `server` back */
+	bool good;			/* where reply is set: what the client sent is ours (guard.c) */
 	uint8_t data[PKT_COOKIE_MAX];
 	uint8_t server[PKT_COOKIE_SERVER];
 };

@@ -14,7 +14,7 @@ enum { BUCKETS = 1024 };
 struct client {
 	TAILQ_ENTRY(client) in_job;
 	struct asker who;
-	uint64_t since_ms;
+	uint64_t since_ns;
 	struct pkt_query q;		/* its question is the job's, to the letter */
 };
 
@@ -32,7 +32,6 @@ struct job {
 LIST_HEAD(bucket, job);
 
 struct relay {
-	struct loop *loop;
 	struct upstream *upstream;
 	struct settings *const *settings;
 	uint64_t seed;
@@ -122,7 +121,8 @@ on_answer(void *arg, const uint8_t *reply, size_t len)
 
 		if (n > 0)
 			c->who.deliver(&c->who, r->out, n);
-		metric_add(r->took, (double)(uv_now(&r->loop->uv) - c->since_ms));
+		metric_add(r->took, (double)(clock_ns() - c->since_ns) / 1e6);
+		serve_log(&c->q, &c->who, c->since_ns);
 	}
 	job_free(j);
 }
@@ -211,7 +211,7 @@ relay_ask(struct relay *r, const struct asker *who, const struct pkt_query *q, c
 		free(c);
 		return false;
 	}
-	c->since_ms = uv_now(&r->loop->uv);
+	c->since_ns = clock_ns();
 	c->who = *who;
 	c->q = *q;
 	c->q.question = j->query + PKT_HEADER;
@@ -259,13 +259,12 @@ relay_waiting(const struct relay *r)
 }
 
 struct relay *
-relay_new(struct loop *l, struct settings *const *settings, struct upstream *u)
+relay_new(struct settings *const *settings, struct upstream *u)
 {
 	struct relay *r = calloc(1, sizeof(*r));
 
 	if (r == NULL)
 		return NULL;
-	r->loop = l;
 	r->upstream = u;
 	r->settings = settings;
 	r->took = metric_get("dns.recursor.query", METRIC_SAMPLE);

@@ -18,8 +18,8 @@ enum { RELAY_WAITING_MAX = 8192 };	/* clients' questions under way */
 
 struct relay;
 
-/* Borrows all three; settings is read through the pointer each time. NULL without memory. */
-struct relay *relay_new(struct loop *l, struct settings *const *settings, struct upstream *u);
+/* Borrows both; settings is read through the pointer each time. NULL without memory. */
+struct relay *relay_new(struct settings *const *settings, struct upstream *u);
 /* Questions under way end without a word. Before upstream_free(). */
 void relay_free(struct relay *r);
 

@@ -7,6 +7,8 @@
 #include <time.h>
 
 #include "dnsd/apex.h"
+#include "dnsd/guard.h"
+#include "dnsd/relay.h"
 #include "lib/log.h"
 #include "lib/metrics.h"
 
@@ -29,6 +31,9 @@ struct serve {
 	struct loop *loop;
 	struct settings *settings;
 	struct views *views;
+	struct guard *guard;
+	struct upstream *upstream;
+	struct relay *relay;
 	struct zone arpa;
 	uint64_t rng;
 	TAILQ_HEAD(, pending) waiting;
@@ -45,7 +50,12 @@ struct turn {
 	struct serve *s;
 	const struct pkt_query *q;
 	bool tcp;
+	const struct asker *who;
+	const uint8_t *raw;		/* the question as it came; NULL when it has waited */
+	size_t raw_len;
 	struct view *wait;		/* set: not known yet */
+	bool relayed;			/* a recursor's answer will be delivered */
+	bool counted;			/* by guard_relay() */
 	uint8_t *out;
 	size_t cap;
 };
@@ -145,7 +155,23 @@ from_name(struct turn *t, size_t prefix_len)
 	return negative(t, RCODE_NXDOMAIN);
 }
 
-/* The reply's length, or 0 with t->wait set. */
+/* A name that is not ours: the recursors' answer will be delivered, if there are any. */
+static size_t
+relay(struct turn *t, enum pkt_rcode without)
+{
+	struct serve *s = t->s;
+	size_t len;
+
+	if (s->settings->nrecursors == 0)
+		return refuse(t, without == RCODE_SERVFAIL ? FLAG_RA : 0, without);
+	t->counted = true;
+	if (!guard_relay(s->guard, t->q, t->who, t->out, &len))
+		return len;
+	t->relayed = relay_ask(s->relay, t->who, t->q, t->raw, t->raw_len);
+	return t->relayed ? 0 : refuse(t, FLAG_RA, RCODE_SERVFAIL);
+}
+
+/* The reply's length, or 0 with t->wait or t->relayed set. */
 static size_t
 resolve(struct turn *t)
 {
@@ -161,10 +187,9 @@ resolve(struct turn *t)
 		return answer_write(a, q, s->settings, t->tcp, &s->rng, t->out, t->cap);
 	if (!name_in_zone(q->name, q->name_len, &s->settings->domain, &prefix) &&
 	    !name_in_zone(q->name, q->name_len, &s->settings->alt_domain, &prefix)) {
-		/* Reverse names are ours to look up, but nobody is there to ask about the others. */
 		if (name_in_zone(q->name, q->name_len, &s->arpa, &prefix))
-			return refuse(t, FLAG_RA, RCODE_SERVFAIL);
-		return refuse(t, 0, RCODE_REFUSED);
+			return relay(t, RCODE_SERVFAIL);
+		return relay(t, RCODE_REFUSED);
 	}
 	switch (q->type) {
 	case TYPE_AXFR:
@@ -218,8 +243,8 @@ type_text(uint16_t type, char out[16])
 			(void)snprintf(out, 16, "%s", names[i].name);
 }
 
-static void
-log_served(const struct pkt_query *q, const struct asker *who, uint64_t since_ns)
+void
+serve_log(const struct pkt_query *q, const struct asker *who, uint64_t since_ns)
 {
 	char name[NAME_TEXT_MAX] = "", type[16], client[SOCK_ADDR_TEXT_MAX];
 
@@ -246,6 +271,16 @@ pending_free(struct pending *p)
 	free(p);
 }
 
+/* The answer of n bytes to a question that has waited; n 0: a recursor's will come. */
+static void
+reply_late(struct pending *p, const struct turn *t, size_t n)
+{
+	if (!t->counted)
+		n = guard_reply(p->serve->guard, &p->q, &p->who, t->out, n);
+	if (n > 0)
+		p->who.deliver(&p->who, t->out, n);
+}
+
 static void
 on_expire(uv_timer_t *timer)
 {
@@ -255,10 +290,8 @@ on_expire(uv_timer_t *timer)
 
 	while ((p = TAILQ_FIRST(&s->waiting)) != NULL && now - p->since_ms >= QUESTION_WAIT_MS) {
 		struct turn t = { .s = s, .q = &p->q, .out = s->out, .cap = p->who.tcp ? PKT_TCP_MAX : PKT_UDP_MAX };
-		size_t n = refuse(&t, FLAG_AA, RCODE_SERVFAIL);
 
-		if (n > 0)
-			p->who.deliver(&p->who, s->out, n);
+		reply_late(p, &t, refuse(&t, FLAG_AA, RCODE_SERVFAIL));
 		pending_free(p);
 	}
 }
@@ -291,16 +324,15 @@ on_view(void *ctx, struct waiter *w, bool ok)
 {
 	struct pending *p = (struct pending *)(void *)w;
 	struct serve *s = ctx;
-	struct turn t = { .s = s, .q = &p->q, .tcp = p->who.tcp, .out = s->out,
+	struct turn t = { .s = s, .q = &p->q, .tcp = p->who.tcp, .who = &p->who, .out = s->out,
 		.cap = p->who.tcp ? PKT_TCP_MAX : PKT_UDP_MAX };
 	size_t n = ok ? resolve(&t) : refuse(&t, FLAG_AA, RCODE_SERVFAIL);
 
 	/* The view has gone again already: better an error than another round. */
 	if (t.wait != NULL)
 		n = refuse(&t, FLAG_AA, RCODE_SERVFAIL);
-	if (n > 0)
-		p->who.deliver(&p->who, s->out, n);
-	log_served(&p->q, &p->who, p->since_ns);
+	reply_late(p, &t, n);
+	serve_log(&p->q, &p->who, p->since_ns);
 	serve_took(s, 1, (double)(uv_now(&s->loop->uv) - p->since_ms));
 	pending_free(p);
 }
@@ -311,24 +343,26 @@ int
 serve_query(struct serve *s, const struct asker *who, const uint8_t *p, size_t n, uint8_t *out, size_t cap)
 {
 	struct pkt_query q;
-	struct turn t = { .s = s, .q = &q, .tcp = who->tcp, .out = out, .cap = cap };
+	struct turn t = { .s = s, .q = &q, .tcp = who->tcp, .who = who, .raw = p, .raw_len = n, .out = out, .cap = cap };
 	uint64_t since_ns = log_enabled(LOG_DEBUG) ? clock_ns() : 0;
 	int rc = pkt_query_read(p, n, &q);
 	size_t len;
 
 	if (rc < 0)
 		return 0;
-	/* A question for a cookie alone has an empty answer. */
-	if (rc > 0 || q.question_len == 0)
-		len = refuse(&t, 0, (enum pkt_rcode)rc);
-	else
-		len = resolve(&t);
+	if (rc == 0)
+		rc = guard_query(s->guard, &q, who);
+	len = rc != 0 ? refuse(&t, 0, rc > 0 ? (enum pkt_rcode)rc : RCODE_OK) : resolve(&t);
+	if (t.relayed)
+		return SERVE_LATER;
 	if (t.wait != NULL) {
 		if (wait_for(s, t.wait, &q, who))
 			return SERVE_LATER;
 		len = refuse(&t, FLAG_AA, RCODE_SERVFAIL);
 	}
-	log_served(&q, who, since_ns);
+	if (!t.counted)
+		len = guard_reply(s->guard, &q, who, out, len);
+	serve_log(&q, who, since_ns);
 	return (int)len;
 }
 
@@ -342,6 +376,7 @@ serve_forget(struct serve *s, const void *transport)
 		if (p->who.transport == transport)
 			pending_free(p);
 	}
+	relay_forget(s->relay, transport);
 }
 
 void
@@ -354,7 +389,7 @@ serve_took(struct serve *s, unsigned n, double ms)
 size_t
 serve_waiting(const struct serve *s)
 {
-	return s->nwaiting;
+	return s->nwaiting + relay_waiting(s->relay);
 }
 
 void
@@ -395,8 +430,12 @@ serve_new(struct loop *l, int run_fd, struct settings *settings)
 		(void)uv_timer_init(&l->uv, s->expire);
 		s->expire->data = s;
 	}
+	s->guard = guard_new(&s->settings);
+	s->upstream = upstream_new(l, &s->settings);
+	s->relay = s->upstream != NULL ? relay_new(&s->settings, s->upstream) : NULL;
 	s->views = views_new(l, run_fd, &s->settings, on_view, s);
-	if (s->out == NULL || s->expire == NULL || s->views == NULL || zone_set(&s->arpa, STR("arpa.")) < 0) {
+	if (s->guard == NULL || s->relay == NULL || s->out == NULL || s->expire == NULL || s->views == NULL ||
+	    zone_set(&s->arpa, STR("arpa.")) < 0) {
 		serve_free(s);
 		return NULL;
 	}
@@ -418,6 +457,9 @@ serve_free(struct serve *s)
 		return;
 	while ((p = TAILQ_FIRST(&s->waiting)) != NULL)
 		pending_free(p);
+	relay_free(s->relay);
+	upstream_free(s->upstream);
+	guard_free(s->guard);
 	views_free(s->views);
 	if (s->expire != NULL)
 		uv_close((uv_handle_t *)s->expire, timer_closed);

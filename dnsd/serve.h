@@ -48,6 +48,9 @@ int serve_query(struct serve *s, const struct asker *who, const uint8_t *p, size
 /* This transport has gone: forget its questions. */
 void serve_forget(struct serve *s, const void *transport);
 
+/* The debug line of a question that was answered, asked at since_ns of clock_ns(). */
+void serve_log(const struct pkt_query *q, const struct asker *who, uint64_t since_ns);
+
 /* Count n questions that took ms together. */
 void serve_took(struct serve *s, unsigned n, double ms);
 

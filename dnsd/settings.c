@@ -100,6 +100,8 @@ read_knobs(struct settings *s, struct json_object *slice)
 	s->a_record_limit = bounded(cfg_int(slice, "dns_config.a_record_limit", 0), INT32_MAX);
 	s->node_ttl = seconds(cfg_ms(slice, "dns_config.node_ttl", 0));
 	s->recursor_timeout_ms = cfg_ms(slice, "dns_config.recursor_timeout", 2000);
+	if (s->recursor_timeout_ms <= 0)
+		s->recursor_timeout_ms = 2000;
 	s->recursor_random = strcmp(cfg_str(slice, "dns_config.recursor_strategy", "sequential"), "random") == 0;
 	s->translate_wan_addrs = cfg_bool(slice, "translate_wan_addrs", false);
 	s->combine_tags = cfg_bool(slice, "dns_config.combine_tags", true);
@@ -116,6 +118,55 @@ read_knobs(struct settings *s, struct json_object *slice)
 	s->soa_retry = bounded(cfg_int(slice, "dns_config.soa.retry", 600), UINT32_MAX);
 	s->soa_expire = bounded(cfg_int(slice, "dns_config.soa.expire", 86400), UINT32_MAX);
 	s->soa_min_ttl = bounded(cfg_int(slice, "dns_config.soa.min_ttl", 0), UINT32_MAX);
+}
+
+/* ip, ip:port or [ip]:port, as consulctl has spelled it. */
+static int
+read_recursor(const char *text, union sock_addr *ret)
+{
+	char ip[SOCK_ADDR_TEXT_MAX], *end;
+	const char *port = strrchr(text, ':');
+	size_t n;
+	long v;
+
+	/* An IPv6 address without a port has more colons than one, and no bracket. */
+	if (port != NULL && text[0] != '[' && strchr(text, ':') != port)
+		port = NULL;
+	n = port != NULL ? (size_t)(port - text) : strlen(text);
+	if (n >= sizeof(ip) || n == 0)
+		return -EINVAL;
+	memcpy(ip, text, n);
+	ip[n] = 0;
+	if (ip[0] == '[' && ip[n - 1] == ']') {
+		ip[n - 1] = 0;
+		memmove(ip, ip + 1, n - 1);
+	}
+	v = port != NULL ? strtol(port + 1, &end, 10) : 53;
+	if (v <= 0 || v > UINT16_MAX || (port != NULL && *end != 0))
+		return -EINVAL;
+	return sock_addr_parse(ip, (uint16_t)v, ret);
+}
+
+static int
+read_recursors(struct settings *s, struct json_object *slice, char *err, size_t errlen)
+{
+	struct json_object *list = cfg_get(slice, "recursors");
+	size_t n = json_object_is_type(list, json_type_array) ? json_object_array_length(list) : 0;
+
+	if (n > SETTINGS_RECURSORS_MAX) {
+		snprintf(err, errlen, "recursors has %zu addresses: at most %d are asked", n, SETTINGS_RECURSORS_MAX);
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < n; i++) {
+		const char *text = json_object_get_string(json_object_array_get_idx(list, i));
+
+		if (text == NULL || read_recursor(text, &s->recursors[i]) < 0) {
+			snprintf(err, errlen, "recursors: \"%.100s\" is not an address", text != NULL ? text : "");
+			return -EINVAL;
+		}
+	}
+	s->nrecursors = n;
+	return 0;
 }
 
 int
@@ -141,6 +192,9 @@ settings_read(struct json_object *slice, struct settings **ret, char *err, size_
 		goto out;
 	}
 	read_knobs(s, slice);
+	rc = read_recursors(s, slice, err, errlen);
+	if (rc < 0)
+		goto out;
 	rc = read_service_ttls(s, cfg_get(slice, "dns_config.service_ttl"));
 	if (rc < 0) {
 		snprintf(err, errlen, "dns_config.service_ttl: %s", err_text(rc));

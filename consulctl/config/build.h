@@ -107,10 +107,11 @@ void config_remove(struct json_object *tree, const char *path);
 /* Lists append, objects overlay, the rest is replaced. src's values are shared. */
 int MUST_CHECK config_merge(struct json_object *dst, struct json_object *src);
 
-/* ---- resolve.c, address.c, gossip.c, acl.c, template.c: the whole */
+/* ---- resolve.c, address.c, recursors.c, gossip.c, acl.c, template.c: the whole */
 
 int MUST_CHECK config_resolve(struct config *c, struct buf *err);
 int MUST_CHECK config_resolve_addresses(struct config *c, struct buf *err);
+int MUST_CHECK config_resolve_recursors(struct config *c, struct buf *err);
 int MUST_CHECK config_resolve_gossip(struct config *c, struct buf *err);
 int MUST_CHECK config_resolve_acl(struct config *c, struct buf *err);
 

@@ -342,6 +342,7 @@ static const struct {
 	{ "raft_trailing_logs", 0, INT64_MAX },
 	{ "dns_config.udp_answer_limit", 0, INT32_MAX },
 	{ "dns_config.a_record_limit", 0, INT32_MAX },
+	{ "dns_config.recursor_timeout", 0, HOUR_MS },
 	{ "dns_config.rate_limit", 0, INT32_MAX },
 	{ "dns_config.rate_limit_slip", 0, 10 },
 	{ "dns_config.workers", 0, 64 },
@@ -477,7 +478,8 @@ config_resolve(struct config *c, struct buf *err)
 {
 	static int (*const steps[])(struct config *, struct buf *) = {
 		refuse_security, check_data_dir, resolve_datacenter, resolve_node_name, check_node_id, check_node_meta,
-		resolve_domains, resolve_mode, resolve_leaving, check_log, check_sockets, config_resolve_addresses, check_ranges,
+		resolve_domains, resolve_mode, resolve_leaving, check_log, check_sockets, config_resolve_addresses, config_resolve_recursors,
+		check_ranges,
 		config_resolve_gossip, config_resolve_acl, check_waits, check_scripts,
 	};
 	int rc = 0;
