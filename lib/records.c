@@ -279,6 +279,11 @@ RECORD(rec_txn_kv, txn_kv, "TxnKV", f_txn_kv);
 
 static const struct field f_txn_node[] = {
 	FIELD(txn_node, verb, "Verb", F_STR, 0),
+static const struct field f_reverse_query[] = {
+	FIELD(reverse_query, address, "Address", F_STR, 0),
+};
+RECORD(rec_reverse_query, reverse_query, "ReverseQuery", f_reverse_query);
+
 	FIELD_SUB(txn_node, node, "Node", F_RECORD, 0, rec_node),
 };
 RECORD(rec_txn_node, txn_node, "TxnNode", f_txn_node);

@@ -213,6 +213,11 @@ struct catalog_query {
 	struct str segment;	/* coordinate.*: "" any */
 };
 
+/* catalog.reverse */
+struct reverse_query {
+	struct str address;	/* IPv4 or IPv6, as text */
+};
+
 /* health.service: one entry of the reply. Encoded by hand-off: Node, Service, Checks. */
 struct health_entry {
 	struct node node;
@@ -584,7 +589,7 @@ extern const struct record rec_kv_entry, rec_kv_query, rec_kv_op;
 extern const struct record rec_service_check_ref, rec_session, rec_session_create, rec_id_request;
 extern const struct record rec_node, rec_service_address, rec_weights, rec_node_service, rec_service_node;
 extern const struct record rec_strs_value, rec_check_definition, rec_health_check, rec_register_request, rec_deregister_request;
-extern const struct record rec_catalog_query, rec_health_entry;
+extern const struct record rec_catalog_query, rec_health_entry, rec_reverse_query;
 extern const struct record rec_txn_kv, rec_txn_node, rec_txn_service, rec_txn_check, rec_txn_op, rec_txn_request;
 extern const struct record rec_check_def, rec_service_def, rec_agent_service, rec_agent_register, rec_agent_query;
 extern const struct record rec_check_update, rec_maintenance;

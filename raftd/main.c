@@ -17,6 +17,7 @@ static rpc_handler *const handlers[] = {
 	[OP_CATALOG_REGISTER] = propose_handle, [OP_CATALOG_DEREGISTER] = propose_handle,
 	[OP_CATALOG_NODES] = reads_handle, [OP_CATALOG_SERVICES] = reads_handle, [OP_CATALOG_SERVICE] = reads_handle,
 	[OP_CATALOG_NODE] = reads_handle, [OP_CATALOG_NODE_SERVICES] = reads_handle,
+	[OP_CATALOG_REVERSE] = reads_handle,
 	[OP_HEALTH_NODE] = reads_handle, [OP_HEALTH_CHECKS] = reads_handle, [OP_HEALTH_STATE] = reads_handle,
 	[OP_HEALTH_SERVICE] = reads_handle,
 	[OP_UI_NODES] = reads_handle, [OP_UI_SERVICES] = reads_handle, [OP_OPERATOR_USAGE] = reads_handle,

@@ -110,6 +110,7 @@ my %row = (
 	'catalog.service' => { q => { Service => 'svc1' }, hides => [], rules => "$x1 $svc", http => ['GET', '/v1/catalog/service/svc1'] },
 	'catalog.node' => { q => { Node => 'x1' }, hides => undef, rules => $x1, http => ['GET', '/v1/catalog/node/x1'] },
 	'catalog.node_services' => { q => { Node => 'x1' }, hides => { Node => undef, Services => undef }, rules => $x1, http => ['GET', '/v1/catalog/node-services/x1'] },
+	'catalog.reverse' => { q => { Address => '10.0.0.1' }, hides => { Node => '', Services => [] }, rules => $x1 },
 	'catalog.datacenters' => { anyone => 1, http => ['GET', '/v1/catalog/datacenters'] },
 	'health.node' => { q => { Node => 'x1' }, hides => [], rules => $x1, http => ['GET', '/v1/health/node/x1'] },
 	'health.checks' => { q => { Service => 'svc1' }, hides => [], rules => "$x1 $svc", http => ['GET', '/v1/health/checks/svc1'] },

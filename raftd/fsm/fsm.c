@@ -25,6 +25,8 @@ init_trees(struct fsm *f)
 	tree_init(&f->nodes_by_id, &node_id_tree);
 	tree_init(&f->services, &service_tree);
 	tree_init(&f->services_by_name, &service_name_tree);
+	tree_init(&f->nodes_by_address, &node_address_tree);
+	tree_init(&f->services_by_address, &service_address_tree);
 	tree_init(&f->names, &name_tree);
 	tree_init(&f->checks, &check_tree);
 	tree_init(&f->checks_by_name, &check_name_tree);
@@ -511,6 +513,8 @@ fsm_query(const struct fsm *f, uint16_t op, const void *request, uint64_t since,
 		idx = 0;
 	else if (op == OP_AUTOPILOT_CONFIG)
 		autopilot_query(f, out, &idx);
+	else if (op == OP_CATALOG_REVERSE)
+		rc = address_query(f, request, out, &idx, ret_watch, ret_err);
 	else if (op == OP_UI_NODES || op == OP_UI_SERVICES)
 		rc = ui_query(f, op, request, out, &idx, ret_watch, ret_err);
 	else if (op == OP_OPERATOR_USAGE)

@@ -122,6 +122,7 @@ enum watch_kind {
 	WATCH_SERVICES,		/* any service; key empty */
 	WATCH_NODE,		/* key: node name, lower case: node, its services or checks */
 	WATCH_NODES,		/* any node */
+	WATCH_ADDRESS,		/* key: 16 bytes of an address at which a node or service is */
 	WATCH_CHECKS,		/* any check */
 	WATCH_SESSION,		/* key: session id */
 	WATCH_SESSIONS,		/* any session */
