@@ -32,11 +32,31 @@ struct writing {
 	const struct pkt_query *q;
 	const struct settings *s;
 	bool tcp;
+	uint16_t only;		/* records of this type alone are sent; 0: all */
 	bool trimmed;		/* something was cut: extras shrink to addresses of targets */
 	bool extras;
 	size_t max;		/* the size that the client takes */
 	uint32_t k;		/* records sent, the first in a->order */
 };
+
+static uint16_t
+rr_type(const struct answer *a, const struct answer_rr *rr)
+{
+	return (uint16_t)(a->bytes[rr->at] << 8 | a->bytes[rr->at + 1]);
+}
+
+/* The next record that may be sent, from *i of the order on, which goes behind it; NULL: no more. */
+static inline const struct answer_rr *
+next_rr(const struct writing *w, uint32_t *i)
+{
+	while (*i < w->a->n) {
+		const struct answer_rr *rr = &w->a->rr[w->a->order[(*i)++]];
+
+		if (w->only == 0 || rr_type(w->a, rr) == w->only)
+			return rr;
+	}
+	return NULL;
+}
 
 /* Those from i on, up to k, become a random choice of all that are before end. */
 static void
@@ -92,23 +112,44 @@ extras_size(const struct writing *w, const struct answer_rr *rr, size_t at, bool
 
 /* How many records of the order, at most k and at least one, stay within the size. */
 static uint32_t
-count_fitting(const struct writing *w, uint32_t k)
+count_fitting(const struct writing *w, uint32_t k, bool compressed)
 {
-	/* Clients without EDNS get what fits before compression, so that it still does when a relay unpacks it. */
-	bool compressed = w->s->compress && (w->tcp || w->max > PKT_UDP_MIN);
 	size_t at = PKT_HEADER + w->q->question_len, owner = compressed ? 2 : w->q->name_len;
 	size_t extras = pkt_opt_len(w->q), max = w->max - ANSWER_SLACK;
+	const struct answer_rr *rr;
+	uint32_t n = 0, i = 0;
 
 	w->a->stamp++;
-	for (uint32_t i = 0; i < k; i++) {
-		const struct answer_rr *rr = &w->a->rr[w->a->order[i]];
-
+	while (n < k && (rr = next_rr(w, &i)) != NULL) {
 		extras += extras_size(w, rr, at, compressed);
 		at += owner + rr->len;
 		if (at + extras > max)
-			return i > 0 ? i : 1;
+			return n > 0 ? n : 1;
+		n++;
 	}
-	return k;
+	return n;
+}
+
+/* The most records of a service that are told, whatever their size. */
+static uint32_t
+most_records(const struct writing *w)
+{
+	if (!w->tcp && w->max == PKT_UDP_MIN && !w->s->udp_fill)
+		return w->s->udp_answer_limit;
+	return w->a->type == TYPE_SRV ? ANSWER_TCP_SRV_MAX : ANSWER_TCP_MAX;
+}
+
+/* How many there are to choose from. */
+static uint32_t
+count_all(const struct writing *w)
+{
+	uint32_t n = 0, i = 0;
+
+	if (w->only == 0)
+		return w->a->n;
+	while (next_rr(w, &i) != NULL)
+		n++;
+	return n;
 }
 
 /* Consul's rules for services: limits on number, then on size; the last single record is always sent. */
@@ -116,24 +157,23 @@ static void
 decide(struct writing *w, uint64_t *rng)
 {
 	const struct settings *s = w->s;
-	uint32_t k = w->a->n, most, fitting;
-	bool srv = w->a->type == TYPE_SRV;
+	uint32_t k = count_all(w), most = most_records(w), fitting;
+	bool compressed = s->compress;
 
-	if (!srv && s->a_record_limit > 0 && k > s->a_record_limit)
+	if (w->a->type != TYPE_SRV && s->a_record_limit > 0 && k > s->a_record_limit)
 		k = s->a_record_limit;
-	most = srv ? ANSWER_TCP_SRV_MAX : ANSWER_TCP_MAX;
-	if (!w->tcp && w->max == PKT_UDP_MIN)
-		most = s->udp_answer_limit;
 	if (k > most) {
 		k = most;
 		w->trimmed = true;
+		/* Clients without EDNS then get what fits before compression, so that it still does when a relay unpacks it. */
+		compressed = s->compress && (w->tcp || w->max > PKT_UDP_MIN);
 	}
-	shuffle(w->a, k, rng);
-	fitting = count_fitting(w, k);
+	shuffle(w->a, w->only == 0 ? k : w->a->n, rng);
+	fitting = count_fitting(w, k, compressed);
 	if (k > 1 && fitting < k) {
 		w->trimmed = true;
 		/* Without TXT more may fit, but something is cut once it had to be. */
-		fitting = count_fitting(w, k - 1);
+		fitting = count_fitting(w, k - 1, compressed);
 	}
 	w->k = fitting;
 }
@@ -170,19 +210,19 @@ static size_t
 write_packet(const struct writing *w, unsigned flags, uint8_t *out, size_t cap)
 {
 	struct answer *a = w->a;
+	const struct answer_rr *rr;
 	struct pkt_w p;
+	uint32_t at = 0;
 
 	pkt_begin(&p, out, cap, w->q, w->s->compress);
-	for (uint32_t i = 0; i < w->k; i++)
-		write_record(&p, w, &a->rr[a->order[i]]);
+	for (uint32_t i = 0; i < w->k && (rr = next_rr(w, &at)) != NULL; i++)
+		write_record(&p, w, rr);
 	if (w->extras) {
 		a->stamp++;
-		for (uint32_t i = 0; i < w->k; i++) {
-			const struct answer_rr *rr = &a->rr[a->order[i]];
-
+		at = 0;
+		for (uint32_t i = 0; i < w->k && (rr = next_rr(w, &at)) != NULL; i++)
 			for (uint32_t j = 0; j < rr->nextra; j++)
 				write_extra(&p, w, &a->extra[rr->extra + j]);
-		}
 		for (uint32_t i = a->nextra - a->ncommon; i < a->nextra; i++)
 			write_extra(&p, w, &a->extra[i]);
 	}
@@ -190,14 +230,36 @@ write_packet(const struct writing *w, unsigned flags, uint8_t *out, size_t cap)
 }
 
 size_t
+answer_max(const struct pkt_query *q, bool tcp)
+{
+	if (tcp)
+		return ANSWER_TCP_SIZE;
+	if (!q->edns || q->udp_size <= PKT_UDP_MIN)
+		return PKT_UDP_MIN;
+	return q->udp_size < PKT_UDP_MAX ? q->udp_size : PKT_UDP_MAX;
+}
+
+/* Whether a CNAME's further records would be missed: those of the additional section may go without a sign. */
+static bool
+leads_on(const struct answer *a)
+{
+	for (uint32_t i = a->nextra - a->ncommon; i < a->nextra; i++)
+		if (a->extra[i].in_answer)
+			return true;
+	return false;
+}
+
+size_t
 answer_write(struct answer *a, const struct pkt_query *q, const struct settings *s, bool tcp, uint64_t *rng,
     uint8_t *out, size_t cap)
 {
 	struct writing w = { .a = a, .q = q, .s = s, .tcp = tcp, .extras = true, .k = a->n };
-	unsigned flags = FLAG_AA;
+	unsigned flags = settings_flags(s);
 	size_t n;
 
-	w.max = tcp ? ANSWER_TCP_SIZE : q->edns && q->udp_size > PKT_UDP_MIN ? q->udp_size : PKT_UDP_MIN;
+	w.max = answer_max(q, tcp);
+	if (s->minimal_any && !tcp && q->type == TYPE_ANY && a->n > 0)
+		w.only = rr_type(a, &a->rr[0]);
 	if (a->of_service)
 		decide(&w, rng);
 	if (w.trimmed && s->enable_truncate)
@@ -206,6 +268,8 @@ answer_write(struct answer *a, const struct pkt_query *q, const struct settings 
 	/* What is too long still loses its extras without a sign, its records with one (RFC 2181, 9). */
 	if (n == 0 || n > w.max) {
 		w.extras = false;
+		if (leads_on(a))
+			flags |= FLAG_TC;
 		n = write_packet(&w, flags, out, cap);
 	}
 	while ((n == 0 || (n > w.max && !a->of_service)) && w.k > 0) {

@@ -91,8 +91,14 @@ void answer_free(struct answer *a);
 size_t answer_write(struct answer *a, const struct pkt_query *q, const struct settings *s, bool tcp, uint64_t *rng,
     uint8_t *out, size_t cap);
 
+/* The bytes of reply that the client of q takes. */
+size_t answer_max(const struct pkt_query *q, bool tcp);
+
 /* The name of a node below the main domain, in wire form; its length, or -EINVAL for a name that DNS cannot hold. */
 int MUST_CHECK answer_node_name(struct str node, const struct settings *s, struct str dc, uint8_t out[PKT_NAME_MAX + 1]);
+
+/* The same below another zone. */
+int MUST_CHECK answer_node_name_in(struct str node, const struct zone *z, struct str dc, uint8_t out[PKT_NAME_MAX + 1]);
 
 /* The whole of an address record behind its owner (PKT_RR_FIXED + 16 bytes at most); ADDR_V4 or ADDR_V6. */
 size_t answer_addr_tail(const struct addr *a, uint32_t ttl, uint8_t out[PKT_RR_FIXED + 16]);

@@ -28,13 +28,14 @@ struct instance {
 	struct str node;		/* name as registered */
 	struct addr any, v4, v6;	/* to be told, and what A and AAAA questions prefer */
 	struct addr node_addr;
-	bool own_addr;			/* `any` is the service's, not its node's */
+	bool own_addr;			/* `any` is not what the node was registered with */
 	bool passing;			/* no check of it is anything else */
 	bool critical;
 	uint16_t port, weight;
 	struct str *tags;
 	struct strpair *meta;		/* of the node */
 	size_t ntags, nmeta;
+	struct instance *wan;		/* its addresses and port for other datacenters (translate_wan_addrs); NULL: the same */
 };
 
 /* What raftd says of a prepared query beside its instances. */

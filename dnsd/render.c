@@ -14,6 +14,9 @@ struct render {
 	const struct pkt_query *q;
 	const struct settings *s;
 	struct str dc;
+	const struct zone *zone;		/* below which names in the answer are */
+	bool wan;				/* addresses for other datacenters are told */
+	bool each_tag;				/* the tag asked for is several, each of which an instance must have */
 	uint32_t ttl;
 	const struct hosts *hosts;		/* may be NULL */
 	const struct query_facts *query;	/* NULL unless it is a prepared query */
@@ -298,6 +301,13 @@ preferred(const struct instance *i, uint16_t qtype)
 	return qtype == TYPE_A ? &i->v4 : qtype == TYPE_AAAA ? &i->v6 : &i->any;
 }
 
+/* Where the addresses of an instance are told: it itself, or what it is for other datacenters. */
+static const struct instance *
+addresses(const struct render *r, const struct instance *i)
+{
+	return r->wan && i->wan != NULL ? i->wan : i;
+}
+
 static enum outcome
 render_node(struct render *r, const struct facts *f)
 {
@@ -306,7 +316,7 @@ render_node(struct render *r, const struct facts *f)
 
 	if (f->n == 0)
 		return OUTCOME_NXDOMAIN;
-	a = preferred(f->v[0], type);
+	a = preferred(addresses(r, f->v[0]), type);
 	if (type != TYPE_TXT && a->kind == ADDR_NAME)
 		add_cname(r, a->u.name);
 	else if (type != TYPE_TXT && a->kind != ADDR_NONE)
@@ -331,6 +341,52 @@ has_tag(const struct instance *i, struct str tag)
 	return false;
 }
 
+/* Whether each label of the tag asked for is a tag. */
+static bool
+has_each_tag(const struct instance *i, struct str tag)
+{
+	for (;;) {
+		const char *dot = memchr(tag.p, '.', tag.len);
+		size_t n = dot != NULL ? (size_t)(dot - tag.p) : tag.len;
+
+		if (!has_tag(i, (struct str){ tag.p, n }))
+			return false;
+		if (dot == NULL)
+			return true;
+		tag.p += n + 1;
+		tag.len -= n + 1;
+	}
+}
+
+/*
+ * Labels joined are one tag, as Consul has it, whoever has it. Only when
+ * nobody does are they several: what Consul has no answer for.
+ */
+static bool
+tag_is_several(const struct render *r, const struct facts *f)
+{
+	struct str tag = r->n->tag;
+
+	if (!r->s->combine_tags || tag.len == 0 || memchr(tag.p, '.', tag.len) == NULL)
+		return false;
+	for (size_t i = 0; i < f->n; i++)
+		if (has_tag(f->v[i], tag))
+			return false;
+	return true;
+}
+
+/* Whether an instance is among those asked for. */
+static bool
+is_meant(const struct render *r, const struct instance *i)
+{
+	/* A prepared query has its own rule of who is healthy. */
+	if (r->s->only_passing && !i->passing && r->query == NULL)
+		return false;
+	if (r->n->tag.len == 0)
+		return true;
+	return r->each_tag ? has_each_tag(i, r->n->tag) : has_tag(i, r->n->tag);
+}
+
 /* Whether q asks for the very name that stands as the service's address. */
 static bool
 is_question(const struct render *r, struct str host)
@@ -350,8 +406,10 @@ is_question(const struct render *r, struct str host)
 static const struct addr *
 reached_by(const struct render *r, const struct instance *i, uint16_t qtype, bool *ret_own)
 {
-	const struct addr *a = preferred(i, qtype);
+	const struct addr *a;
 
+	i = addresses(r, i);
+	a = preferred(i, qtype);
 	*ret_own = i->own_addr;
 	if (i->own_addr && a->kind == ADDR_NAME && is_question(r, a->u.name) &&
 	    (i->node_addr.kind == ADDR_V4 || i->node_addr.kind == ADDR_V6)) {
@@ -361,50 +419,50 @@ reached_by(const struct render *r, const struct instance *i, uint16_t qtype, boo
 	return a;
 }
 
-int
-answer_node_name(struct str node, const struct settings *s, struct str dc, uint8_t out[PKT_NAME_MAX + 1])
+/* To the `at` bytes of labels in out: <word>.<dc>.<zone>. */
+static int
+finish_name(uint8_t out[PKT_NAME_MAX + 1], size_t at, const char *word, struct str dc, const struct zone *z)
 {
-	static const uint8_t label[] = "\004node";
-	int n = name_to_wire(node, out);
-	size_t at, len;
+	size_t n = strlen(word);
 
-	/* A label for the datacenter, and the domain. */
-	if (n <= 1 || dc.len == 0 || dc.len > PKT_LABEL_MAX)
+	if (dc.len == 0 || dc.len > PKT_LABEL_MAX || at + 1 + n + 1 + dc.len + z->len > PKT_NAME_MAX)
 		return -EINVAL;
-	at = (size_t)n - 1;
-	len = at + sizeof(label) - 1 + 1 + dc.len + s->domain.len;
-	if (len > PKT_NAME_MAX)
-		return -EINVAL;
-	memcpy(out + at, label, sizeof(label) - 1);
-	at += sizeof(label) - 1;
+	out[at++] = (uint8_t)n;
+	memcpy(out + at, word, n);
+	at += n;
 	out[at++] = (uint8_t)dc.len;
 	memcpy(out + at, dc.p, dc.len);
 	at += dc.len;
-	memcpy(out + at, s->domain.name, s->domain.len);
-	return (int)len;
+	memcpy(out + at, z->name, z->len);
+	return (int)(at + z->len);
 }
 
-/* <hex>.addr.<dc>.<domain> */
-static int
-addr_name(const struct addr *a, const struct settings *s, struct str dc, uint8_t out[PKT_NAME_MAX + 1])
+int
+answer_node_name_in(struct str node, const struct zone *z, struct str dc, uint8_t out[PKT_NAME_MAX + 1])
 {
-	static const uint8_t label[] = "\004addr";
+	int n = name_to_wire(node, out);
+
+	return n <= 1 ? -EINVAL : finish_name(out, (size_t)n - 1, "node", dc, z);
+}
+
+int
+answer_node_name(struct str node, const struct settings *s, struct str dc, uint8_t out[PKT_NAME_MAX + 1])
+{
+	return answer_node_name_in(node, &s->domain, dc, out);
+}
+
+/* <hex>.addr.<dc>.<zone> */
+static int
+addr_name(const struct addr *a, const struct zone *z, struct str dc, uint8_t out[PKT_NAME_MAX + 1])
+{
 	size_t n = a->kind == ADDR_V4 ? 4 : 16, at = 1;
 
-	if (1 + 2 * n + sizeof(label) - 1 + 1 + dc.len + s->domain.len > PKT_NAME_MAX)
-		return -EINVAL;
 	out[0] = (uint8_t)(2 * n);
 	for (size_t i = 0; i < n; i++) {
 		out[at++] = (uint8_t)"0123456789abcdef"[a->u.ip[i] >> 4];
 		out[at++] = (uint8_t)"0123456789abcdef"[a->u.ip[i] & 15];
 	}
-	memcpy(out + at, label, sizeof(label) - 1);
-	at += sizeof(label) - 1;
-	out[at++] = (uint8_t)dc.len;
-	memcpy(out + at, dc.p, dc.len);
-	at += dc.len;
-	memcpy(out + at, s->domain.name, s->domain.len);
-	return (int)(at + s->domain.len);
+	return finish_name(out, at, "addr", dc, z);
 }
 
 /* The target's address, and its node's meta data under the node's name. */
@@ -425,7 +483,7 @@ add_srv_extras(struct render *r, const struct instance *i, const struct addr *a,
 	}
 	if (!r->s->node_meta_txt || i->nmeta == 0)
 		return;
-	n = answer_node_name(i->node, r->s, r->dc, node);
+	n = answer_node_name_in(i->node, r->zone, r->dc, node);
 	if (n < 0)
 		return;
 	if (n != target_len || memcmp(node, target, (size_t)n) != 0) {
@@ -452,13 +510,13 @@ add_srv(struct render *r, const struct instance *i)
 	if (a->kind == ADDR_NAME)
 		n = name_to_wire(a->u.name, target);
 	else
-		n = own ? addr_name(a, r->s, r->dc, target) : answer_node_name(i->node, r->s, r->dc, target);
+		n = own ? addr_name(a, r->zone, r->dc, target) : answer_node_name_in(i->node, r->zone, r->dc, target);
 	if (n < 0)
 		return;
 	put_fixed(tail, TYPE_SRV, r->ttl, 6 + (size_t)n);
 	put16(tail + PKT_RR_FIXED, 1);
 	put16(tail + PKT_RR_FIXED + 2, i->weight);
-	put16(tail + PKT_RR_FIXED + 4, i->port);
+	put16(tail + PKT_RR_FIXED + 4, addresses(r, i)->port);
 	len = ANSWER_SRV_TARGET + (size_t)n;
 	/* Port and target make it the same, whatever the weight. */
 	if (seen_before(r, &r->records, tail, len, PKT_RR_FIXED + 4) != NULL)
@@ -481,12 +539,12 @@ render_service(struct render *r, const struct facts *f)
 	const struct addr *cname = NULL;
 	bool found = false, own;
 
+	r->each_tag = tag_is_several(r, f);
 	for (size_t k = 0; k < f->n && r->err == 0; k++) {
 		const struct instance *i = f->v[k];
 		const struct addr *a;
 
-		/* A prepared query has its own rule of who is healthy. */
-		if ((r->s->only_passing && !i->passing && r->query == NULL) || (r->n->tag.len > 0 && !has_tag(i, r->n->tag)))
+		if (!is_meant(r, i))
 			continue;
 		found = true;
 		r->rank = r->query != NULL ? r->query->ranks[k] : 0;
@@ -603,6 +661,8 @@ answer_render_with(const struct facts *f, const struct dns_name *n, const struct
 		r.dc = f->query->dc;
 		r.ttl = query_ttl(f->query, s);
 	}
+	r.zone = settings_answer_zone(s, q);
+	r.wan = s->translate_wan_addrs && !str_eqs(r.dc, s->datacenter);
 	rc = seen_init(&r.records, f->n);
 	if (rc == 0)
 		rc = seen_init(&r.targets, q->type == TYPE_SRV ? f->n : 0);

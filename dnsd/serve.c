@@ -69,7 +69,7 @@ refuse(const struct turn *t, unsigned flags, enum pkt_rcode rcode)
 static size_t
 negative(const struct turn *t, enum pkt_rcode rcode)
 {
-	return apex_negative(t->q, t->s->settings, (uint32_t)time(NULL), rcode, t->out, t->cap);
+	return apex_negative(t->q, t->s->settings, (uint32_t)time(NULL), rcode, t->out, answer_max(t->q, t->tcp));
 }
 
 /* The facts of a view; NULL when t->wait was set, or when there is no room to ask. */
@@ -119,7 +119,8 @@ from_servers(struct turn *t)
 
 	if (v == NULL)
 		return t->wait != NULL ? 0 : refuse(t, FLAG_AA, RCODE_SERVFAIL);
-	return apex_answer(t->q, t->s->settings, view_facts(v), (uint32_t)time(NULL), &t->s->rng, t->out, t->cap);
+	return apex_answer(t->q, t->s->settings, view_facts(v), (uint32_t)time(NULL), &t->s->rng, t->out,
+	    answer_max(t->q, t->tcp));
 }
 
 /* Nodes have no records of other types; whether there is such a node is not even looked up. */
@@ -185,8 +186,7 @@ resolve(struct turn *t)
 	a = views_warm(s->views, q);
 	if (a != NULL)
 		return answer_write(a, q, s->settings, t->tcp, &s->rng, t->out, t->cap);
-	if (!name_in_zone(q->name, q->name_len, &s->settings->domain, &prefix) &&
-	    !name_in_zone(q->name, q->name_len, &s->settings->alt_domain, &prefix)) {
+	if (settings_zone(s->settings, q->name, q->name_len, &prefix) == NULL) {
 		if (name_in_zone(q->name, q->name_len, &s->arpa, &prefix))
 			return relay(t, RCODE_SERVFAIL);
 		return relay(t, RCODE_REFUSED);

@@ -28,7 +28,8 @@ read_domain(struct json_object *slice, const char *key, const char *dflt, struct
 {
 	const char *text = cfg_str(slice, key, dflt);
 
-	if (text[0] == 0 || zone_set(z, str_from(text)) == 0)
+	/* The root is no domain of ours: Consul means "none" by it. */
+	if (text[0] == 0 || strcmp(text, ".") == 0 || zone_set(z, str_from(text)) == 0)
 		return 0;
 	snprintf(err, errlen, "%s \"%s\" is not a DNS name", key, text);
 	return -EINVAL;
@@ -187,6 +188,10 @@ settings_read(struct json_object *slice, struct settings **ret, char *err, size_
 	rc = prefixed(s->soa_mname, "ns", &s->domain);
 	if (rc == 0)
 		rc = prefixed(s->soa_rname, "hostmaster", &s->domain);
+	if (rc == 0)
+		rc = prefixed(s->alt_mname, "ns", &s->alt_domain);
+	if (rc == 0)
+		rc = prefixed(s->alt_rname, "hostmaster", &s->alt_domain);
 	if (rc < 0) {
 		snprintf(err, errlen, "domain is too long to have names below it");
 		goto out;
@@ -237,8 +242,35 @@ settings_inherit(struct settings *s, struct settings *old)
 	s->alt_domain = old->alt_domain;
 	memcpy(s->soa_mname, old->soa_mname, sizeof(s->soa_mname));
 	memcpy(s->soa_rname, old->soa_rname, sizeof(s->soa_rname));
+	memcpy(s->alt_mname, old->alt_mname, sizeof(s->alt_mname));
+	memcpy(s->alt_rname, old->alt_rname, sizeof(s->alt_rname));
+	s->translate_wan_addrs = old->translate_wan_addrs;
 	s->datacenter = old->datacenter;
 	old->datacenter = dc;
+}
+
+const struct zone *
+settings_zone(const struct settings *s, const uint8_t *name, size_t len, size_t *ret_prefix)
+{
+	bool alt_first = s->alt_domain.len > s->domain.len;
+	const struct zone *first = alt_first ? &s->alt_domain : &s->domain;
+	const struct zone *second = alt_first ? &s->domain : &s->alt_domain;
+
+	if (name_in_zone(name, len, first, ret_prefix))
+		return first;
+	return name_in_zone(name, len, second, ret_prefix) ? second : NULL;
+}
+
+const struct zone *
+settings_answer_zone(const struct settings *s, const struct pkt_query *q)
+{
+	const struct zone *z;
+	size_t prefix;
+
+	if (!s->alt_domain_targets)
+		return &s->domain;
+	z = settings_zone(s, q->name, q->name_len, &prefix);
+	return z != NULL ? z : &s->domain;
 }
 
 uint32_t

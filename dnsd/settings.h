@@ -27,7 +27,8 @@ struct service_ttl {
 
 struct settings {
 	struct zone domain, alt_domain;
-	uint8_t soa_mname[PKT_NAME_MAX + 1], soa_rname[PKT_NAME_MAX + 1];
+	uint8_t soa_mname[PKT_NAME_MAX + 1], soa_rname[PKT_NAME_MAX + 1];	/* ns and hostmaster below domain */
+	uint8_t alt_mname[PKT_NAME_MAX + 1], alt_rname[PKT_NAME_MAX + 1];	/* ... and below alt_domain */
 	char *datacenter, *token;
 	bool allow_stale, only_passing, compress, enable_truncate, node_meta_txt;
 	uint32_t udp_answer_limit, a_record_limit;	/* a_record_limit 0: none */
@@ -44,7 +45,7 @@ struct settings {
 	/* Ours, below dns_config; doc/extensions.md says more. */
 	bool combine_tags;		/* combine_tags, true: labels that are no tag together must each be one */
 	bool udp_fill;			/* udp_fill, false: udp_answer_limit does not hold, the size alone does */
-	bool alt_domain_targets;	/* alt_domain_targets, false: names in answers are below the domain that was asked */
+	bool alt_domain_targets;	/* alt_domain_targets, false: true has names in answers below the domain that was asked */
 	bool minimal_any;		/* minimal_any, false: ANY over UDP gets one record set (RFC 8482) */
 	bool cookies;			/* cookies, true: RFC 7873 */
 	uint32_t rate_limit;		/* rate_limit, 0 = off: equal answers a second to one network over UDP */
@@ -59,8 +60,27 @@ struct settings {
 int MUST_CHECK settings_read(struct json_object *slice, struct settings **ret, char *ret_err, size_t errlen);
 void settings_free(struct settings *s);
 
-/* What a reload does not change comes from the settings before: the domains and the datacenter. Then free old. */
+/*
+ * What a reload does not change comes from the settings before: the domains,
+ * the datacenter and translate_wan_addrs. Then free old.
+ */
 void settings_inherit(struct settings *s, struct settings *old);
+
+/* The flags of an answer of ours: AA, and RA when there is somebody to ask about the rest. */
+static inline unsigned
+settings_flags(const struct settings *s)
+{
+	return s->nrecursors > 0 ? FLAG_AA | FLAG_RA : FLAG_AA;
+}
+
+/*
+ * The zone of ours that a name (wire form, lower case) is in, the longer one
+ * when it is in both; NULL: none. ret_prefix as name_in_zone() has it.
+ */
+const struct zone *settings_zone(const struct settings *s, const uint8_t *name, size_t len, size_t *ret_prefix);
+
+/* The zone below which names in the answer to q are: the main one, or with alt_domain_targets the one asked. */
+const struct zone *settings_answer_zone(const struct settings *s, const struct pkt_query *q);
 
 /* The TTL of a service, its name in lower case: its own row, else the longest prefix. */
 uint32_t settings_service_ttl(const struct settings *s, struct str name);
