@@ -32,31 +32,13 @@ struct writing {
 	const struct pkt_query *q;
 	const struct settings *s;
 	bool tcp;
-	uint16_t only;		/* records of this type alone are sent; 0: all */
 	bool trimmed;		/* something was cut: extras shrink to addresses of targets */
 	bool extras;
+	uint8_t skip;		/* kinds of extras that are not sent */
+	uint32_t n;		/* records there are to choose from, the first in a->order */
 	size_t max;		/* the size that the client takes */
 	uint32_t k;		/* records sent, the first in a->order */
 };
-
-static uint16_t
-rr_type(const struct answer *a, const struct answer_rr *rr)
-{
-	return (uint16_t)(a->bytes[rr->at] << 8 | a->bytes[rr->at + 1]);
-}
-
-/* The next record that may be sent, from *i of the order on, which goes behind it; NULL: no more. */
-static inline const struct answer_rr *
-next_rr(const struct writing *w, uint32_t *i)
-{
-	while (*i < w->a->n) {
-		const struct answer_rr *rr = &w->a->rr[w->a->order[(*i)++]];
-
-		if (w->only == 0 || rr_type(w->a, rr) == w->only)
-			return rr;
-	}
-	return NULL;
-}
 
 /* Those from i on, up to k, become a random choice of all that are before end. */
 static void
@@ -78,12 +60,14 @@ shuffle(struct answer *a, uint32_t k, uint64_t *rng)
 	uint32_t end;
 
 	if (a->ranks == NULL) {
-		shuffle_part(a, 0, a->n, k, rng);
+		shuffle_part(a, 0, a->nfirst, k, rng);
+		if (k > a->nfirst)
+			shuffle_part(a, a->nfirst, a->n, k, rng);
 		return;
 	}
 	for (uint32_t i = 0; i < k; i = end) {
 		end = i + 1;
-		while (end < a->n && a->ranks[a->order[end]] == a->ranks[a->order[i]])
+		while (end < a->n && end != a->nfirst && a->ranks[a->order[end]] == a->ranks[a->order[i]])
 			end++;
 		shuffle_part(a, i, end, k, rng);
 	}
@@ -102,7 +86,7 @@ extras_size(const struct writing *w, const struct answer_rr *rr, size_t at, bool
 	for (uint32_t i = 0; i < rr->nextra; i++) {
 		struct answer_extra *x = &w->a->extra[rr->extra + i];
 
-		if (x->stamp == w->a->stamp || (w->trimmed && x->txt) || (x->far && !w->q->edns))
+		if (x->stamp == w->a->stamp || (x->kinds & w->skip) != 0)
 			continue;
 		x->stamp = w->a->stamp;
 		n += (pointers && x->owner == OWNER_TARGET ? 2u : x->owner_len) + (size_t)x->len;
@@ -116,18 +100,17 @@ count_fitting(const struct writing *w, uint32_t k, bool compressed)
 {
 	size_t at = PKT_HEADER + w->q->question_len, owner = compressed ? 2 : w->q->name_len;
 	size_t extras = pkt_opt_len(w->q), max = w->max - ANSWER_SLACK;
-	const struct answer_rr *rr;
-	uint32_t n = 0, i = 0;
 
 	w->a->stamp++;
-	while (n < k && (rr = next_rr(w, &i)) != NULL) {
+	for (uint32_t i = 0; i < k; i++) {
+		const struct answer_rr *rr = &w->a->rr[w->a->order[i]];
+
 		extras += extras_size(w, rr, at, compressed);
 		at += owner + rr->len;
 		if (at + extras > max)
-			return n > 0 ? n : 1;
-		n++;
+			return i > 0 ? i : 1;
 	}
-	return n;
+	return k;
 }
 
 /* The most records of a service that are told, whatever their size. */
@@ -139,17 +122,12 @@ most_records(const struct writing *w)
 	return w->a->type == TYPE_SRV ? ANSWER_TCP_SRV_MAX : ANSWER_TCP_MAX;
 }
 
-/* How many there are to choose from. */
-static uint32_t
-count_all(const struct writing *w)
+/* Something had to be cut: TXT goes too, and what follows the first record of a name. */
+static void
+trim(struct writing *w)
 {
-	uint32_t n = 0, i = 0;
-
-	if (w->only == 0)
-		return w->a->n;
-	while (next_rr(w, &i) != NULL)
-		n++;
-	return n;
+	w->trimmed = true;
+	w->skip |= EXTRA_MORE;
 }
 
 /* Consul's rules for services: limits on number, then on size; the last single record is always sent. */
@@ -157,21 +135,21 @@ static void
 decide(struct writing *w, uint64_t *rng)
 {
 	const struct settings *s = w->s;
-	uint32_t k = count_all(w), most = most_records(w), fitting;
+	uint32_t k = w->n, most = most_records(w), fitting;
 	bool compressed = s->compress;
 
 	if (w->a->type != TYPE_SRV && s->a_record_limit > 0 && k > s->a_record_limit)
 		k = s->a_record_limit;
 	if (k > most) {
 		k = most;
-		w->trimmed = true;
+		trim(w);
 		/* Clients without EDNS then get what fits before compression, so that it still does when a relay unpacks it. */
 		compressed = s->compress && (w->tcp || w->max > PKT_UDP_MIN);
 	}
-	shuffle(w->a, w->only == 0 ? k : w->a->n, rng);
+	shuffle(w->a, k, rng);
 	fitting = count_fitting(w, k, compressed);
 	if (k > 1 && fitting < k) {
-		w->trimmed = true;
+		trim(w);
 		/* Without TXT more may fit, but something is cut once it had to be. */
 		fitting = count_fitting(w, k - 1, compressed);
 	}
@@ -193,7 +171,7 @@ write_record(struct pkt_w *p, const struct writing *w, const struct answer_rr *r
 static void
 write_extra(struct pkt_w *p, const struct writing *w, struct answer_extra *x)
 {
-	if (x->stamp == w->a->stamp || (w->trimmed && x->txt) || (x->far && !w->q->edns))
+	if (x->stamp == w->a->stamp || (x->kinds & w->skip) != 0)
 		return;
 	x->stamp = w->a->stamp;
 	if (x->owner == OWNER_QUESTION)
@@ -210,19 +188,19 @@ static size_t
 write_packet(const struct writing *w, unsigned flags, uint8_t *out, size_t cap)
 {
 	struct answer *a = w->a;
-	const struct answer_rr *rr;
 	struct pkt_w p;
-	uint32_t at = 0;
 
 	pkt_begin(&p, out, cap, w->q, w->s->compress);
-	for (uint32_t i = 0; i < w->k && (rr = next_rr(w, &at)) != NULL; i++)
-		write_record(&p, w, rr);
+	for (uint32_t i = 0; i < w->k; i++)
+		write_record(&p, w, &a->rr[a->order[i]]);
 	if (w->extras) {
 		a->stamp++;
-		at = 0;
-		for (uint32_t i = 0; i < w->k && (rr = next_rr(w, &at)) != NULL; i++)
+		for (uint32_t i = 0; i < w->k; i++) {
+			const struct answer_rr *rr = &a->rr[a->order[i]];
+
 			for (uint32_t j = 0; j < rr->nextra; j++)
 				write_extra(&p, w, &a->extra[rr->extra + j]);
+		}
 		for (uint32_t i = a->nextra - a->ncommon; i < a->nextra; i++)
 			write_extra(&p, w, &a->extra[i]);
 	}
@@ -253,13 +231,13 @@ size_t
 answer_write(struct answer *a, const struct pkt_query *q, const struct settings *s, bool tcp, uint64_t *rng,
     uint8_t *out, size_t cap)
 {
-	struct writing w = { .a = a, .q = q, .s = s, .tcp = tcp, .extras = true, .k = a->n };
+	struct writing w = { .a = a, .q = q, .s = s, .tcp = tcp, .extras = true, .n = tcp ? a->n : a->nfirst };
 	unsigned flags = settings_flags(s);
 	size_t n;
 
 	w.max = answer_max(q, tcp);
-	if (s->minimal_any && !tcp && q->type == TYPE_ANY && a->n > 0)
-		w.only = rr_type(a, &a->rr[0]);
+	w.skip = q->edns ? 0 : EXTRA_FAR;
+	w.k = w.n;
 	if (a->of_service)
 		decide(&w, rng);
 	if (w.trimmed && s->enable_truncate)

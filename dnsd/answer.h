@@ -59,7 +59,8 @@ struct answer {
 	uint8_t name_len;
 	/* Ours. */
 	bool of_service;	/* shuffled, limited and cut as Consul does */
-	uint32_t n, nextra, ncommon;	/* the last ncommon of the extras belong to no record */
+	uint32_t n, nfirst;	/* records; those that UDP may tell of, all but for minimal_any */
+	uint32_t nextra, ncommon;	/* the last ncommon of the extras belong to no record */
 	uint32_t stamp;		/* counts writings, to send each extra once */
 	bool of_query;		/* a prepared query's */
 	uint16_t *ranks;	/* of each record: those of one rank are shuffled, ranks stay in order; NULL: all are alike */

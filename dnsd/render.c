@@ -233,6 +233,14 @@ add_addr(struct render *r, const struct addr *a)
 	keep(r, buf_add(&r->bytes, tail, n));
 }
 
+static bool
+names_equal(const uint8_t *a, const uint8_t *b)
+{
+	size_t n = pkt_name_len(a);
+
+	return n == pkt_name_len(b) && memcmp(a, b, n) == 0;
+}
+
 /*
  * Where a host name leads, under the TTL of what named it. Answers are kept for clients with EDNS and without, so what only the
  * former get is marked.
@@ -245,11 +253,13 @@ add_host(struct render *r, const uint8_t *name, bool in_answer)
 
 	for (size_t i = 0; i < n; i++) {
 		struct answer_extra x = { .owner = OWNER_NAME, .owner_at = (uint32_t)r->bytes.len, .in_answer = in_answer,
-			.far = i >= HOST_RRS_PLAIN, .len = found[i].len };
+			.kinds = i >= HOST_RRS_PLAIN ? EXTRA_FAR : 0, .len = found[i].len };
 		size_t owner = pkt_name_len(found[i].owner);
 		uint8_t fixed[PKT_RR_FIXED];
 
 		x.owner_len = (uint8_t)owner;
+		if (!in_answer && i > 0 && names_equal(found[i - 1].owner, found[i].owner))
+			x.kinds |= EXTRA_MORE;
 		keep(r, buf_add(&r->bytes, found[i].owner, owner));
 		x.at = (uint32_t)r->bytes.len;
 		memcpy(fixed, found[i].tail, sizeof(fixed));
@@ -283,7 +293,7 @@ static void
 add_meta(struct render *r, const struct instance *i, struct answer_extra owner, bool in_answer)
 {
 	for (size_t m = 0; m < i->nmeta; m++) {
-		owner.txt = true;
+		owner.kinds = EXTRA_MORE;
 		owner.len = 0;
 		add_txt_tail(r, &i->meta[m], &owner.at, &owner.len);
 		if (owner.len == 0)
@@ -567,6 +577,30 @@ render_service(struct render *r, const struct facts *f)
 
 /* ---- the finished answer, in one block */
 
+static uint16_t
+rr_type(const struct answer *a, uint32_t i)
+{
+	const uint8_t *p = a->bytes + a->rr[i].at;
+
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+/* For minimal_any (RFC 8482, 4.1): the records of one type go first, and UDP gets no others. */
+static void
+one_type_first(struct answer *a)
+{
+	uint16_t first = a->n > 0 ? rr_type(a, 0) : 0;
+	uint32_t at = 0;
+
+	for (uint32_t i = 0; i < a->n; i++)
+		if (rr_type(a, i) == first)
+			a->order[at++] = (uint16_t)i;
+	a->nfirst = at;
+	for (uint32_t i = 0; i < a->n; i++)
+		if (rr_type(a, i) != first)
+			a->order[at++] = (uint16_t)i;
+}
+
 static struct answer *
 answer_pack(const struct render *r)
 {
@@ -589,7 +623,7 @@ answer_pack(const struct render *r)
 	a->type = r->q->type;
 	a->of_service = r->n->kind != NAME_NODE;
 	a->of_query = r->query != NULL;
-	a->n = (uint32_t)n;
+	a->n = a->nfirst = (uint32_t)n;
 	a->nextra = extra_count(r);
 	a->ncommon = r->ncommon;
 	if (r->rrs.len > 0)
@@ -600,6 +634,8 @@ answer_pack(const struct render *r)
 		memcpy(a->bytes, r->bytes.data, r->bytes.len);
 	for (size_t i = 0; i < n; i++)
 		a->order[i] = (uint16_t)i;
+	if (r->s->minimal_any && a->type == TYPE_ANY)
+		one_type_first(a);
 	if (r->ranks.len > 0) {
 		a->ranks = a->order + n;
 		memcpy(a->ranks, r->ranks.data, r->ranks.len);
