@@ -256,8 +256,14 @@ udp_new(struct loop *l, int fd, struct serve *s)
 	u->poll.data = u;
 	u->unsent = metric_get("dns.unsent", METRIC_COUNTER);
 	set_options(u);
-	(void)uv_poll_start(&u->poll, UV_READABLE, on_readable);
+	udp_start(u);
 	return u;
+}
+
+void
+udp_start(struct udp *u)
+{
+	(void)uv_poll_start(&u->poll, UV_READABLE, on_readable);
 }
 
 void

@@ -13,7 +13,7 @@ my $d = Dnsd->new({ services => {
 	web => [map { Dnsd::entry('web', "n$_", "10.0.0.$_", { Port => 80 }) } 1 .. 3],
 	many => [map { Dnsd::entry('many', "node$_", '10.1.' . int($_ / 250) . '.' . ($_ % 250 + 1), { Port => 80 }) } 1 .. 2000],
 	consul => [Dnsd::entry('consul', 'n1', '10.0.0.1')],
-}, nodes => { n1 => { Node => 'n1', Address => '10.0.0.1', Meta => { a => 'b' } } } }, { log_level => 'info' });
+}, nodes => { n1 => { Node => 'n1', Address => '10.0.0.1', Meta => { a => 'b' } } } }, { log_level => 'info', dns_config => { workers => 1 } });
 my $query = Dns::query('web.service.consul', 'A');
 
 sub alive { return (Dns::ask($d, 'web.service.consul', 'A') // { status => 'none' })->{status} eq 'NOERROR'; }
