@@ -62,6 +62,7 @@ service_free(struct service *s)
 		return;
 	free(s->id);
 	free(s->rec);
+	free(s->defined);
 	free(s->token);
 	free(s);
 }
@@ -201,6 +202,44 @@ check_entry(struct local *l, struct str id, struct check **ret)
 	return 0;
 }
 
+static bool
+same_definition(const struct service *s, const struct node_service *rec)
+{
+	return record_equal(&rec_node_service, s->defined != NULL ? s->defined : s->rec, rec, NULL);
+}
+
+/* The record is taken over. Tags that belong to others stay as the catalog has them as long as the definition is the same. */
+static void
+take_record(struct service *s, struct node_service *rec)
+{
+	if (!s->sync.deleted && s->defined != NULL && same_definition(s, rec)) {
+		free(rec);
+		return;
+	}
+	free(s->defined);
+	s->defined = NULL;
+	free(s->rec);
+	s->rec = rec;
+}
+
+int
+local_adopt_tags(struct local *l, struct service *s, const struct strs *tags)
+{
+	struct node_service merged = *s->rec, *copy;
+
+	merged.tags = *tags;
+	copy = record_dup(&rec_node_service, &merged);
+	if (copy == NULL)
+		return -ENOMEM;
+	if (s->defined == NULL)
+		s->defined = s->rec;
+	else
+		free(s->rec);
+	s->rec = copy;
+	l->changes++;
+	return 0;
+}
+
 int
 local_put_service(struct local *l, const struct node_service *rec, struct str token, enum source source, struct service **ret)
 {
@@ -220,13 +259,11 @@ local_put_service(struct local *l, const struct node_service *rec, struct str to
 		free(tok);
 		return rc;
 	}
-	if (s->sync.deleted || s->rec == NULL || !record_equal(&rec_node_service, s->rec, copy, NULL) ||
-	    strcmp(s->token, tok) != 0)
+	if (s->sync.deleted || s->rec == NULL || !same_definition(s, copy) || strcmp(s->token, tok) != 0)
 		local_touch(&s->sync);
+	take_record(s, copy);
 	s->sync.deleted = false;
-	free(s->rec);
 	free(s->token);
-	s->rec = copy;
 	s->token = tok;
 	s->source = source;
 	l->changes++;

@@ -31,6 +31,7 @@ struct entry_sync {
 	bool pushing;		/* a write about it is on its way, */
 	uint64_t pushed;	/* with this version */
 	bool denied;		/* the catalog would not take it, which has been said */
+	bool there;		/* the catalog has one of this id, in whatever form */
 };
 
 struct checkd;
@@ -38,6 +39,7 @@ struct checkd;
 struct service {
 	char *id;
 	struct node_service *rec;	/* NULL only for one that the catalog alone knows */
+	struct node_service *defined;	/* as it was registered, while the tags are the catalog's; else NULL */
 	char *token;
 	enum source source;
 	struct entry_sync sync;
@@ -77,10 +79,14 @@ struct check *local_check_entry(const struct local *l, struct str id);
 
 /*
  * Add or replace; rec and token are copied. An equal record stays in step
- * with the catalog. -ENOMEM, -ELIMIT (LOCAL_*_MAX).
+ * with the catalog; one that is as it was registered before keeps the tags
+ * that were taken over from there (enable_tag_override). -ENOMEM, -ELIMIT (LOCAL_*_MAX).
  */
 int MUST_CHECK local_put_service(struct local *l, const struct node_service *rec, struct str token, enum source source,
     struct service **ret);
+
+/* Take over the tags that the catalog has of a service. -ENOMEM. */
+int MUST_CHECK local_adopt_tags(struct local *l, struct service *s, const struct strs *tags);
 
 /*
  * Add or replace the record and definition of a check (def may be NULL);

@@ -168,6 +168,8 @@ checkd_fini(struct daemon *d)
 	persist_close(&cd->persist);
 	tokens_release(&cd->tokens);
 	json_object_put(cd->started_with);
+	free(cd);
+	d->ctx = NULL;
 }
 
 static void

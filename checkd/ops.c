@@ -386,7 +386,8 @@ checkd_cancelled(void *ctx, struct rpc_token token)
 {
 	struct checkd *cd = ((struct daemon *)ctx)->ctx;
 
-	if (acl_gate_cancelled(cd->gate, token))
+	/* At the end of the daemon connections are closed last. */
+	if (cd == NULL || acl_gate_cancelled(cd->gate, token))
 		return;
 	for (struct hash_watch **at = &cd->watches; *at != NULL; at = &(*at)->next) {
 		struct hash_watch *x = *at;

@@ -58,9 +58,9 @@ schedule_next(struct sync *s)
 {
 	uint64_t scale = sync_scale(s->pool.members), wait;
 
-	if (!s->failed) {
+	if (!s->failed && !s->refused) {
 		wait = SYNC_INTERVAL_MS + random_below(SYNC_INTERVAL_MS * scale);
-	} else if (!s->succeeded && s->retry_ms < SYNC_RETRY_MS) {
+	} else if (s->failed && !s->succeeded && s->retry_ms < SYNC_RETRY_MS) {
 		/* At the start of a node raftd may need a moment to have a leader. */
 		s->retry_ms = s->retry_ms == 0 ? SYNC_FIRST_RETRY_MS : s->retry_ms * 2;
 		wait = s->retry_ms;
@@ -84,9 +84,10 @@ sync_settle(struct sync *s)
 	answer_waiters(s, UINT64_MAX);
 	if (s->full_due && !s->failed)
 		(void)uv_timer_start(s->timer, on_timer, 0, 0);
-	else if (s->failed || !uv_is_active((uv_handle_t *)s->timer))
+	else if (s->failed || s->refused || !uv_is_active((uv_handle_t *)s->timer))
 		schedule_next(s);
 	s->full_due = false;
+	s->refused = false;
 }
 
 /* A node that leaves is out of the catalog: that is as it should be, and enough to be said once. */

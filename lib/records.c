@@ -247,6 +247,26 @@ static const struct field f_deregister_request[] = {
 };
 RECORD(rec_deregister_request, deregister_request, "DeregisterRequest", f_deregister_request);
 
+static const struct field f_batch_item[] = {
+	FIELD(batch_item, token, "Token", F_STR, E),
+	FIELD_SUB(batch_item, reg, "Register", F_RECORDS, E, rec_register_request),
+	FIELD_SUB(batch_item, dereg, "Deregister", F_RECORDS, E, rec_deregister_request),
+	FIELD(batch_item, code, "Code", F_INT, E),
+	FIELD(batch_item, text, "Text", F_STR, E),
+};
+RECORD(rec_batch_item, batch_item, "BatchItem", f_batch_item);
+
+static const struct field f_catalog_batch[] = {
+	FIELD_SUB(catalog_batch, items, "Items", F_RECORDS, 0, rec_batch_item),
+};
+RECORD(rec_catalog_batch, catalog_batch, "CatalogBatch", f_catalog_batch);
+
+static const struct field f_batch_result[] = {
+	FIELD(batch_result, code, "Code", F_INT, E),
+	FIELD(batch_result, text, "Text", F_STR, E),
+};
+RECORD(rec_batch_result, batch_result, "BatchResult", f_batch_result);
+
 static const struct field f_catalog_query[] = {
 	FIELD(catalog_query, node, "Node", F_STR, E),
 	FIELD(catalog_query, service, "Service", F_STR, E),
@@ -258,6 +278,11 @@ static const struct field f_catalog_query[] = {
 	FIELD(catalog_query, segment, "Segment", F_STR, E),
 };
 RECORD(rec_catalog_query, catalog_query, "CatalogQuery", f_catalog_query);
+
+static const struct field f_reverse_query[] = {
+	FIELD(reverse_query, address, "Address", F_STR, 0),
+};
+RECORD(rec_reverse_query, reverse_query, "ReverseQuery", f_reverse_query);
 
 static const struct field f_health_entry[] = {
 	FIELD_SUB(health_entry, node, "Node", F_RECORD, 0, rec_node),
@@ -279,11 +304,6 @@ RECORD(rec_txn_kv, txn_kv, "TxnKV", f_txn_kv);
 
 static const struct field f_txn_node[] = {
 	FIELD(txn_node, verb, "Verb", F_STR, 0),
-static const struct field f_reverse_query[] = {
-	FIELD(reverse_query, address, "Address", F_STR, 0),
-};
-RECORD(rec_reverse_query, reverse_query, "ReverseQuery", f_reverse_query);
-
 	FIELD_SUB(txn_node, node, "Node", F_RECORD, 0, rec_node),
 };
 RECORD(rec_txn_node, txn_node, "TxnNode", f_txn_node);

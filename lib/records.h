@@ -201,6 +201,27 @@ struct deregister_request {
 	struct str datacenter, node, service_id, check_id;
 };
 
+/* Several of both, judged and answered one by one. */
+enum { CATALOG_BATCH_MAX = 512 };
+
+struct batch_item {
+	struct str token;			/* whose rights decide, "" those of the request's; never in the log */
+	struct records reg;			/* register_request: 0 or 1 */
+	struct records dereg;			/* deregister_request: 0 or 1 */
+	int64_t code;				/* in the log: refused by the leader, as in struct rpc_error; 0: it is not */
+	struct str text;
+};
+
+struct catalog_batch {
+	struct records items;			/* batch_item, at most CATALOG_BATCH_MAX */
+};
+
+/* What came of an item; code 0: it stands. */
+struct batch_result {
+	int64_t code;
+	struct str text;
+};
+
 /* Parameters of catalog.* and health.* reads; each uses what it needs. */
 struct catalog_query {
 	struct str node;
@@ -519,7 +540,7 @@ struct snapshot_chunk {
 
 /* ---- between servers */
 
-enum { PEER_PROTOCOL = 2 };	/* raised when entries of the log say what an older server would pass over */
+enum { PEER_PROTOCOL = 3 };	/* raised when entries of the log say what an older server would pass over */
 
 struct peer_hello {
 	uint64_t protocol;	/* PEER_PROTOCOL */
@@ -589,6 +610,7 @@ extern const struct record rec_kv_entry, rec_kv_query, rec_kv_op;
 extern const struct record rec_service_check_ref, rec_session, rec_session_create, rec_id_request;
 extern const struct record rec_node, rec_service_address, rec_weights, rec_node_service, rec_service_node;
 extern const struct record rec_strs_value, rec_check_definition, rec_health_check, rec_register_request, rec_deregister_request;
+extern const struct record rec_batch_item, rec_catalog_batch, rec_batch_result;
 extern const struct record rec_catalog_query, rec_health_entry, rec_reverse_query;
 extern const struct record rec_txn_kv, rec_txn_node, rec_txn_service, rec_txn_check, rec_txn_op, rec_txn_request;
 extern const struct record rec_check_def, rec_service_def, rec_agent_service, rec_agent_register, rec_agent_query;

@@ -69,6 +69,7 @@ sub fresh_token { return root('acl.token_set', { Verb => 'create', Token => { De
 #   says	everybody is told this
 #   rules	the very right
 #   http	method, path, body; web: what is hidden there, when it is not `hides`
+#   item	the answer is a list, whose first element may be a refusal
 #   local	not served to other nodes
 my $acl_read = { lacks => ['acl:read'], rules => 'acl = "read"' };
 my $acl_write = { lacks => ['acl:write'], rules => 'acl = "write"' };
@@ -105,6 +106,8 @@ my %row = (
 		http => ['PUT', '/v1/catalog/register', sub { '{"Node":"x2","Address":"10.0.2.' . ++$count . '"}' }] },
 	'catalog.deregister' => { q => { Node => 'x3' }, lacks => ['node:write', 'x3'], rules => 'node "x3" { policy = "write" }',
 		http => ['PUT', '/v1/catalog/deregister', '{"Node":"x3"}'] },
+	'catalog.batch' => { q => sub { { Items => [{ Register => [{ Node => 'x2', Address => '10.0.3.' . ++$count }] }] } }, item => 1, lacks => ['node:write', 'x2'],
+		rules => 'node "x2" { policy = "write" }' },
 	'catalog.nodes' => { q => {}, hides => [], rules => $x1, http => ['GET', '/v1/catalog/nodes'] },
 	'catalog.services' => { q => {}, hides => {}, rules => $svc, http => ['GET', '/v1/catalog/services'] },
 	'catalog.service' => { q => { Service => 'svc1' }, hides => [], rules => "$x1 $svc", http => ['GET', '/v1/catalog/service/svc1'] },
@@ -228,6 +231,7 @@ sub ask
 	my ($to, $token, $op, %options) = @_;
 	my ($meta, $p) = $to->ask($op, given($row{$op}{q}), { defined $token ? (Token => $token) : (), %options });
 
+	return [$p->[0]{Code}, $p->[0]{Text}] if defined $meta && $row{$op}{item} && $p->[0]{Code};
 	return defined $meta ? [0, $row{$op}{part} ? $p->{$row{$op}{part}} : $p] : [$p->{Code}, $p->{Text}];
 }
 sub web

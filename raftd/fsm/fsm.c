@@ -147,6 +147,7 @@ union request {
 	struct id_request id;
 	struct register_request reg;
 	struct deregister_request dereg;
+	struct catalog_batch batch;
 	struct autopilot_set autopilot;
 	struct pq_apply pquery;
 	union acl_request acl;
@@ -190,6 +191,8 @@ apply_op(struct apply *ap, const struct fsm_entry *e)
 		return catalog_register(ap, &q.reg);
 	case OP_CATALOG_DEREGISTER:
 		return catalog_deregister(ap, &q.dereg);
+	case OP_CATALOG_BATCH:
+		return batch_apply(ap, &q.batch);
 	case OP_AUTOPILOT_SET:
 		return autopilot_set(ap, &q.autopilot);
 	case OP_QUERY_APPLY:
@@ -380,7 +383,7 @@ vet_lock(const struct fsm *f, const struct kv_op *op, struct fsm_error *err)
 	return err->code == 0;
 }
 
-/* Whether the asker may do this. Of a transaction each operation is asked about; ACL objects and prepared queries have checks of their own. */
+/* Whether the asker may do this. Of a transaction or batch each operation is asked about; ACL objects and prepared queries have checks of their own. */
 static bool
 may_do(const struct fsm *f, uint16_t op, const union request *q, struct asker *who, struct fsm_error *err)
 {
@@ -458,6 +461,9 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 	case OP_CATALOG_DEREGISTER:
 		(void)catalog_vet_deregister(&q.dereg, ret_err);
 		break;
+	case OP_CATALOG_BATCH:
+		rc = batch_check(f, &q.batch, fresh, who, out, ret_request, ret_err);
+		break;
 	case OP_AUTOPILOT_SET:
 		(void)autopilot_vet(&q.autopilot, ret_err);
 		break;
@@ -507,14 +513,14 @@ fsm_query(const struct fsm *f, uint16_t op, const void *request, uint64_t since,
 		session_query(f, op, request, out, &idx, ret_watch, ret_err);
 	else if (op >= OP_CATALOG_NODES && op <= OP_CATALOG_NODE_SERVICES)
 		rc = catalog_query(f, op, request, out, &idx, ret_watch, ret_err);
+	else if (op == OP_CATALOG_REVERSE)
+		rc = address_query(f, request, out, &idx, ret_watch, ret_err);
 	else if (op >= OP_HEALTH_NODE && op <= OP_HEALTH_SERVICE)
 		rc = health_query(f, op, request, out, &idx, ret_watch, ret_err);
 	else if (!may_ask(op, request, who, ret_err))
 		idx = 0;
 	else if (op == OP_AUTOPILOT_CONFIG)
 		autopilot_query(f, out, &idx);
-	else if (op == OP_CATALOG_REVERSE)
-		rc = address_query(f, request, out, &idx, ret_watch, ret_err);
 	else if (op == OP_UI_NODES || op == OP_UI_SERVICES)
 		rc = ui_query(f, op, request, out, &idx, ret_watch, ret_err);
 	else if (op == OP_OPERATOR_USAGE)

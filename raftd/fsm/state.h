@@ -492,6 +492,15 @@ bool catalog_vet_deregister(const struct deregister_request *req, struct fsm_err
 bool catalog_vet_node(const struct fsm *f, struct str name, struct str id, struct fsm_error *err);
 bool catalog_vet_service(const struct node_service *s, struct fsm_error *err);
 
+/* ---- batch.c: several of these in one entry */
+int MUST_CHECK batch_apply(struct apply *ap, const struct catalog_batch *b);
+/*
+ * Judge each item with its own token. *ret_request: the batch as it goes into the log, without tokens; or, when nothing is left to
+ * be done, the reply, and the error FSM_ANSWERED. b is changed.
+ */
+int MUST_CHECK batch_check(const struct fsm *f, struct catalog_batch *b, const struct fsm_fresh *fresh, struct asker *who,
+    struct buf *out, struct str *ret_request, struct fsm_error *err);
+
 /* ---- reads of the catalog (query.c), of health (health.c) */
 int MUST_CHECK catalog_query(const struct fsm *f, uint16_t op, const struct catalog_query *q, struct mp_w *out, uint64_t *idx,
     struct watch_set *watch, struct fsm_error *err);

@@ -62,6 +62,8 @@ static const struct {
 	{ OP_CATALOG_REGISTER, "{'Node':'n3','Address':'y','Service':{'Service':'db','Tags':['t']},'Check':{'CheckID':'b','ServiceID':'db'}}" },
 	{ OP_CATALOG_REGISTER, "{'Node':'n2','Address':'y','Service':{'Service':'db','ID':'web'},'Check':{'CheckID':'b','ServiceID':'none'}}" },
 	{ OP_CATALOG_DEREGISTER, "{'Node':'n2'}" },
+	{ OP_CATALOG_BATCH, "{'Items':[{'Register':[{'Node':'n3','Address':'y','Service':{'Service':'db'}}]},{'Deregister':[{'Node':'n2','ServiceID':'web'}]},"
+	    "{'Register':[{'Node':'n1','Address':'10.0.0.1','Check':{'CheckID':'b','ServiceID':'none'}}]},{'Code':403,'Text':'no'}]}" },
 	{ OP_CATALOG_DEREGISTER, "{'Node':'n1'}" },
 	{ OP_TXN_APPLY, "{'Ops':[{'KV':{'Verb':'delete-tree','Key':'k/0'}},{'KV':{'Verb':'set','Key':'z'}},{'Node':{'Verb':'delete',"
 	    "'Node':{'Node':'n1'}}},{'KV':{'Verb':'get','Key':'none'}}]}" },
