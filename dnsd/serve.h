@@ -14,6 +14,7 @@
 enum {
 	QUESTIONS_WAITING_MAX = 1024,	/* beyond it they get SERVFAIL at once */
 	QUESTION_WAIT_MS = 2000,
+	QUESTION_WAIT_HOST_MS = 8000,	/* longer, at most, when a recursor is asked for a part of the answer */
 	ASKER_CONTROL_MAX = 64,
 };
 

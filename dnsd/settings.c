@@ -208,7 +208,8 @@ settings_read(struct json_object *slice, struct settings **ret, char *err, size_
 	s->datacenter = strdup(cfg_str(slice, "datacenter", "dc1"));
 	token = cfg_str(slice, "acl.tokens.dns", "");
 	s->token = strdup(token[0] != '\0' ? token : cfg_str(slice, "acl.tokens.default", ""));
-	rc = s->datacenter != NULL && s->token != NULL ? 0 : -ENOMEM;
+	s->node_name = strdup(cfg_str(slice, "node_name", ""));
+	rc = s->datacenter != NULL && s->token != NULL && s->node_name != NULL ? 0 : -ENOMEM;
 	if (rc == 0) {
 		*ret = s;
 		s = NULL;
@@ -227,6 +228,7 @@ settings_free(struct settings *s)
 		free((char *)s->service_ttls[i].name.p);
 	free(s->service_ttls);
 	free(s->datacenter);
+	free(s->node_name);
 	if (s->token != NULL)
 		sodium_memzero(s->token, strlen(s->token));
 	free(s->token);

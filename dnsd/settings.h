@@ -29,7 +29,7 @@ struct settings {
 	struct zone domain, alt_domain;
 	uint8_t soa_mname[PKT_NAME_MAX + 1], soa_rname[PKT_NAME_MAX + 1];	/* ns and hostmaster below domain */
 	uint8_t alt_mname[PKT_NAME_MAX + 1], alt_rname[PKT_NAME_MAX + 1];	/* ... and below alt_domain */
-	char *datacenter, *token;
+	char *datacenter, *token, *node_name;
 	bool allow_stale, only_passing, compress, enable_truncate, node_meta_txt;
 	uint32_t udp_answer_limit, a_record_limit;	/* a_record_limit 0: none */
 	uint32_t node_ttl, soa_refresh, soa_retry, soa_expire, soa_min_ttl;	/* seconds */
