@@ -221,8 +221,7 @@ static int
 one_step(struct msg *m, const uint8_t *name, uint16_t type, struct msg_rr *out, size_t max, size_t *n, struct msg_rr *cname)
 {
 	struct msg_rr rr;
-	size_t before = *n;
-	bool alias = false;
+	bool alias = false, addresses = false;
 	int rc;
 
 	msg_rewind(m);
@@ -234,14 +233,16 @@ one_step(struct msg *m, const uint8_t *name, uint16_t type, struct msg_rr *out, 
 		if (rr.type == TYPE_CNAME && !alias) {
 			*cname = rr;
 			alias = true;
-		} else if (rr.type != TYPE_CNAME && *n < max) {
-			out[(*n)++] = rr;
+		} else if (rr.type != TYPE_CNAME) {
+			addresses = true;
+			if (*n < max)
+				out[(*n)++] = rr;
 		}
 	}
 	if (rc < 0)
 		return rc;
 	/* A name with addresses has no other name (RFC 1034, 3.6.2). */
-	return alias && *n == before;
+	return alias && !addresses;
 }
 
 int

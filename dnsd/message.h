@@ -65,8 +65,6 @@ int MUST_CHECK msg_follow(struct msg *m, const uint8_t *name, uint16_t type, str
 
 /* ---- options that are between two neighbours only */
 
-enum { OPTION_ECS = 8, OPTION_COOKIE = 10, OPTION_KEEPALIVE = 11 };
-
 /*
  * Take cookie and keepalive out of a message of n bytes, in place, when its
  * OPT is the last record. The length that is left; n when nothing was.

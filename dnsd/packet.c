@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-/* EDNS options (RFC 7871, 6; RFC 7873, 4): a code and a length before the data. */
-enum { OPTION_ECS = 8, OPTION_COOKIE = 10, OPTION_HEAD = 4 };
+/* An EDNS option has a code and a length before its data (RFC 6891, 6.1.2). */
+enum { OPTION_HEAD = 4 };
 
 /* ---- reading */
 
@@ -136,6 +136,8 @@ rd_options(const uint8_t *p, size_t n, struct pkt_query *q)
 			rc = rd_ecs(&data, &q->ecs);
 		else if (code == OPTION_COOKIE && q->cookie.len == 0)
 			rc = rd_cookie(&data, &q->cookie);
+		else if (code == OPTION_KEEPALIVE)
+			q->keepalive = 1;
 	}
 	return rc;
 }
@@ -199,6 +201,7 @@ pkt_query_read(const uint8_t *p, size_t n, struct pkt_query *q)
 	q->ecs.present = false;
 	q->cookie.len = 0;
 	q->cookie.reply = false;
+	q->keepalive = 0;
 	q->type = q->class = 0;
 	q->id = rd_u16(&r);
 	q->flags = rd_u16(&r);
@@ -434,6 +437,8 @@ pkt_opt_len(const struct pkt_query *q)
 		n += OPTION_HEAD + 4 + (q->ecs.source + 7u) / 8;
 	if (q->cookie.reply)
 		n += OPTION_HEAD + PKT_COOKIE_CLIENT + PKT_COOKIE_SERVER;
+	if (q->keepalive > 0)
+		n += OPTION_HEAD + 2;
 	return n;
 }
 
@@ -463,7 +468,10 @@ put_options(uint8_t *at, const struct pkt_query *q)
 		at = put_option(at, OPTION_COOKIE, PKT_COOKIE_CLIENT + PKT_COOKIE_SERVER);
 		memcpy(at, q->cookie.data, PKT_COOKIE_CLIENT);
 		memcpy(at + PKT_COOKIE_CLIENT, q->cookie.server, PKT_COOKIE_SERVER);
+		at += PKT_COOKIE_CLIENT + PKT_COOKIE_SERVER;
 	}
+	if (q->keepalive > 0)
+		put_u16(put_option(at, OPTION_KEEPALIVE, 2), q->keepalive);
 }
 
 static void

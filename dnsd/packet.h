@@ -58,6 +58,9 @@ enum pkt_type {
 	TYPE_ANY = 255,
 };
 
+/* EDNS options: RFC 7871, RFC 7873, RFC 7828. */
+enum pkt_option { OPTION_ECS = 8, OPTION_COOKIE = 10, OPTION_KEEPALIVE = 11 };
+
 enum pkt_class { CLASS_IN = 1, CLASS_ANY = 255 };
 
 enum pkt_flag { FLAG_QR = 0x8000, FLAG_AA = 0x0400, FLAG_TC = 0x0200, FLAG_RD = 0x0100, FLAG_RA = 0x0080 };
@@ -96,6 +99,7 @@ struct pkt_query {
 	/* EDNS options. What the reply's OPT says of them is set by who answers, before pkt_end(). */
 	struct pkt_ecs ecs;
 	struct pkt_cookie cookie;
+	uint16_t keepalive;		/* read: 1 when it is asked for; to be told: in 100 ms, 0: not at all (RFC 7828) */
 };
 
 /*

@@ -104,6 +104,9 @@ answer_as(struct relay *r, const struct client *c, const uint8_t *reply, size_t 
 		memcpy(cookie + PKT_COOKIE_CLIENT, c->q.cookie.server, PKT_COOKIE_SERVER);
 		n = msg_add_option(r->out, n, sizeof(r->out), c->q.udp_size, OPTION_COOKIE, cookie, sizeof(cookie));
 	}
+	if (c->q.edns && c->q.keepalive > 0)
+		n = msg_add_option(r->out, n, sizeof(r->out), c->q.udp_size, OPTION_KEEPALIVE,
+		    (const uint8_t[]){ (uint8_t)(c->q.keepalive >> 8), (uint8_t)c->q.keepalive }, 2);
 	return n <= limit(c) ? n : answer_bare(r, c, FLAG_TC, reply[3] & 15);
 }
 
