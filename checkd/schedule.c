@@ -7,7 +7,7 @@
 #include "lib/duration.h"
 
 static const struct check_kind *const kinds[] = { &check_kind_script, &check_kind_http, &check_kind_tcp, &check_kind_ttl,
-	&check_kind_alias };
+	&check_kind_alias, &check_kind_grpc, &check_kind_h2ping, &check_kind_udp, &check_kind_docker, &check_kind_os_service };
 
 uint64_t
 random_below(uint64_t n)
@@ -177,6 +177,8 @@ kind_of(const struct check *c)
 {
 	const char *type = check_def_type(c->def);
 
+	if (strcmp(type, "tcp") == 0 && c->def->tcp_use_tls)
+		return &check_kind_tcp_tls;
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		if (strcmp(kinds[i]->type, type) == 0)
 			return kinds[i];

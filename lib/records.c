@@ -360,7 +360,7 @@ static const struct field f_check_def[] = {
 	FIELD(check_def, grpc, "GRPC", F_STR, E),
 	FIELD(check_def, grpc_use_tls, "GRPCUseTLS", F_BOOL, E),
 	FIELD(check_def, h2ping, "H2PING", F_STR, E),
-	FIELD(check_def, h2ping_use_tls, "H2PingUseTLS", F_BOOL, E),
+	FIELD(check_def, h2ping_use_tls, "H2PingUseTLS", F_RAW, E),
 	FIELD(check_def, docker_container_id, "DockerContainerID", F_STR, E),
 	FIELD(check_def, shell, "Shell", F_STR, E),
 	FIELD(check_def, os_service, "OSService", F_STR, E),
@@ -416,6 +416,7 @@ RECORD(rec_agent_service, agent_service, "AgentService", f_agent_service);
 static const struct field f_agent_register[] = {
 	FIELD_SUB(agent_register, service, "Service", F_RECORD, 0, rec_service_def),
 	FIELD(agent_register, replace_existing_checks, "ReplaceExistingChecks", F_BOOL, E),
+	FIELD(agent_register, client, "Client", F_STR, E),
 };
 RECORD(rec_agent_register, agent_register, "AgentRegister", f_agent_register);
 

@@ -298,7 +298,7 @@ struct check_def {
 	struct str udp, grpc;
 	bool grpc_use_tls;
 	struct str h2ping;
-	bool h2ping_use_tls;
+	struct str h2ping_use_tls;	/* a boolean as it came; "" when it did not, which means true */
 	struct str docker_container_id, shell;
 	struct str os_service;
 	struct str alias_node, alias_service;
@@ -340,6 +340,7 @@ struct agent_service {
 struct agent_register {
 	struct service_def service;
 	bool replace_existing_checks;
+	struct str client;	/* its address, for agent.why; "" unknown */
 };
 
 struct agent_query {
