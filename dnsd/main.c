@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "dnsd/cookie.h"
+#include "dnsd/explain.h"
 #include "dnsd/steer.h"
 #include "dnsd/tcp.h"
 #include "dnsd/udp.h"
@@ -34,6 +35,7 @@ struct sockets {
 
 struct dnsd {
 	struct serve *serve;
+	struct explain *explain;	/* of worker 0 */
 	struct tcp *tcp;
 	struct sockets sockets;
 	struct udp *udp[SOCKETS_MAX];	/* those of sockets.v that we read */
@@ -324,7 +326,8 @@ init(struct daemon *d)
 		return rc;
 	wc.n = s->sockets.n > 0 ? s->nworkers : 1;
 	s->workers = workers_new(d, &wc);
-	if (s->workers == NULL) {
+	s->explain = explain_new(&d->loop, d->run_fd, serve_settings(s->serve));
+	if (s->workers == NULL || s->explain == NULL) {
 		log_err(LOG, "out of memory");
 		return -ENOMEM;
 	}
@@ -426,10 +429,12 @@ fini(struct daemon *d)
 			(void)close(s->sockets.v[i].fd);
 	}
 	tcp_free(s->tcp);
+	explain_free(s->explain);
 	serve_free(s->serve);
 	if (s->drain != NULL)
 		uv_close((uv_handle_t *)s->drain, timer_closed);
 	free(s);
+	d->ctx = NULL;
 }
 
 static void
@@ -443,7 +448,7 @@ info(struct daemon *d, struct info_writer *iw)
 	connected = n.connected;
 	workers_sum(s->workers, &n);
 	info_add(iw, "raftd", "%s", connected != 0 ? "connected" : "away");
-	info_add(iw, "workers", "%u", 1 + workers_alive(s->workers));
+	info_add(iw, "workers", "%u", 1 + workers_ready(s->workers));
 	info_add(iw, "views", "%" PRIu64, n.known);
 	info_add(iw, "views_unknown", "%" PRIu64, n.unknown);
 	info_add(iw, "views_stale", "%" PRIu64, n.stale);
@@ -452,12 +457,34 @@ info(struct daemon *d, struct info_writer *iw)
 	info_add(iw, "tcp_connections", "%" PRIu64, n.tcp);
 }
 
+static void
+serve_explain(void *ctx, const struct rpc_request *req)
+{
+	struct daemon *d = ctx;
+
+	explain_serve(((struct dnsd *)d->ctx)->explain, d->rpc, req);
+}
+
+static void
+cancelled(void *ctx, struct rpc_token token)
+{
+	const struct dnsd *s = ((struct daemon *)ctx)->ctx;
+
+	/* At the end of the daemon connections are closed last. */
+	if (s != NULL)
+		explain_cancelled(s->explain, token);
+}
+
 int
 main(int argc, char **argv)
 {
+	static const struct rpc_route routes[] = { { OP_DNS_EXPLAIN, serve_explain } };
 	static const struct daemon_spec spec = {
 		.name = "dnsd",
 		.summary = "answers DNS questions about services and nodes",
+		.routes = routes,
+		.nroutes = ARRAY_LEN(routes),
+		.cancelled = cancelled,
 		.init = init,
 		.reload = reload,
 		.tokens = tokens,

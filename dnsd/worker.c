@@ -130,6 +130,7 @@ struct child {
 	unsigned number, reloads;	/* reloads it has not said to be done */
 	uint64_t since_ms, pause_ms, beat;
 	unsigned silent;		/* ticks with the same beat */
+	bool ready;
 	uv_timer_t again;
 };
 
@@ -211,6 +212,7 @@ gone(struct child *k)
 		ws->c.ready(ws->c.ctx, k->number, false);
 	}
 	k->pid = 0;
+	k->ready = false;
 	settle_reloads(ws);
 	start_later(k);
 }
@@ -233,6 +235,7 @@ take_up(struct child *k, const uint8_t *m, size_t n)
 	switch ((enum say)m[0]) {
 	case SAY_READY:
 		log_debug(LOG, "worker is ready: worker=%u pid=%d", k->number, (int)k->pid);
+		k->ready = true;
 		ws->c.ready(ws->c.ctx, k->number, true);
 		break;
 	case SAY_RELOADED:
@@ -410,6 +413,16 @@ workers_alive(const struct workers *ws)
 
 	for (unsigned i = 1; i < ws->c.n; i++)
 		n += ws->v[i].channel != NULL;
+	return n;
+}
+
+unsigned
+workers_ready(const struct workers *ws)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 1; i < ws->c.n; i++)
+		n += ws->v[i].ready;
 	return n;
 }
 

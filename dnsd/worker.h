@@ -60,8 +60,9 @@ void workers_reload(struct workers *ws, bool tokens);
 /* They finish what they have and end; nobody is started again. */
 void workers_drain(struct workers *ws);
 
-/* Processes that are there besides our own. */
+/* Processes that are there besides our own; those that answer. */
 unsigned workers_alive(const struct workers *ws);
+unsigned workers_ready(const struct workers *ws);
 
 /* Add theirs to *sum; connected: how many are. */
 void workers_sum(const struct workers *ws, struct worker_numbers *sum);
