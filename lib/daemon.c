@@ -526,8 +526,7 @@ static void
 let_go(struct daemon *d)
 {
 	if (d->spec->fini != NULL)
-		d->spec->fini(d);
-	d->ctx = NULL;
+		d->spec->fini(d);	/* clears d->ctx when it frees it; gossipd's has handles that close below */
 	if (d->rpc != NULL)
 		rpc_server_free(d->rpc);
 	d->rpc = NULL;
