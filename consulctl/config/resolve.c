@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -75,7 +76,7 @@ refuse_security(struct config *c, struct buf *err)
 	for (size_t i = 0; i < config_nkeys; i++) {
 		struct json_object *v = config_keys[i].class == KC_REFUSED ? get(c, config_keys[i].path) : NULL;
 
-		if (v != NULL && !is_off(v))
+		if (v != NULL && !is_off(v) && !config_tls_for_checks(c, config_keys[i].path))
 			return config_fail_at(c, v, err, "%s is not supported yet, and a security setting is never ignored: "
 			    "remove it or switch it off", config_keys[i].path);
 	}
@@ -208,12 +209,29 @@ resolve_domain(struct config *c, const char *path, struct buf *err)
 	return rc;
 }
 
+/* A domain that begins like what stands in names could be read two ways. */
+static int
+check_alt_domain(struct config *c, struct buf *err)
+{
+	static const char *const words[] = { "service", "connect", "virtual", "ingress", "node", "query", "addr" };
+	const char *s = text(c, "alt_domain"), *dc = text(c, "datacenter");
+	size_t n = strcspn(s, ".");
+	bool bad = n == strlen(dc) && strncasecmp(s, dc, n) == 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		bad |= n == strlen(words[i]) && strncasecmp(s, words[i], n) == 0;
+	return n > 0 && bad ? config_fail_at(c, get(c, "alt_domain"), err,
+	    "alt_domain cannot start with {service,connect,virtual,ingress,node,query,addr,%s}", dc) : 0;
+}
+
 static int
 resolve_domains(struct config *c, struct buf *err)
 {
 	int rc = resolve_domain(c, "domain", err);
 
-	return rc < 0 ? rc : resolve_domain(c, "alt_domain", err);
+	if (rc == 0)
+		rc = resolve_domain(c, "alt_domain", err);
+	return rc < 0 ? rc : check_alt_domain(c, err);
 }
 
 /* ---- storage and mode */
@@ -480,7 +498,7 @@ config_resolve(struct config *c, struct buf *err)
 		refuse_security, check_data_dir, resolve_datacenter, resolve_node_name, check_node_id, check_node_meta,
 		resolve_domains, resolve_mode, resolve_leaving, check_log, check_sockets, config_resolve_addresses, config_resolve_recursors,
 		check_ranges,
-		config_resolve_gossip, config_resolve_acl, check_waits, check_scripts,
+		config_resolve_gossip, config_resolve_acl, config_resolve_tls, check_waits, check_scripts,
 	};
 	int rc = 0;
 
