@@ -111,3 +111,17 @@ for n in (20, 100):
         ratio("%d members: %s: gossipd / serf" % (n, title), pool(key, "gossipd", what), pool(key, "serf", what), target)
     figure("%d members: PSS of gossipd, MiB" % n, pool("pss_mib_per_agent", "gossipd", "idle"), "< 3")
     figure("%d whole nodes: PSS of a node, MiB" % n, pool("pss_mib_per_agent", "consulctl", "idle"), "< 10")
+
+
+def checks(key, kind):
+    return median(lambda r: r.get(key), "checks", "consulctl", kind=kind)
+
+
+for kind, target in (("tcp", "<= 0.10"), ("http", "<= 0.20"), ("script", "-")):
+    v = values(lambda r: r["cpu"], "checks", "consulctl", kind=kind)
+    if v:
+        row = next(r for r in rows if r["measure"] == "checks" and r["params"]["kind"] == kind)
+        title = "%d %s checks of %d s: cores of checkd" % (row["params"]["count"], kind, row["params"]["interval"])
+        figure(title, statistics.median(v), target)
+        if checks("pss_kib", "none") is not None:
+            figure("  KiB of memory a check", (checks("pss_kib", kind) - checks("pss_kib", "none")) / row["params"]["count"], "-")

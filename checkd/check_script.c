@@ -130,12 +130,15 @@ on_reaped(void *arg)
 static void
 cannot_run(struct check *c, int rc)
 {
-	char text[1024];
+	char text[1024], why[128];
 
+	/* Go's words for errors are the system's, but for the first letter. */
+	snprintf(why, sizeof(why), "%s", err_text(rc));
+	why[0] = (char)ascii_lower((uint8_t)why[0]);
 	if (rc == -ENOENT && memchr(c->def->args.v[0].p, '/', c->def->args.v[0].len) == NULL)
 		snprintf(text, sizeof(text), "exec: \"%.*s\": executable file not found in $PATH", STR_ARG(c->def->args.v[0]));
 	else
-		snprintf(text, sizeof(text), "fork/exec %.*s: %s", STR_ARG(c->def->args.v[0]), err_text(rc));
+		snprintf(text, sizeof(text), "fork/exec %.*s: %s", STR_ARG(c->def->args.v[0]), why);
 	schedule_done(c, CHECK_CRITICAL, str_from(text));
 }
 

@@ -84,11 +84,13 @@ finish(struct tcp_run *r, enum check_status status, const char *text)
 static void
 finish_failed(struct tcp_run *r)
 {
-	char peer[SOCK_ADDR_TEXT_MAX], text[TEXT_MAX];
+	char peer[SOCK_ADDR_TEXT_MAX], why[128], text[TEXT_MAX];
 
 	sock_addr_format(&r->to, peer);
-	snprintf(text, sizeof(text), "dial tcp %s: connect: %s", peer,
-	    r->fault == UV_ECONNREFUSED ? "connection refused" : uv_strerror(r->fault));
+	/* Go's words for errors are the system's, but for the first letter. */
+	snprintf(why, sizeof(why), "%s", err_text(r->fault));
+	why[0] = (char)ascii_lower((uint8_t)why[0]);
+	snprintf(text, sizeof(text), "dial tcp %s: connect: %s", peer, why);
 	finish(r, CHECK_CRITICAL, text);
 }
 

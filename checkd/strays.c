@@ -105,7 +105,7 @@ list_all(struct walk *w)
 		return false;
 	w->n = 0;
 	while ((e = readdir(d)) != NULL)
-		if (e->d_name[0] >= '1' && e->d_name[0] <= '9' && look_at((pid_t)atoi(e->d_name), &s) && !keep(w, &s))
+		if (e->d_name[0] >= '1' && e->d_name[0] <= '9' && look_at((pid_t)strtol(e->d_name, NULL, 10), &s) && !keep(w, &s))
 			break;
 	(void)closedir(d);
 	if (w->n > 0)

@@ -197,6 +197,7 @@ const struct config_key config_keys[] = {
 	RELOAD("discard_check_output", BOOL, C, "false"),
 	USED("enable_script_checks", BOOL, C, "false"),
 	USED("enable_local_script_checks", BOOL, C, "false"),
+	USED("script_check_user", STR, C, ""),		/* ours: Consul has no such key */
 	REFUSED("enable_agent_tls_for_checks", BOOL, "false"),
 	IGNORED("enable_central_service_config", BOOL, "true"),
 	RELOAD("watches", WATCHES, C, "[]"),
