@@ -168,7 +168,8 @@ soa_only(dig("web.$_.consul", 'A'), 'NXDOMAIN', "no mesh: $_") for qw(connect in
 $r = dig('www.example.org');
 is $r->{status}, 'REFUSED', 'outside of the zones [V]';
 is_deeply $r->{flags}, { qr => 1, rd => 1 }, '... not authoritative [V]';
-$r = dig('1.0.0.10.in-addr.arpa', 'PTR');
+is_deeply dig('1.0.0.10.in-addr.arpa', 'PTR')->{answer}, ['1.0.0.10.in-addr.arpa. 0 PTR Node-A.node.dc1.consul.'], 'PTR of a node';
+$r = dig('1.99.0.10.in-addr.arpa', 'PTR');
 is $r->{status}, 'SERVFAIL', 'PTR that nobody is there to ask about [V]';
 is_deeply $r->{flags}, { qr => 1, rd => 1, ra => 1 }, '... RA and no AA [V]';
 is Dns::ask($n, 'consul', 'AXFR')->{status}, 'NOTIMP', 'AXFR [V]';
