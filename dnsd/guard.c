@@ -95,7 +95,7 @@ guard_reply(struct guard *g, const struct pkt_query *q, const struct asker *who,
 	kind = rcode == RCODE_NXDOMAIN ? KIND_NXDOMAIN : rcode != RCODE_OK ? KIND_ERROR :
 	    out[6] == 0 && out[7] == 0 ? KIND_EMPTY : KIND_RECORDS;
 	v = account(g, q, who, kind);
-	return v == RRL_PASS ? len : instead(q, v, (unsigned)out[2] << 8 & FLAG_AA, out);
+	return v == RRL_PASS ? len : instead(q, v, ((unsigned)out[2] << 8 | out[3]) & (FLAG_AA | FLAG_RA), out);
 }
 
 bool

@@ -266,6 +266,45 @@ msg_follow(struct msg *m, const uint8_t *name, uint16_t type, struct msg_rr *out
 	return 0;
 }
 
+/* ---- replies */
+
+/* Id, one question, the same to the letter (RFC 5452, 9.1). */
+static bool
+reply_fits(const uint8_t *query, size_t question_end, const struct msg *m)
+{
+	unsigned rcode = m->flags & 15;
+
+	if (m->id != get_u16(query) || (m->flags & FLAG_QR) == 0)
+		return false;
+	/* Who cannot read a question may send it back empty. */
+	if (m->count[0] == 0)
+		return rcode != RCODE_OK && rcode != RCODE_NXDOMAIN;
+	return m->count[0] == 1 && m->question_end == question_end &&
+	    memcmp(m->p + PKT_HEADER, query + PKT_HEADER, question_end - PKT_HEADER) == 0;
+}
+
+enum msg_verdict
+msg_judge(const uint8_t *query, size_t question_end, uint8_t *p, size_t *n)
+{
+	struct msg m;
+	size_t end;
+	unsigned rcode;
+
+	if (msg_read(&m, p, *n) < 0 || !reply_fits(query, question_end, &m))
+		return REPLY_FOREIGN;
+	end = msg_end(&m);
+	if (end == 0 && (m.flags & FLAG_TC) != 0) {
+		/* Cut in the middle of a record: the client is told to ask by TCP, and gets nothing else. */
+		memset(p + 6, 0, 6);
+		end = m.question_end;
+	}
+	rcode = m.flags & 15;
+	if (end == 0 || (rcode != RCODE_OK && rcode != RCODE_NXDOMAIN))
+		return REPLY_NEXT;
+	*n = end;
+	return REPLY_FINAL;
+}
+
 /* ---- options */
 
 /* OPT, and that nothing is behind it: what follows could hold pointers that a move would break. */

@@ -63,6 +63,22 @@ unsigned msg_rcode(struct msg *m);
  */
 int MUST_CHECK msg_follow(struct msg *m, const uint8_t *name, uint16_t type, struct msg_rr *out, size_t max);
 
+/* ---- replies to a query of ours */
+
+enum msg_verdict {
+	REPLY_FOREIGN,	/* not to this query: it may still come */
+	REPLY_FINAL,	/* NOERROR or NXDOMAIN, all of it well-formed */
+	REPLY_NEXT,	/* an error, or malformed: somebody else may know */
+};
+
+/*
+ * Judge a message of *n bytes as a reply to query, which has one question that
+ * ends at question_end. When it is final *n becomes the length of what is
+ * whole in it: bytes behind the last record are dropped, and of a truncated
+ * one (TC) that was cut inside of a record only the question is left.
+ */
+enum msg_verdict msg_judge(const uint8_t *query, size_t question_end, uint8_t *p, size_t *n);
+
 /* ---- options that are between two neighbours only */
 
 /*

@@ -110,12 +110,21 @@ pending_free(struct pending *p)
 	free(p);
 }
 
+/* A reply about to leave: its length, 0 when it is not to be sent. Who has recursors says so in all answers. */
+static size_t
+finish(struct serve *s, const struct pkt_query *q, const struct asker *who, uint8_t *out, size_t len)
+{
+	if (len >= PKT_HEADER && s->settings->nrecursors > 0)
+		out[3] |= FLAG_RA;
+	return guard_reply(s->r.guard, q, who, out, len);
+}
+
 /* The answer of n bytes to a question that has waited; n 0: a recursor's will come. */
 static void
 reply_late(struct pending *p, const struct turn *t, size_t n)
 {
 	if (!t->counted)
-		n = guard_reply(p->serve->r.guard, &p->q, &p->who, t->out, n);
+		n = finish(p->serve, &p->q, &p->who, t->out, n);
 	if (n > 0)
 		p->who.deliver(&p->who, t->out, n);
 }
@@ -244,7 +253,7 @@ serve_query(struct serve *s, const struct asker *who, const uint8_t *p, size_t n
 		len = resolve_refuse(&t, FLAG_AA, RCODE_SERVFAIL);
 	}
 	if (!t.counted)
-		len = guard_reply(s->r.guard, &q, who, out, len);
+		len = finish(s, &q, who, out, len);
 	s->nreverse += t.reverse;
 	serve_log(&q, who, since_ns);
 	return (int)len;

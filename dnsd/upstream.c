@@ -155,52 +155,11 @@ on_expire(uv_timer_t *timer)
 
 /* ---- replies */
 
-enum verdict { REPLY_FOREIGN, REPLY_FINAL, REPLY_NEXT };
-
-/* Whether a message is the reply to our question: id, one question, the same to the letter (RFC 5452, 9.1). */
-static bool
-reply_fits(const struct upstream_call *c, const struct msg *m)
-{
-	const uint8_t *query = c->query + PREFIX;
-	size_t len = c->question_end - PKT_HEADER;
-
-	if (m->id != (uint16_t)(query[0] << 8 | query[1]) || (m->flags & FLAG_QR) == 0)
-		return false;
-	/* Who cannot read a question may send it back empty. */
-	if (m->count[0] == 0)
-		return (m->flags & 15) != RCODE_OK && (m->flags & 15) != RCODE_NXDOMAIN;
-	return m->count[0] == 1 && m->question_end == c->question_end &&
-	    memcmp(m->p + PKT_HEADER, query + PKT_HEADER, len) == 0;
-}
-
-/* Look at a message that has come; *n becomes the length of what is whole in it. */
-static enum verdict
-reply_judge(const struct upstream_call *c, uint8_t *p, size_t *n)
-{
-	struct msg m;
-	size_t end;
-	unsigned rcode;
-
-	if (msg_read(&m, p, *n) < 0 || !reply_fits(c, &m))
-		return REPLY_FOREIGN;
-	end = msg_end(&m);
-	if (end == 0 && (m.flags & FLAG_TC) != 0) {
-		/* Cut in the middle of a record: the client is told to ask by TCP, and gets nothing else. */
-		memset(p + 6, 0, 6);
-		end = m.question_end;
-	}
-	rcode = m.flags & 15;
-	if (end == 0 || (rcode != RCODE_OK && rcode != RCODE_NXDOMAIN))
-		return REPLY_NEXT;
-	*n = end;
-	return REPLY_FINAL;
-}
-
 /* A message; false: it is not the one, go on waiting. */
 static bool
 reply_take(struct upstream_call *c, uint8_t *p, size_t n)
 {
-	switch (reply_judge(c, p, &n)) {
+	switch (msg_judge(c->query + PREFIX, c->question_end, p, &n)) {
 	case REPLY_FOREIGN:
 		return false;
 	case REPLY_NEXT:

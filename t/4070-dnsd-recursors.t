@@ -62,7 +62,9 @@ is +($r1->log('host.example'))[-1]{flags} & 0x100, 0x100, '... but a recursor is
 $r = udp('host.example', 'A', edns => 1232);
 is $r->{udp}, 1232, 'EDNS goes through';
 is +($r1->log('host.example'))[-1]{size}, 1232, '... with the size of the client';
-is udp('web.service.consul', 'A')->{answer}[0], 'web.service.consul. 0 A 10.0.0.1', 'our names are ours';
+$r = udp('web.service.consul', 'A');
+is $r->{answer}[0], 'web.service.consul. 0 A 10.0.0.1', 'our names are ours';
+ok $r->{flags}{aa} && $r->{flags}{ra}, '... with AA, and RA since there are recursors';
 is scalar(grep { /consul/ } map { $_->{name} } $r1->log), 0, '... and no recursor hears of them';
 
 # ---- ids and ports
@@ -146,6 +148,7 @@ $d->reload({ recursors => [] });
 $r = udp('host.example', 'A');
 is $r->{status}, 'REFUSED', 'without recursors names that are not ours are refused';
 ok !$r->{flags}{ra}, '... without RA';
+ok !udp('web.service.consul', 'A')->{flags}{ra}, '... so are answers about our own';
 is udp('9.2.0.192.in-addr.arpa', 'PTR')->{status}, 'SERVFAIL', '... a reverse name fails';
 $d->reload({ recursors => [$r2->{address}, $r1->{address}] });
 is udp('host.example', 'A')->{answer}[0], 'host.example. 60 A 198.51.100.2', 'reload takes another order';
