@@ -245,9 +245,13 @@ answer_write(struct answer *a, const struct pkt_query *q, const struct settings 
 	n = write_packet(&w, flags, out, cap);
 	/* What is too long still loses its extras without a sign, its records with one (RFC 2181, 9). */
 	if (n == 0 || n > w.max) {
-		w.extras = false;
+		w.skip = EXTRA_MORE | EXTRA_FAR;
 		if (leads_on(a))
 			flags |= FLAG_TC;
+		n = write_packet(&w, flags, out, cap);
+	}
+	if (n == 0 || n > w.max) {
+		w.extras = false;
 		n = write_packet(&w, flags, out, cap);
 	}
 	while ((n == 0 || (n > w.max && !a->of_service)) && w.k > 0) {

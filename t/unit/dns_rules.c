@@ -401,6 +401,87 @@ test_what_dns_cannot_hold(void **state)
 	settings_free(s);
 }
 
+/* ---- host names that lead on */
+
+/* As many addresses as ctx says of any name, all of one owner. */
+static size_t
+find_host(void *ctx, const uint8_t *name, uint16_t type, struct host_rr *out)
+{
+	static uint8_t tail[HOST_RRS_MAX][PKT_RR_FIXED + 16], owner[PKT_NAME_MAX + 1];
+	size_t n = *(const size_t *)ctx;
+
+	(void)type;
+	memcpy(owner, name, pkt_name_len(name));
+	for (size_t i = 0; i < n; i++) {
+		struct addr a = { ADDR_V4, { { 192, 0, 2, (uint8_t)i } } };
+
+		out[i] = (struct host_rr){ owner, tail[i], (uint16_t)answer_addr_tail(&a, 99, tail[i]) };
+	}
+	return n;
+}
+
+static unsigned
+count_owner(unsigned section, const char *owner)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < d.nrrs; i++)
+		n += d.rr[i].section == section && strcmp(d.rr[i].owner, owner) == 0;
+	return n;
+}
+
+static void
+ask_hosts(struct facts *f, const struct settings *s, size_t records, uint16_t type, unsigned udp_size)
+{
+	static uint8_t out[PKT_TCP_MAX];
+	struct hosts hosts = { &records, find_host };
+	struct answer *a = NULL;
+	struct pkt_query q;
+	struct dns_name n;
+	enum outcome o;
+	uint8_t p[512];
+	size_t prefix;
+
+	assert_int_equal(pkt_query_read(p, query_bytes(p, "web.service.consul", type, udp_size), &q), 0);
+	assert_non_null(settings_zone(s, q.name, q.name_len, &prefix));
+	name_parse(q.name, prefix, type, &n);
+	assert_int_equal(answer_render_with(f, &n, &q, s, &hosts, &o, &a), 0);
+	assert_int_equal(o, OUTCOME_RECORDS);
+	assert_true(decode(&d, out, answer_write(a, &q, s, false, &rng, out, PKT_UDP_MAX)));
+	answer_free(a);
+}
+
+static void
+test_hosts_when_cut(void **state)
+{
+	struct settings *s = world_settings("\"dns_config\":{\"service_ttl\":{\"*\":7000}}");
+	struct facts *f = world_service("[" INSTANCE("a", "h.example", "\"Port\":1") "}," INSTANCE("b", "h.example", "\"Port\":2") "},"
+	    INSTANCE("c", "h.example", "\"Port\":3") "}," INSTANCE("e", "h.example", "\"Port\":4") "}]");
+	struct facts *one = world_service("[" INSTANCE("a", "h.example", "\"Port\":1") "}]");
+
+	(void)state;
+	ask_hosts(f, s, 4, TYPE_SRV, 1232);
+	assert_int_equal(d.count[1], 4);
+	assert_int_equal(count_owner(3, "h.example."), 4);
+	/* Cut: the first record of a name is enough. */
+	ask_hosts(f, s, 4, TYPE_SRV, 0);
+	assert_int_equal(d.count[1], 3);
+	assert_int_equal(count_owner(3, "h.example."), 1);
+	/* What a CNAME leads to is a part of the answer: without all of it there is TC. */
+	ask_hosts(one, s, HOST_RRS_MAX, TYPE_A, 0);
+	assert_int_equal(d.count[1], 1 + HOST_RRS_PLAIN);
+	assert_int_equal(d.rr[1].ttl, 7);
+	assert_int_equal(d.flags & FLAG_TC, 0);
+	ask_hosts(one, s, HOST_RRS_MAX, TYPE_A, 1232);
+	assert_int_equal(d.count[1], 1 + HOST_RRS_MAX);
+	ask_hosts(one, s, HOST_RRS_MAX, TYPE_A, 512);
+	assert_int_equal(d.count[1], 1 + HOST_RRS_PLAIN);
+	assert_int_equal(d.flags & FLAG_TC, FLAG_TC);
+	facts_free(f);
+	facts_free(one);
+	settings_free(s);
+}
+
 int
 main(void)
 {
@@ -410,7 +491,7 @@ main(void)
 		cmocka_unit_test(test_recursion_is_available), cmocka_unit_test(test_minimal_any), cmocka_unit_test(test_udp_fill),
 		cmocka_unit_test(test_few_records_keep_their_extras), cmocka_unit_test(test_options_have_room),
 		cmocka_unit_test(test_largest_datagram), cmocka_unit_test(test_zone_replies_fit),
-		cmocka_unit_test(test_what_dns_cannot_hold),
+		cmocka_unit_test(test_what_dns_cannot_hold), cmocka_unit_test(test_hosts_when_cut),
 	};
 
 	return cmocka_run_group_tests_name("dns_rules", tests, NULL, NULL);
