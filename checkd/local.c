@@ -64,6 +64,7 @@ service_free(struct service *s)
 	free(s->rec);
 	free(s->defined);
 	free(s->token);
+	free(s->from);
 	free(s);
 }
 
@@ -220,6 +221,14 @@ take_record(struct service *s, struct node_service *rec)
 	s->defined = NULL;
 	free(s->rec);
 	s->rec = rec;
+}
+
+void
+local_note_origin(struct service *s, struct str from, int64_t since_s)
+{
+	free(s->from);
+	s->from = dup_str(from);
+	s->since_s = since_s;
 }
 
 int

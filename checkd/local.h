@@ -42,6 +42,8 @@ struct service {
 	struct node_service *defined;	/* as it was registered, while the tags are the catalog's; else NULL */
 	char *token;
 	enum source source;
+	char *from;			/* who said so: "FILE:LINE", or the client's address; NULL: not known */
+	int64_t since_s;		/* when, Unix time; 0: not known */
 	struct entry_sync sync;
 };
 
@@ -54,6 +56,7 @@ struct check {
 	enum check_status status;
 	struct str output;		/* malloc'ed */
 	uint64_t critical_since_ms;	/* 0: it is not */
+	uint64_t result_ms;		/* of the last result, clock_ms(); 0: none yet */
 	struct entry_sync sync;
 	struct runner runner;
 	uv_timer_t *hold;		/* a new output waits to be pushed */
@@ -84,6 +87,9 @@ struct check *local_check_entry(const struct local *l, struct str id);
  */
 int MUST_CHECK local_put_service(struct local *l, const struct node_service *rec, struct str token, enum source source,
     struct service **ret);
+
+/* Note who registered it (copied; without memory it is not known), and when. */
+void local_note_origin(struct service *s, struct str from, int64_t since_s);
 
 /* Take over the tags that the catalog has of a service. -ENOMEM. */
 int MUST_CHECK local_adopt_tags(struct local *l, struct service *s, const struct strs *tags);

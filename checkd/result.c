@@ -70,6 +70,7 @@ result_set(struct check *c, enum check_status status, struct str output)
 	struct checkd *cd = c->cd;
 	bool same_status = c->status == status;
 
+	c->result_ms = clock_ms();
 	if (cd->discard_output)
 		output = STR("");
 	if (status == CHECK_CRITICAL && c->critical_since_ms == 0)

@@ -292,6 +292,12 @@ serve_stats(const struct serve *s, struct views_stats *ret)
 	views_stats(s->r.views, ret);
 }
 
+struct settings *const *
+serve_settings(const struct serve *s)
+{
+	return &s->settings;
+}
+
 void
 serve_set(struct serve *s, struct settings *settings)
 {

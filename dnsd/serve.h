@@ -55,6 +55,9 @@ void serve_log(const struct pkt_query *q, const struct asker *who, uint64_t sinc
 /* Count n questions that took ms together. */
 void serve_took(struct serve *s, unsigned n, double ms);
 
+/* The settings in force, for whoever reads them through the pointer each time; while the serve lives. */
+struct settings *const *serve_settings(const struct serve *s);
+
 /* Questions that wait for raftd. */
 size_t serve_waiting(const struct serve *s);
 void serve_stats(const struct serve *s, struct views_stats *ret);

@@ -420,6 +420,12 @@ static const struct field f_agent_register[] = {
 };
 RECORD(rec_agent_register, agent_register, "AgentRegister", f_agent_register);
 
+static const struct field f_explain_query[] = {
+	FIELD(explain_query, service, "Service", F_STR, 0),
+	FIELD(explain_query, tag, "Tag", F_STR, E),
+};
+RECORD(rec_explain_query, explain_query, "ExplainQuery", f_explain_query);
+
 static const struct field f_agent_query[] = {
 	FIELD(agent_query, id, "ID", F_STR, E),
 	FIELD(agent_query, by_name, "ByName", F_BOOL, E),

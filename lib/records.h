@@ -351,6 +351,11 @@ struct agent_query {
 	struct str filter;
 };
 
+/* dns.explain */
+struct explain_query {
+	struct str service, tag;
+};
+
 struct check_update {
 	struct str check_id, status, output;
 };
@@ -615,7 +620,7 @@ extern const struct record rec_batch_item, rec_catalog_batch, rec_batch_result;
 extern const struct record rec_catalog_query, rec_health_entry, rec_reverse_query;
 extern const struct record rec_txn_kv, rec_txn_node, rec_txn_service, rec_txn_check, rec_txn_op, rec_txn_request;
 extern const struct record rec_check_def, rec_service_def, rec_agent_service, rec_agent_register, rec_agent_query;
-extern const struct record rec_check_update, rec_maintenance;
+extern const struct record rec_explain_query, rec_check_update, rec_maintenance;
 extern const struct record rec_member, rec_member_query, rec_join_request, rec_force_leave_request;
 extern const struct record rec_user_event, rec_event_query, rec_serf_event, rec_keyring_request, rec_key_count, rec_keyring_response;
 extern const struct record rec_coordinate_axis, rec_coordinate, rec_coordinate_entry;

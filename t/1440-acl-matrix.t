@@ -15,7 +15,7 @@ my $json = JSON::PP->new->allow_nonref->canonical;
 my $RECOVERY = '8d9ec3d2-37c5-4b2b-9b1b-1f6f1e5c0a02';
 my $n = Acl::node(dev => 1, name => 'm1', config => { log_level => 'trace' }, tokens => { agent => $Acl::ROOT, agent_recovery => $RECOVERY });
 my ($run) = map { s{/raftd\.sock$}{}r } glob "$n->{dir}/*/raftd.sock" or die 'no sockets';
-my %sock = map { $_ => Frame::Client->new("$run/$_.sock") } qw(raftd gossipd checkd);
+my %sock = map { $_ => Frame::Client->new("$run/$_.sock") } qw(raftd gossipd checkd dnsd);
 my $tcp = stranger();
 
 sub stranger
@@ -203,6 +203,8 @@ my %row = (
 	'agent.check_update' => { q => { CheckID => 'webcheck', Status => 'passing' }, lacks => ['service:write', 'web'], rules => 'service "web" { policy = "write" }',
 		http => ['PUT', '/v1/agent/check/pass/webcheck'] },
 	'agent.maintenance' => { q => { Enable => $false }, lacks => ['node:write', 'm1'], rules => 'node "m1" { policy = "write" }', http => ['PUT', '/v1/agent/maintenance?enable=false'] },
+	'agent.why' => { q => { ID => 'web' }, lacks => ['service:read', 'web'], rules => 'service "web" { policy = "read" }', http => ['GET', '/v1/agent/why/web'] },
+	'dns.explain' => { q => { Service => 'svc1' }, part => 'Instances', hides => [], rules => "$x1 $svc", http => ['GET', '/v1/agent/dns/svc1'] },
 
 	'agent.reload' => { %$daemons, lacks => ['agent:write', 'm1'], rules => 'agent "m1" { policy = "write" }', http => ['PUT', '/v1/agent/reload'] },
 	'agent.leave' => { %$daemons, lacks => ['agent:write', 'm1'], denials => 1, http => ['PUT', '/v1/agent/leave'] },

@@ -35,7 +35,7 @@ put('/v1/agent/service/deregister/gone');
 ok(-f file('services', 'api1'), 'a registration is a file named by the hash of its id');
 is((stat file('services', 'api1'))[2] & 0777, 0600, 'that nobody else reads');
 my $f = JSON::PP::decode_json(Node::_slurp(file('services', 'api1')));
-is_deeply([sort keys %$f], [qw(Service Source Token)], 'with these members');
+is_deeply([sort keys %$f], [qw(From Service Since Source Token)], 'with these members');
 is($f->{Service}{Service}, 'api', 'and the service');
 ok(-f file('checks/state', 'alone'), 'the state of a TTL check is saved');
 ok(!-e file('services', 'gone'), 'what was deregistered has no file');

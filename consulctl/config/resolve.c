@@ -2,6 +2,7 @@
 #include <config.h>
 
 #include <json-c/linkhash.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -491,6 +492,32 @@ add_facts(struct config *c, struct buf *err)
 	return rc;
 }
 
+/* Where each service was written, "FILE:LINE", in the order of the definitions: checkd tells it who asks. */
+static int
+note_sources(struct config *c, struct buf *err)
+{
+	struct json_object *defs = get(c, "services"), *list = json_object_new_array();
+	size_t n = defs != NULL ? json_object_array_length(defs) : 0;
+	struct buf text = BUF_INIT(2 * PATH_MAX);
+
+	for (size_t i = 0; list != NULL && i < n; i++) {
+		struct hcl_pos pos = hcl_pos(json_object_array_get_idx(defs, i));
+		bool known = pos.line > 0 && pos.source > 0 && pos.source < c->nsources;
+		struct json_object *v = NULL;
+
+		buf_clear(&text);
+		if (!known || buf_addf(&text, "%s:%u", c->sources[pos.source], pos.line) == 0)
+			v = json_object_new_string(known ? buf_cstr(&text) : "");
+		if (v == NULL || json_object_array_add(list, v) < 0) {
+			json_object_put(v);
+			json_object_put(list);
+			list = NULL;
+		}
+	}
+	buf_release(&text);
+	return list != NULL ? set(c, "definition_sources.services", list, err) : config_fail(err, -ENOMEM, "%s", err_text(-ENOMEM));
+}
+
 int
 config_resolve(struct config *c, struct buf *err)
 {
@@ -507,6 +534,7 @@ config_resolve(struct config *c, struct buf *err)
 	if (rc < 0)
 		return rc;
 	drop_refused(c);
+	rc = note_sources(c, err);
 	hcl_pos_clear(c->tree);
-	return add_facts(c, err);
+	return rc == 0 ? add_facts(c, err) : rc;
 }
