@@ -17,7 +17,7 @@
 
 #define CURL_FUNCTIONS(F) \
 	F(global_init) F(global_cleanup) F(free) F(slist_append) F(slist_free_all) \
-	F(easy_init) F(easy_cleanup) F(easy_setopt) F(easy_getinfo) F(easy_strerror) \
+	F(easy_init) F(easy_reset) F(easy_cleanup) F(easy_setopt) F(easy_getinfo) F(easy_strerror) \
 	F(multi_init) F(multi_cleanup) F(multi_setopt) F(multi_assign) F(multi_add_handle) F(multi_remove_handle) \
 	F(multi_socket_action) F(multi_info_read) \
 	F(url) F(url_cleanup) F(url_get) F(url_set)
