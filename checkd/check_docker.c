@@ -261,6 +261,8 @@ set_options(struct docker_run *r)
 			rc = curl.easy_setopt(e, CURLOPT_POSTFIELDS, r->request.data);
 	}
 	if (rc == CURLE_OK)
+		rc = curl.easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
+	if (rc == CURLE_OK)
 		rc = curl.easy_setopt(e, CURLOPT_CONNECTTIMEOUT, 24L * 3600);
 	if (rc == CURLE_OK)
 		rc = curl.easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);

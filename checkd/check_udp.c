@@ -98,7 +98,7 @@ on_readable(uv_poll_t *p, int status, int events)
 
 	(void)events;
 	if (status < 0) {
-		fail(r, "read", -status);
+		fail(r, "read", dial_socket_error(r->fd, status));
 		return;
 	}
 	n = recv(r->fd, &byte, 1, MSG_DONTWAIT);

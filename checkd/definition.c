@@ -83,7 +83,7 @@ check_fault(const struct check_def *d, const char *type)
 		return "TTL must be > 0 for TTL checks";
 	if (d->output_max_size < 0)
 		return "MaxOutputMaxSize must be positive";
-	if (d->failures_before_warning > d->failures_before_critical)
+	if (d->failures_before_critical >= 0 && d->failures_before_warning > d->failures_before_critical)
 		return "FailuresBeforeWarning can't be higher than FailuresBeforeCritical";
 	return NULL;
 }

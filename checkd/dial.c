@@ -133,19 +133,25 @@ note_fault(struct dial *d, int err)
 	d->at = d->at->ai_next;
 }
 
+int
+dial_socket_error(int fd, int status)
+{
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
+		return errno;
+	return err == 0 && status < 0 ? -status : err;
+}
+
 static void
 on_connected(uv_poll_t *p, int status, int events)
 {
 	struct attempt *t = p->data;
 	struct dial *d = t->d;
-	socklen_t len = sizeof(int);
-	int err = 0, fd = t->fd;
+	int fd = t->fd, err = dial_socket_error(fd, status);
 
 	(void)events;
-	if (status < 0)
-		err = -status;
-	else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
-		err = errno;
 	drop_attempt(d);
 	if (err == 0) {
 		finish(d, fd);

@@ -31,6 +31,12 @@ enum { DIAL_HOST_MAX = 256, DIAL_PORT_MAX = 8, DIAL_FAULT_MAX = 512 };
  */
 int dial_split(struct str target, char host[DIAL_HOST_MAX], char port[DIAL_PORT_MAX]);
 
+/*
+ * What is the matter with a socket that a poll handle reports on with this
+ * status (libuv says EBADF of any error): an errno, or 0.
+ */
+int dial_socket_error(int fd, int status);
+
 /* Begin; socktype is SOCK_STREAM or SOCK_DGRAM. There is no time limit: the owner cancels. NULL without memory. */
 struct dial *dial_start(uv_loop_t *uv, struct str target, int socktype, dial_done *done, void *arg);
 

@@ -214,7 +214,7 @@ on_event(uv_poll_t *p, int status, int events)
 	struct tls_conn *t = p->data;
 
 	if (status < 0) {
-		fail_errno(t, "read", -status);
+		fail_errno(t, "read", dial_socket_error(t->fd, status));
 		return;
 	}
 	if (!t->ready)

@@ -198,7 +198,7 @@ const struct config_key config_keys[] = {
 	USED("enable_script_checks", BOOL, C, "false"),
 	USED("enable_local_script_checks", BOOL, C, "false"),
 	USED("script_check_user", STR, C, ""),		/* ours: Consul has no such key */
-	REFUSED("enable_agent_tls_for_checks", BOOL, "false"),
+	RELOAD("enable_agent_tls_for_checks", BOOL, C, "false"),
 	IGNORED("enable_central_service_config", BOOL, "true"),
 	RELOAD("watches", WATCHES, C, "[]"),
 
@@ -307,12 +307,12 @@ const struct config_key config_keys[] = {
 	RENAMED("acl_token", STR, "acl.tokens.default"),
 	RENAMED("enable_acl_replication", BOOL, "acl.enable_token_replication"),
 
-	/* TLS */
+	/* TLS; the files are taken when they serve checks alone (tls.c) */
 	REFUSED("ca_file", STR, ""),
 	REFUSED("ca_path", STR, ""),
 	REFUSED("cert_file", STR, ""),
 	REFUSED("key_file", STR, ""),
-	IGNORED("server_name", STR, ""),
+	RELOAD("server_name", STR, NONE, ""),
 	REFUSED("verify_incoming", BOOL, "false"),
 	REFUSED("verify_incoming_rpc", BOOL, "false"),
 	REFUSED("verify_incoming_https", BOOL, "false"),

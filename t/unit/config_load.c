@@ -220,7 +220,7 @@ test_refused(void **state)
 		{ "auto_encrypt.tls", "auto_encrypt { tls = true }" },
 		{ "auto_encrypt.allow_tls", "auto_encrypt { allow_tls = true }" },
 		{ "auto_config.enabled", "auto_config { enabled = true }" },
-		{ "enable_agent_tls_for_checks", "enable_agent_tls_for_checks = true" },
+		{ "verify_incoming", "verify_incoming = true\nenable_agent_tls_for_checks = true" },
 	};
 
 	(void)state;
