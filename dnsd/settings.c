@@ -130,8 +130,8 @@ read_recursor(const char *text, union sock_addr *ret)
 	size_t n;
 	long v;
 
-	/* An IPv6 address without a port has more colons than one, and no bracket. */
-	if (port != NULL && text[0] != '[' && strchr(text, ':') != port)
+	/* An IPv6 address has colons of its own; with a port it stands in brackets. */
+	if (port != NULL && (text[0] == '[' ? port[-1] != ']' : strchr(text, ':') != port))
 		port = NULL;
 	n = port != NULL ? (size_t)(port - text) : strlen(text);
 	if (n >= sizeof(ip) || n == 0)
