@@ -38,7 +38,9 @@ view_believed_ms(const struct view *v)
 uint64_t
 view_age_ms(const struct view *v)
 {
-	return v->stale_ms != 0 ? uv_now(&v->vs->loop->uv) - v->stale_ms : 0;
+	uint64_t since = v->stale_ms != 0 ? v->stale_ms : v->vs->lost_ms;
+
+	return since != 0 ? uv_now(&v->vs->loop->uv) - since : 0;
 }
 
 bool
@@ -74,15 +76,16 @@ static bool
 believable(struct view *v)
 {
 	const struct settings *s = *v->vs->settings;
-	uint64_t now = uv_now(&v->vs->loop->uv);
+	uint64_t age;
 
-	if (v->watched)
+	if (v->watched && v->vs->lost_ms == 0)
 		return true;
-	if (v->stale_ms == 0)
-		return now < v->believed_ms;
-	if (!s->allow_stale || (int64_t)(now - v->stale_ms) > s->max_stale_ms)
+	if (!v->watched && v->stale_ms == 0)
+		return uv_now(&v->vs->loop->uv) < v->believed_ms;
+	age = view_age_ms(v);
+	if (!s->allow_stale || (int64_t)age > s->max_stale_ms)
 		return false;
-	if (now - v->stale_ms > VIEW_STALE_NOTED_MS)
+	if (age > VIEW_STALE_NOTED_MS)
 		metric_add(v->vs->stale_queries, 1);
 	return true;
 }
@@ -104,6 +107,7 @@ views_get(struct views *vs, const struct view_key *key, enum view_state *ret_sta
 	*ret_state = VIEW_FULL;
 	if (v == NULL)
 		return NULL;
+	view_pulse(vs);
 	touch(v);
 	*ret_state = view_answered(v) && believable(v) ? VIEW_READY : VIEW_WAIT;
 	if (*ret_state == VIEW_READY)
@@ -122,7 +126,10 @@ views_warm(struct views *vs, const struct pkt_query *q)
 {
 	struct answer *a = answer_index_find(&vs->answers, q);
 
-	if (a == NULL || !believable(a->view))
+	if (a == NULL)
+		return NULL;
+	view_pulse(vs);
+	if (!believable(a->view))
 		return NULL;
 	if (a->good_until_ms != 0 && uv_now(&vs->loop->uv) >= a->good_until_ms) {
 		view_forget_answer(a->view, a);
@@ -215,9 +222,10 @@ views_new(struct loop *l, int run_fd, struct settings *const *settings, struct u
 	vs->timer[QUEUE_CALM] = timer_new(vs);
 	vs->timer[QUEUE_RETRY] = timer_new(vs);
 	vs->sweep = timer_new(vs);
+	vs->pulse = timer_new(vs);
 	vs->raftd = rpc_client_new(l, run_fd, "raftd");
 	vs->stale_queries = metric_get("dns.stale_queries", METRIC_COUNTER);
-	if (rc < 0 || vs->timer[QUEUE_CALM] == NULL || vs->timer[QUEUE_RETRY] == NULL || vs->sweep == NULL ||
+	if (rc < 0 || vs->timer[QUEUE_CALM] == NULL || vs->timer[QUEUE_RETRY] == NULL || vs->sweep == NULL || vs->pulse == NULL ||
 	    vs->raftd == NULL || answer_index_init(&vs->answers, vs->seed) < 0) {
 		views_free(vs);
 		return NULL;
@@ -245,12 +253,15 @@ views_free(struct views *vs)
 	for (int c = 0; c < CLASSES; c++)
 		drop_all(&vs->list[c]);
 	loop_undefer(vs->loop, DEFER_WORK, &vs->defer);
+	view_pulse_end(vs);
 	rpc_client_free(vs->raftd);
 	for (int q = 0; q < QUEUES; q++)
 		if (vs->timer[q] != NULL)
 			uv_close((uv_handle_t *)vs->timer[q], timer_closed);
 	if (vs->sweep != NULL)
 		uv_close((uv_handle_t *)vs->sweep, timer_closed);
+	if (vs->pulse != NULL)
+		uv_close((uv_handle_t *)vs->pulse, timer_closed);
 	answer_index_release(&vs->answers);
 	arena_release(&vs->scratch);
 	free(vs->buckets);

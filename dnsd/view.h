@@ -35,6 +35,7 @@ enum {
 	VIEW_REFUSED_MS = 1000,		/* how long an unknown datacenter, a denial or that there is no such query is believed */
 	VIEW_UNWATCHED_MS = 500,	/* and an answer of a raftd that does not tell when it changes */
 	VIEW_SORTED_MS = 10 * 1000,	/* an order by distance is asked for anew when it is older; distances are not watched */
+	VIEW_PULSE_MS = 1000,		/* while there are questions raftd is asked so often whether it has a leader */
 	VIEW_CALM_MS = 50,		/* at least between two changes of one view */
 	VIEW_RETRY_MS = 500,		/* after an error of raftd's */
 	VIEW_STALE_NOTED_MS = 5000,	/* older than this counts in dns.stale_queries */

@@ -293,3 +293,5 @@ on_answer(void *arg, const struct rpc_answer *a)
 		arm(v);
 	view_wake(v, true);
 }
+	if (kind == CALL_ASK)
+		view_pulse_heard(v->vs);

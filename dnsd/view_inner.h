@@ -1,6 +1,6 @@
 /*
  * view_inner.h - the inside of views: between view.c, view_table.c,
- * view_call.c and view_host.c.
+ * view_call.c, view_pulse.c and view_host.c.
  */
 #ifndef DNSD_VIEW_INNER_H
 #define DNSD_VIEW_INNER_H
@@ -72,6 +72,12 @@ struct views {
 };
 
 static inline bool
+	/* The pulse. */
+	uv_timer_t *pulse;
+	uint32_t pulse_call;
+	bool pulsing, asked;		/* it beats; there was a question since the last beat */
+	uint64_t heard_ms;		/* when raftd's state was last known to be its leader's */
+	uint64_t lost_ms;		/* the same while it is too long ago; 0: it is not */
 view_of_host(const struct view *v)
 {
 	return v->key.kind == VIEW_HOST4 || v->key.kind == VIEW_HOST6;
@@ -112,3 +118,17 @@ void views_run_queue(struct views *vs, enum view_queue q);
 bool view_host_ask(struct view *v);	/* false: there is nobody to ask */
 
 #endif
+/* ---- view_pulse.c: whether watches can be believed */
+void view_pulse_start(struct views *vs);
+void view_pulse_end(struct views *vs);
+void view_pulse_heard(struct views *vs);	/* the leader has answered */
+
+/* There was a question: how old watched views are matters. */
+static inline void
+view_pulse(struct views *vs)
+{
+	vs->asked = true;
+	if (!vs->pulsing)
+		view_pulse_start(vs);
+}
+
