@@ -107,7 +107,7 @@ is status('web.service.consul', 'A'), 'NOERROR', '... and the known ones alone';
 # ---- metrics, and the end
 
 my %metric = map { $_->{Name} => $_ } @{($d->ask('daemon.metrics'))[1]};
-cmp_ok $metric{'dns.domain_query'}{TotalCount} // 0, '>', 3000, 'questions are counted';
+cmp_ok $metric{'dns.domain_query;node=n1'}{TotalCount} // 0, '>', 3000, 'questions are counted';
 $d->kill_raftd;
 $sock->send(Dns::query('late.service.consul', 'A'));
 ok $d->wait_for(sub { $d->info->{questions_waiting} == 1 }, 5), 'a question waits';

@@ -50,7 +50,7 @@ ok $d->wait_for(sub { $d->info->{tcp_connections} == 0 }, 10), '... until they h
 
 sub total
 {
-	my ($m) = grep { $_->{Name} eq 'dns.domain_query' } @{($d->ask('daemon.metrics'))[1]};
+	my ($m) = grep { $_->{Name} eq 'dns.domain_query;node=n1' } @{($d->ask('daemon.metrics'))[1]};
 
 	return $m ? $m->{TotalCount} : 0;
 }

@@ -71,6 +71,10 @@ unlike $r->{text}, qr/RRSIG|flags: do/, 'no DNSSEC, and OPT does not say so';
 $r = ask('Nope.Service.consul.test', 'A');
 like $r->{authority}[0], qr/^consul\.test\. 30 SOA /, 'the zone is told in lower case';
 
+my $before = () = $recursor->log('www.example.com');
+is ask('www.example.com', 'A')->{answer}[0], 'www.example.com. 300 A 192.0.2.1', 'what is not ours' for 1 .. 3;
+is +(() = $recursor->log('www.example.com')) - $before, 3, 'what a recursor says is asked for each time, whatever its TTL';
+
 # ---- services
 
 is_deeply answer('web.service.consul.test', 'ANY'), ['web.service.consul.test. 7 A 10.0.0.1', 'web.service.consul.test. 7 AAAA ' . '20010db8' . '0' x 23 . '2'],
@@ -155,11 +159,20 @@ for my $ip ($n->{ip}, $second) {
 	local $n->{ip} = $ip;
 	is tcp('7f000001.addr.consul.test', 'A')->{status}, 'NOERROR', '... and TCP';
 }
-# A question with an option of 60,000 bytes: a datagram of any size is read.
-my $big = Dns::query('7f000001.addr.consul.test', 'A');
-substr($big, 11, 1) = "\1";
-$big .= "\0" . pack('n n N n', 41, 1232, 0, 60004) . pack('n n', 65001, 60000) . 'x' x 60000;
-is Dns::parse(Dns::udp($n, $big))->{status}, 'NOERROR', 'a question of 60 KB';
+# A question padded to a datagram's size; one that is longer than any has to be is not read whole, and refused.
+sub padded
+{
+	my ($size) = @_;
+	my $p = Dns::query('7f000001.addr.consul.test', 'A');
+
+	substr($p, 11, 1) = "\1";
+	return $p . "\0" . pack('n n N n', 41, 1232, 0, $size + 4) . pack('n n', 12, $size) . "\0" x $size;
+}
+is Dns::parse(Dns::udp($n, padded(1400)))->{status}, 'NOERROR', 'a question with padding';
+is Dns::parse(Dns::udp($n, padded(60000)))->{status}, 'FORMERR', 'a question of 60 KB over UDP';
+my $s = Dns::socket_tcp($n);
+print $s Dns::tcp_frame(padded(60000));
+is Dns::parse(Dns::tcp_read($s))->{status}, 'NOERROR', '... over TCP';
 
 my $off = Node->new(dev => 1, config => { ports => { dns => -1 } });
 is +(Node::_run({}, 'dig', "\@$off->{ip}", '-p', 8600, '+tries=1', '+time=1', 'consul', 'SOA'))[0], 9, 'port -1: no DNS';
@@ -178,6 +191,9 @@ for (['a keyword', 'service.test'], ['the datacenter', 'dc1.test'], ['an address
 }
 
 # ---- metrics and the log
+
+Dns::catalog($n, 'Node-C', '10.0.0.3', { Service => 'own', Port => 83, Address => '10.9.9.9' });
+Dns::catalog($n, 'metas', '10.0.0.8');
 
 ask('own.service.consul.test', 'A');
 ask('9.9.9.10.in-addr.arpa', 'PTR');
@@ -222,5 +238,16 @@ is_deeply [sort grep { /\./ } keys %seen], [map { "srv-$_.node.dc1.consul." } 1 
 	'... none with a name that is no host name, nor a critical one';
 $d->data({ services => { consul => [Dnsd::entry('consul', 'bad_name', '10.1.0.6')] } });
 ok $d->wait_for(sub { my $x = Dns::ask($d, 'consul', 'NS'); $x && !@{$x->{answer}} }), 'no server that can be named: none is';
+
+# ---- answers that are old
+
+is Dns::ask($d, 'consul.service.consul', 'A')->{status}, 'NOERROR', 'a warm name';
+$d->kill_raftd;
+ok $d->wait_for(sub {
+	Dns::ask($d, 'consul.service.consul', 'A')->{status} eq 'NOERROR' or return 1;
+	my ($m) = grep { $_->{Name} =~ /^dns\.stale_queries\b/ } @{($d->ask('daemon.metrics'))[1]};
+	return $m && ($m->{TotalCount} // $m->{Count} // 0) > 0;
+}, 60), 'stale answers are counted, some seconds after raftd has gone';
+is Dns::ask($d, 'consul.service.consul', 'A')->{status}, 'NOERROR', '... and given';
 is $d->stop('TERM'), 0, 'it ends well';
 done_testing;
