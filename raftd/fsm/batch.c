@@ -54,20 +54,21 @@ judge(const struct fsm *f, const struct fsm_fresh *fresh, const struct batch_ite
 	rc = asker_of(fresh, it, whole, &own, &who, err);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
-	if (it->reg.n == 0) {
-		if (permit_deregister(f, who, it->dereg.v, err))
-			(void)catalog_vet_deregister(it->dereg.v, err);
-	} else if (permit_register(f, who, reg, err) && catalog_vet_register(f, reg, err)) {
+	if (!(it->reg.n > 0 ? permit_register(f, who, reg, err) : permit_deregister(f, who, it->dereg.v, err)))
+		/* What is refused without a word is so for lack of memory. */
+		return err->code != 0 && !f->scratch->starved ? 0 : -ENOMEM;
+	if (it->reg.n == 0)
+		(void)catalog_vet_deregister(it->dereg.v, err);
+	else if (catalog_vet_register(f, reg, err))
 		*ret_stands = catalog_stands(f, reg);
-	}
-	return 0;
+	return f->scratch->starved ? -ENOMEM : 0;
 }
 
 /* A refused item goes into the log as its answer alone, so that a write that is sent again gets that answer, too. */
 static int
-mark_refused(const struct fsm *f, struct batch_item *it, const struct fsm_error *err)
+mark_refused(struct arena *a, struct batch_item *it, const struct fsm_error *err)
 {
-	const char *text = arena_strdup(f->arena, str_from(err->text));
+	const char *text = arena_strdup(a, str_from(err->text));
 
 	if (text == NULL)
 		return -ENOMEM;
@@ -97,21 +98,16 @@ answer_all(const struct records *items, struct buf *out, struct str *ret_reply, 
 	return w.err;
 }
 
-int
-batch_check(const struct fsm *f, struct catalog_batch *b, const struct fsm_fresh *fresh, struct asker *who, struct buf *out,
-    struct str *ret_request, struct fsm_error *err)
+/* Judge all. *ret_any: something is to be done. */
+static int
+judge_all(const struct fsm *f, const struct fsm_fresh *fresh, struct records *items, struct asker *who, struct arena *a, bool *ret_any)
 {
-	struct batch_item *v = b->items.v;
-	bool any = false, stands;
-	struct mp_w w;
-	size_t start;
+	struct batch_item *v = items->v;
+	bool stands;
 	int rc = 0;
 
-	if (b->items.n > CATALOG_BATCH_MAX) {
-		fail(err, 413, "a batch has at most %d items, not %zu", CATALOG_BATCH_MAX, b->items.n);
-		return 0;
-	}
-	for (size_t i = 0; rc == 0 && i < b->items.n; i++) {
+	*ret_any = false;
+	for (size_t i = 0; rc == 0 && i < items->n; i++) {
 		struct fsm_error own = { .code = 0 };
 
 		rc = judge(f, fresh, &v[i], who, &stands, &own);
@@ -120,19 +116,40 @@ batch_check(const struct fsm *f, struct catalog_batch *b, const struct fsm_fresh
 		v[i].code = 0;
 		v[i].text = STR_NONE;
 		if (rc == 0 && own.code != 0)
-			rc = mark_refused(f, &v[i], &own);
+			rc = mark_refused(a, &v[i], &own);
 		else if (!stands)
-			any = true;
+			*ret_any = true;
 	}
-	if (rc < 0)
-		return rc;
-	if (!any)
-		return answer_all(&b->items, out, ret_request, err);
-	w = mp_w_init(out);
-	start = out->len;
-	record_encode(&rec_catalog_batch, b, RECORD_WHOLE, &w);
-	*ret_request = written(out, start);
-	return w.err;
+	return rc;
+}
+
+int
+batch_check(const struct fsm *f, struct str request, const struct fsm_fresh *fresh, struct asker *who, struct buf *out,
+    struct str *ret_request, struct fsm_error *err)
+{
+	/* Whoever tells what a token stands for looks into the state, too, which ends what is in its scratch. */
+	struct arena a = ARENA_INIT(SIZE_MAX / 4);
+	struct mp_r r = mp_r_init(request.p, request.len);
+	struct mp_w w = mp_w_init(out);
+	struct catalog_batch b;
+	size_t start = out->len;
+	bool any = false;
+	int rc = record_decode(&rec_catalog_batch, &r, &b, &a);
+
+	if (rc == 0 && b.items.n > CATALOG_BATCH_MAX) {
+		fail(err, 413, "a batch has at most %d items, not %zu", CATALOG_BATCH_MAX, b.items.n);
+	} else if (rc == 0) {
+		rc = judge_all(f, fresh, &b.items, who, &a, &any);
+		if (rc == 0 && !any) {
+			rc = answer_all(&b.items, out, ret_request, err);
+		} else if (rc == 0) {
+			record_encode(&rec_catalog_batch, &b, RECORD_WHOLE, &w);
+			*ret_request = written(out, start);
+			rc = w.err;
+		}
+	}
+	arena_release(&a);
+	return rc;
 }
 
 /* ---- out of the log */

@@ -462,7 +462,7 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 		(void)catalog_vet_deregister(&q.dereg, ret_err);
 		break;
 	case OP_CATALOG_BATCH:
-		rc = batch_check(f, &q.batch, fresh, who, out, ret_request, ret_err);
+		rc = batch_check(f, request, fresh, who, out, ret_request, ret_err);
 		break;
 	case OP_AUTOPILOT_SET:
 		(void)autopilot_vet(&q.autopilot, ret_err);

@@ -496,9 +496,9 @@ bool catalog_vet_service(const struct node_service *s, struct fsm_error *err);
 int MUST_CHECK batch_apply(struct apply *ap, const struct catalog_batch *b);
 /*
  * Judge each item with its own token. *ret_request: the batch as it goes into the log, without tokens; or, when nothing is left to
- * be done, the reply, and the error FSM_ANSWERED. b is changed.
+ * be done, the reply, and the error FSM_ANSWERED.
  */
-int MUST_CHECK batch_check(const struct fsm *f, struct catalog_batch *b, const struct fsm_fresh *fresh, struct asker *who,
+int MUST_CHECK batch_check(const struct fsm *f, struct str request, const struct fsm_fresh *fresh, struct asker *who,
     struct buf *out, struct str *ret_request, struct fsm_error *err);
 
 /* ---- reads of the catalog (query.c), of health (health.c) */
