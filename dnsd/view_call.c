@@ -288,10 +288,10 @@ on_answer(void *arg, const struct rpc_answer *a)
 		lost(v, kind, rc);
 		return;
 	}
+	if (kind == CALL_ASK)
+		view_pulse_heard(v->vs);
 	believe(v);
 	if (v->watched)
 		arm(v);
 	view_wake(v, true);
 }
-	if (kind == CALL_ASK)
-		view_pulse_heard(v->vs);

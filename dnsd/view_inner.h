@@ -67,17 +67,17 @@ struct views {
 	struct defer defer;		/* of QUEUE_NOW */
 	uv_timer_t *timer[QUEUES];	/* of the others */
 	uv_timer_t *sweep;
-	struct arena scratch;
-	struct metric_slot *stale_queries;
-};
-
-static inline bool
 	/* The pulse. */
 	uv_timer_t *pulse;
 	uint32_t pulse_call;
 	bool pulsing, asked;		/* it beats; there was a question since the last beat */
 	uint64_t heard_ms;		/* when raftd's state was last known to be its leader's */
 	uint64_t lost_ms;		/* the same while it is too long ago; 0: it is not */
+	struct arena scratch;
+	struct metric_slot *stale_queries;
+};
+
+static inline bool
 view_of_host(const struct view *v)
 {
 	return v->key.kind == VIEW_HOST4 || v->key.kind == VIEW_HOST6;
@@ -114,10 +114,6 @@ void view_ask_again(struct view *v);	/* the same of one that is watched */
 void view_call_end(struct view *v);	/* no answer is waited for any more */
 void views_run_queue(struct views *vs, enum view_queue q);
 
-/* ---- view_host.c: asking the recursors */
-bool view_host_ask(struct view *v);	/* false: there is nobody to ask */
-
-#endif
 /* ---- view_pulse.c: whether watches can be believed */
 void view_pulse_start(struct views *vs);
 void view_pulse_end(struct views *vs);
@@ -132,3 +128,7 @@ view_pulse(struct views *vs)
 		view_pulse_start(vs);
 }
 
+/* ---- view_host.c: asking the recursors */
+bool view_host_ask(struct view *v);	/* false: there is nobody to ask */
+
+#endif
