@@ -4,6 +4,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <sys/queue.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "dnsd/message.h"
@@ -394,6 +395,31 @@ set_order(struct upstream_call *c, const struct settings *s)
 	}
 }
 
+/* Sockets upstream leave half of the descriptors to everything else, above all to clients and raftd. */
+static size_t
+calls_max(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur / 2 > UPSTREAM_CALLS_MAX)
+		return UPSTREAM_CALLS_MAX;
+	return (size_t)r.rlim_cur / 2;
+}
+
+/* As many descriptors as we may have for the asking, within reason. */
+static void
+raise_limit(void)
+{
+	rlim_t want = 4 * UPSTREAM_CALLS_MAX;
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur >= want)
+		return;
+	r.rlim_cur = r.rlim_max < want ? r.rlim_max : want;
+	if (setrlimit(RLIMIT_NOFILE, &r) < 0)
+		log_debug(LOG, "the limit on descriptors stays: error=\"%s\"", strerror(errno));
+}
+
 struct upstream_call *
 upstream_ask(struct upstream *u, const uint8_t *query, size_t n, bool tcp,
     void (*done)(void *arg, const uint8_t *reply, size_t len), void *arg)
@@ -402,7 +428,7 @@ upstream_ask(struct upstream *u, const uint8_t *query, size_t n, bool tcp,
 	struct upstream_call *c;
 	struct msg m;
 
-	if (u->ncalls >= UPSTREAM_CALLS_MAX || s->nrecursors == 0 || n > PKT_TCP_MAX || msg_read(&m, query, n) < 0 ||
+	if (u->ncalls >= calls_max() || s->nrecursors == 0 || n > PKT_TCP_MAX || msg_read(&m, query, n) < 0 ||
 	    m.count[0] != 1)
 		return NULL;
 	c = calloc(1, sizeof(*c) + PREFIX + n);
@@ -447,6 +473,7 @@ upstream_new(struct loop *l, struct settings *const *settings)
 	u->loop = l;
 	u->settings = settings;
 	TAILQ_INIT(&u->calls);
+	raise_limit();
 	u->asked = metric_get("dns.recursor.asked", METRIC_COUNTER);
 	u->failed = metric_get("dns.recursor.failed", METRIC_COUNTER);
 	u->scratch = malloc(UPSTREAM_REPLY_MAX);

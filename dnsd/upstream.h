@@ -14,7 +14,7 @@
 #include "lib/loop.h"
 
 enum {
-	UPSTREAM_CALLS_MAX = 4096,	/* under way at once */
+	UPSTREAM_CALLS_MAX = 4096,	/* under way at once; half of the descriptors that we may have, if that is less */
 	UPSTREAM_REPLY_MAX = PKT_TCP_MAX,
 };
 

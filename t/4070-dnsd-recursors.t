@@ -23,7 +23,7 @@ my %table = (
 my $r1 = Recursor->new(\%table);
 my $r2 = Recursor->new({ '*' => { A => ['198.51.100.2'] } });
 my $d = Dnsd->new({ services => { web => [Dnsd::entry('web', 'n1', '10.0.0.1')] } },
-	{ recursors => [$r1->{address}, $r2->{address}], dns_config => { recursor_timeout => 700 } });
+	{ recursors => [$r1->{address}, $r2->{address}], dns_config => { recursor_timeout => 700, workers => 1 } });
 my $only1 = sub { $d->reload({ recursors => [$r1->{address}] }) };
 my $both = sub { $d->reload({ recursors => [$r1->{address}, $r2->{address}] }) };
 
@@ -171,5 +171,15 @@ $r1->set({ '*' => { mode => 'silent' } });
 $sock->send(Dns::query("flood$_.example", 'A', id => $_ & 0xffff)) for 1 .. 6000;
 is udp('web.service.consul', 'A')->{status}, 'NOERROR', 'a flood of questions that nobody answers holds up no other';
 ok $d->wait_for(sub { $d->info->{questions_waiting} == 0 }), '... and all of them end';
+SKIP: {
+	skip 'prlimit is not installed', 3 if !grep { -x "$_/prlimit" } qw(/usr/bin /bin);
+	$d->reload({ dns_config => { recursor_timeout => 3000, workers => 1 } });
+	is +(Node::_run({}, 'prlimit', '--pid', $d->{pid}, '--nofile=200:200'))[0], 0, 'with 200 descriptors';
+	$sock->send(Dns::query("more$_.example", 'A', id => $_)) for 1 .. 1000;
+	my @tcp = map { Dns::socket_tcp($d) } 1 .. 20;
+	is scalar(grep { defined syswrite($_, Dns::tcp_frame(Dns::query('web.service.consul', 'A'))) && (Dns::parse(Dns::tcp_read($_, 20)) // {})->{status} eq 'NOERROR' }
+		@tcp), 20, '... a flood leaves enough for 20 connections';
+	ok $d->wait_for(sub { $d->info->{questions_waiting} == 0 }), '... and ends';
+}
 is $d->stop('TERM'), 0, 'it ends well';
 done_testing;
