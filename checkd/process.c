@@ -200,18 +200,8 @@ read_on(struct process *p)
 static int
 watch_output(struct process *p, int fd)
 {
-	int rc;
+	int rc = uv_pipe_open(p->pipe, fd);
 
-	p->pipe = malloc(sizeof(*p->pipe));
-	rc = p->pipe == NULL ? -ENOMEM : uv_pipe_init(p->all->loop, p->pipe, 0);
-	if (rc < 0) {
-		free(p->pipe);
-		p->pipe = NULL;
-		close(fd);
-		return rc;
-	}
-	p->pipe->data = p;
-	rc = uv_pipe_open(p->pipe, fd);
 	if (rc < 0) {
 		close(fd);
 		return rc;
@@ -219,10 +209,30 @@ watch_output(struct process *p, int fd)
 	return uv_read_start((uv_stream_t *)p->pipe, on_alloc, on_output);
 }
 
+/* One that is not in the list yet; what can fail for want of memory has not failed then. */
+static struct process *
+process_new(struct processes *all, const struct process_use *use)
+{
+	struct process *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return NULL;
+	p->pipe = malloc(sizeof(*p->pipe));
+	if (p->pipe == NULL || uv_pipe_init(all->loop, p->pipe, 0) < 0) {
+		free(p->pipe);
+		free(p);
+		return NULL;
+	}
+	p->pipe->data = p;
+	p->all = all;
+	p->use = *use;
+	return p;
+}
+
 static int
 start(struct processes *all, struct spawn *how, const struct process_use *use, struct process **ret)
 {
-	struct process *p = calloc(1, sizeof(*p));
+	struct process *p = process_new(all, use);
 	int fd, rc;
 
 	if (p == NULL)
@@ -233,11 +243,10 @@ start(struct processes *all, struct spawn *how, const struct process_use *use, s
 	}
 	rc = spawn_program(how, &p->pid, &fd);
 	if (rc < 0) {
+		drop_pipe(p);
 		free(p);
 		return rc;
 	}
-	p->all = all;
-	p->use = *use;
 	p->next = all->first;
 	all->first = p;
 	all->n++;
