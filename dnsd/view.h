@@ -36,6 +36,7 @@ enum {
 	VIEW_UNWATCHED_MS = 500,	/* and an answer of a raftd that does not tell when it changes */
 	VIEW_SORTED_MS = 10 * 1000,	/* an order by distance is asked for anew when it is older; distances are not watched */
 	VIEW_PULSE_MS = 1000,		/* while there are questions raftd is asked so often whether it has a leader */
+	VIEWS_REFRESHING_MAX = 128,	/* asked at a time of those that can answer meanwhile: a raftd that is back is not flooded */
 	VIEW_CALM_MS = 50,		/* at least between two changes of one view */
 	VIEW_RETRY_MS = 500,		/* after an error of raftd's */
 	VIEW_STALE_NOTED_MS = 5000,	/* older than this counts in dns.stale_queries */

@@ -57,14 +57,46 @@ call_raftd(struct view *v, enum view_call kind)
 
 	v->call = call_of_kind(v, &o);
 	v->calling = v->call != 0 ? kind : CALL_NONE;
-	if (v->call == 0)
+	if (v->call == 0) {
 		view_enqueue(v, QUEUE_RETRY);
+	} else if (kind == CALL_ASK && view_answered(v)) {
+		v->refreshing = true;
+		v->vs->nrefreshing++;
+	}
+}
+
+/* Whether this one has to wait until fewer are asked. One that somebody waits for has not. */
+static bool
+is_paced(const struct view *v)
+{
+	return !v->watched && view_answered(v) && TAILQ_EMPTY(&v->waiters) && v->vs->nrefreshing >= VIEWS_REFRESHING_MAX;
+}
+
+/* It has been answered, or is not asked any more: the next one. */
+static void
+refreshed(struct view *v)
+{
+	struct views *vs = v->vs;
+	struct view *next = TAILQ_FIRST(&vs->queue[QUEUE_PACED]);
+
+	if (!v->refreshing)
+		return;
+	v->refreshing = false;
+	vs->nrefreshing--;
+	if (next == NULL)
+		return;
+	view_dequeue(next);
+	view_enqueue(next, QUEUE_NOW);
 }
 
 void
 view_ask(struct view *v)
 {
-	if (v->calling == CALL_NONE && v->queue == QUEUE_NONE)
+	if (v->calling != CALL_NONE)
+		return;
+	if (v->queue == QUEUE_PACED)
+		view_dequeue(v);
+	if (v->queue == QUEUE_NONE)
 		call_raftd(v, CALL_ASK);
 }
 
@@ -86,6 +118,7 @@ view_call_end(struct view *v)
 	v->call = 0;
 	v->host_call = NULL;
 	v->calling = CALL_NONE;
+	refreshed(v);
 }
 
 /*
@@ -107,7 +140,10 @@ views_run_queue(struct views *vs, enum view_queue q)
 			v->watched = false;
 			view_set_stale(v, true);
 		}
-		call_raftd(v, v->watched ? CALL_WATCH : CALL_ASK);
+		if (is_paced(v))
+			view_enqueue(v, QUEUE_PACED);
+		else
+			call_raftd(v, v->watched ? CALL_WATCH : CALL_ASK);
 	}
 }
 
@@ -277,6 +313,7 @@ on_answer(void *arg, const struct rpc_answer *a)
 
 	v->call = 0;
 	v->calling = CALL_NONE;
+	refreshed(v);
 	if (rc == -EPROTO) {
 		take_error(v, kind, a);
 		return;

@@ -15,8 +15,11 @@
  * with less, ASK_STALE, when there is no leader to ask.
  */
 enum view_call { CALL_NONE, CALL_ASK, CALL_ASK_STALE, CALL_WATCH, CALL_HOST };
-/* Waiting to be asked or watched: at the end of the turn, once it is calm, or when raftd may be well again. */
-enum view_queue { QUEUE_NOW, QUEUE_CALM, QUEUE_RETRY, QUEUES, QUEUE_NONE = QUEUES };
+/*
+ * Waiting to be asked or watched: at the end of the turn, once it is calm,
+ * when raftd may be well again, or when others have been answered.
+ */
+enum view_queue { QUEUE_NOW, QUEUE_CALM, QUEUE_RETRY, QUEUE_PACED, QUEUES, QUEUE_NONE = QUEUES };
 /* Each class has a list of its own, with a bound of its own. */
 enum view_class { CLASS_KNOWN, CLASS_UNKNOWN, CLASS_CLIENT, CLASSES };
 
@@ -45,6 +48,7 @@ struct view {
 	enum view_class class;
 	bool watched;			/* a watch is armed, or about to be */
 	bool asked_before;
+	bool refreshing;		/* asked though it can answer: counted in nrefreshing */
 	bool waking;			/* those who waited are being told: it stays */
 	struct view_key key;
 	char text[];
@@ -65,7 +69,8 @@ struct views {
 	size_t n[CLASSES], nstale;
 	struct view_list queue[QUEUES];
 	struct defer defer;		/* of QUEUE_NOW */
-	uv_timer_t *timer[QUEUES];	/* of the others */
+	uv_timer_t *timer[QUEUES];	/* of QUEUE_CALM and QUEUE_RETRY */
+	unsigned nrefreshing;
 	uv_timer_t *sweep;
 	/* The pulse. */
 	uv_timer_t *pulse;

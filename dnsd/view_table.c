@@ -280,7 +280,7 @@ view_enqueue(struct view *v, enum view_queue q)
 	TAILQ_INSERT_TAIL(&vs->queue[q], v, in_queue);
 	if (q == QUEUE_NOW)
 		loop_defer(vs->loop, DEFER_WORK, &vs->defer);
-	else if (!uv_is_active((uv_handle_t *)vs->timer[q]))
+	else if (vs->timer[q] != NULL && !uv_is_active((uv_handle_t *)vs->timer[q]))
 		(void)uv_timer_start(vs->timer[q], on_queue, delay_ms[q], 0);
 }
 
