@@ -10,6 +10,7 @@
 
 #include "checkd/checkd.h"
 #include "checkd/diff.h"
+#include "checkd/dns_names.h"
 #include "checkd/sync_self.h"
 #include "lib/json.h"
 
@@ -128,6 +129,62 @@ test_tag_override(void **state)
 	assert_int_equal(diff_services(&l, &remote, 1), 0);
 	assert_true(s->sync.dirty);
 	local_release(&l);
+}
+
+/* Whatever else differs the tags are the catalog's, and they stay over the same definition; another one takes their place. */
+static void
+test_tags_kept(void **state)
+{
+	struct str mine[] = { STR("a") }, theirs[] = { STR("b"), STR("c") };
+	struct node_service web = service("web", "web"), remote;
+	struct health_check c = check("c", "web", "passing", ""), rc;
+	struct local l = { .cd = NULL };
+	struct service *s;
+
+	(void)state;
+	web.tags = (struct strs){ mine, 1 };
+	web.enable_tag_override = true;
+	c.service_tags = web.tags;
+	s = put(&l, &web);
+	put_check(&l, &c, CHECK_PASSING, "");
+	remote = web;
+	remote.tags = (struct strs){ theirs, 2 };
+	remote.port = 9;
+	assert_int_equal(diff_services(&l, &remote, 1), 0);
+	assert_true(s->sync.dirty && s->sync.there);
+	assert_int_equal(s->rec->tags.n, 2);
+	assert_int_equal(s->rec->port, 0);
+	rc = c;
+	rc.service_tags = remote.tags;
+	assert_int_equal(diff_checks(&l, &rc, 1, false), 0);
+	assert_false(local_check(&l, STR("c"))->sync.dirty);
+	s->sync.dirty = false;
+	s = put(&l, &web);
+	assert_false(s->sync.dirty);
+	assert_int_equal(s->rec->tags.n, 2);
+	web.port = 7;
+	s = put(&l, &web);
+	assert_true(s->sync.dirty);
+	assert_int_equal(s->rec->tags.n, 1);
+	/* What is gone from the catalog is not there. */
+	assert_int_equal(diff_services(&l, NULL, 0), 0);
+	assert_false(s->sync.there);
+	local_release(&l);
+}
+
+static void
+test_dns_names(void **state)
+{
+	static const char label[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+	(void)state;
+	assert_int_equal(strlen(label), 64);
+	assert_null(dns_name_fault(STR("web-1")));
+	assert_null(dns_name_fault((struct str){ label, 63 }));
+	assert_string_equal(dns_name_fault(STR(label)), "it being too long. Valid lengths are between 1 and 63 bytes.");
+	assert_string_equal(dns_name_fault(STR("a_b")), "invalid characters. Valid characters include all alpha-numerics and dashes.");
+	assert_non_null(dns_name_fault(STR("a.b")));
+	assert_non_null(dns_name_fault(STR("\xc3\xa9")));
 }
 
 static void
@@ -256,6 +313,8 @@ main(void)
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_services),
 		cmocka_unit_test(test_tag_override),
+		cmocka_unit_test(test_tags_kept),
+		cmocka_unit_test(test_dns_names),
 		cmocka_unit_test(test_checks),
 		cmocka_unit_test(test_status_kept),
 		cmocka_unit_test(test_reap),
