@@ -212,17 +212,17 @@ SKIP: {
 
 # ---- we ourselves are the machine's resolver
 
-my $eight = Node->new(dev => 1, name => 'eight', ip => '127.0.0.8', ports => { dns => 5300, http => 8501, server => 8311, serf_lan => 8312, serf_wan => 8313 });
+my $eight = Node->new(dev => 1, name => 'eight', ip => '127.0.0.8', ports => { dns => 53, http => 8501, server => 8311, serf_lan => 8312, serf_wan => 8313 });
 Dns::catalog($eight, 'other', '10.8.8.8', { Service => 'behind', Port => 1 });
 $n->stop;
 my $text = recipe('/etc/consul.d/dns.hcl');
 like $text, qr/"192\.0\.2\.53"/, 'the recipe names a recursor';
-$text =~ s/"192\.0\.2\.53"/"127.0.0.8:5300"/;
+$text =~ s/"192\.0\.2\.53"/"127.0.0.8"/;
 my $own = Node->new(dev => 1, name => 'own', ip => '127.0.0.9', ports => { http => 8502, server => 8321, serf_lan => 8322, serf_wan => 8323 },
 	config => { domain => 'here' }, config_dir => { 'dns.hcl' => $text });
 Dns::catalog($own, 'Node-A', '10.0.0.1', { Service => 'web', Port => 80 });
 is addresses(via('127.0.0.9', 'web.service.here')), '10.0.0.1', 'port 53: our own names';
-is addresses(via('127.0.0.9', 'behind.service.consul')), '10.8.8.8', '... and those of others, from the recursor';
+is addresses(via('127.0.0.9', 'behind.service.consul')), '10.8.8.8', '... and those of others, from the recursor, at port 53';
 Node::write_file("$dir/resolv.conf", "nameserver 127.0.0.9\n");
 run('mount', '--bind', "$dir/resolv.conf", '/etc/resolv.conf');
 like +(Node::_run({}, 'getent', 'ahostsv4', 'behind.service.consul'))[1], qr/^10\.8\.8\.8\s/, '... for the C library';
