@@ -70,7 +70,7 @@ $web{services}{web} = [Dnsd::entry('web', 'n1', '10.0.1.1')];
 $d->data(\%web);
 $d->raftd;
 ok $d->wait_for(sub { Dns::ask($d, 'web.service.consul', 'A')->{answer}[0] =~ /10\.0\.1\.1$/ }, 5), 'another raftd is believed';
-is $d->info->{views_stale}, 0, '... and nothing is stale any more';
+ok $d->wait_for(sub { $d->info->{views_stale} == 0 }, 10), '... and nothing is stale any more';
 $web{services}{web} = [Dnsd::entry('web', 'n1', '10.0.1.2')];
 $d->data(\%web);
 ok $d->wait_for(sub { Dns::ask($d, 'web.service.consul', 'A')->{answer}[0] =~ /10\.0\.1\.2$/ }, 5), '... and watched';
