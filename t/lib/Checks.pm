@@ -53,7 +53,7 @@ sub becomes
 	my ($self, $name, $status, $output, $why) = @_;
 	my $c;
 
-	$self->{node}->wait_for(sub { $c = $self->now($name); $c->{Status} eq $status && $c->{Output} =~ $output });
+	$self->{node}->wait_for(sub { $c = $self->now($name) or return 0; $c->{Status} eq $status && $c->{Output} =~ $output });
 	is($c->{Status}, $status, $why // "$name becomes $status");
 	like($c->{Output}, $output, '... and says why');
 	return $c;
