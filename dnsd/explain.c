@@ -256,8 +256,9 @@ struct ident {
 	struct str node, id;
 };
 
+/* Those that DNS may see, and whether one of them has the whole tag: its labels are no tags of their own then. */
 static int
-read_idents(struct str payload, struct arena *a, struct ident **ret, uint32_t *ret_n)
+read_idents(struct str payload, struct str tag, struct arena *a, struct ident **ret, uint32_t *ret_n, bool *ret_tagged)
 {
 	struct mp_r r = mp_r_init(payload.p, payload.len);
 	uint32_t n = mp_r_array(&r);
@@ -268,6 +269,7 @@ read_idents(struct str payload, struct arena *a, struct ident **ret, uint32_t *r
 	for (uint32_t i = 0; rc == 0 && i < n; i++) {
 		rc = record_decode(&rec_health_entry, &r, &h, a);
 		v[i] = (struct ident){ h.node.node, h.service.id };
+		*ret_tagged |= rc == 0 && has_tag(&h.service, tag);
 	}
 	*ret = v;
 	*ret_n = n;
@@ -284,8 +286,8 @@ among(const struct ident *v, uint32_t n, const struct health_entry *h)
 }
 
 static int
-write_instance(struct question *q, struct str entry, const struct ident *ours, uint32_t nours, bool valid, struct arena *a,
-    struct mp_w *w)
+write_instance(const struct settings *s, struct str tag, struct str entry, const struct ident *ours, uint32_t nours, bool valid,
+    struct arena *a, struct mp_w *w)
 {
 	static const char hidden[] = "the token of DNS may not read it (service:read and node:read): permission denied";
 	struct mp_r r = mp_r_init(entry.p, entry.len);
@@ -298,7 +300,7 @@ write_instance(struct question *q, struct str entry, const struct ident *ours, u
 	if (!among(ours, nours, &h))
 		(void)snprintf(why, sizeof(why), "%s", hidden);
 	else if (valid)
-		rc = explain_judge(*q->e->settings, entry, str_from(q->tag), a, why);
+		rc = explain_judge(s, entry, tag, a, why);
 	if (rc < 0)
 		return rc;
 	mp_w_map(w, 4);
@@ -331,13 +333,17 @@ static int
 write_instances(struct question *q, const struct str payload[SIDES], bool valid, struct arena *a, struct mp_w *w)
 {
 	struct mp_r r = mp_r_init(payload[ASKERS].p, payload[ASKERS].len);
+	struct settings s = **q->e->settings;
+	struct str tag = str_from(q->tag);
+	bool tagged = false;
 	struct ident *ours;
 	uint32_t nours, n = mp_r_array(&r);
-	int rc = read_idents(payload[OURS], a, &ours, &nours);
+	int rc = read_idents(payload[OURS], tag, a, &ours, &nours, &tagged);
 
+	s.combine_tags = s.combine_tags && !tagged;
 	mp_w_array(w, n);
 	for (uint32_t i = 0; rc == 0 && i < n; i++)
-		rc = write_instance(q, mp_r_raw(&r), ours, nours, valid, a, w);
+		rc = write_instance(&s, tag, mp_r_raw(&r), ours, nours, valid, a, w);
 	return rc < 0 ? rc : r.err;
 }
 

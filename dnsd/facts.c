@@ -4,6 +4,8 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 
+#include "dnsd/packet.h"
+
 struct addr
 addr_parse(struct str text)
 {
@@ -301,6 +303,7 @@ facts_new(size_t n)
 
 	if (f != NULL) {
 		f->known = n > 0;
+		f->dotted = NULL;
 		f->query = NULL;
 		f->n = 0;
 	}
@@ -316,14 +319,51 @@ facts_new_unknown(void)
 void
 facts_free(struct facts *f)
 {
+	struct dotted_tag *t;
+
 	if (f == NULL)
 		return;
 	for (size_t i = 0; i < f->n; i++) {
 		free(f->v[i]->wan);
 		free(f->v[i]);
 	}
+	while ((t = f->dotted) != NULL) {
+		f->dotted = t->next;
+		free(t);
+	}
 	free(f->query);
 	free(f);
+}
+
+static int
+add_dotted(struct facts *f, struct str tag)
+{
+	struct dotted_tag *t;
+
+	if (tag.len >= PKT_NAME_MAX || memchr(tag.p, '.', tag.len) == NULL)
+		return 0;
+	for (t = f->dotted; t != NULL; t = t->next)
+		if (str_eq_nocase(t->tag, tag))
+			return 0;
+	t = malloc(sizeof(*t) + tag.len);
+	if (t == NULL)
+		return -ENOMEM;
+	t->next = f->dotted;
+	t->tag = (struct str){ t->text, tag.len };
+	memcpy(t->text, tag.p, tag.len);
+	f->dotted = t;
+	return 0;
+}
+
+/* Of an instance that DNS does not tell of only those tags matter that a question's labels could be together. */
+static int
+facts_leave_out(struct facts *f, const struct instance *draft)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < draft->ntags && rc == 0; i++)
+		rc = add_dotted(f, draft->tags[i]);
+	return rc;
 }
 
 static int
@@ -332,7 +372,7 @@ facts_add(struct facts *f, const struct instance *draft, bool all)
 	struct instance *i;
 
 	if (draft->critical && !all)
-		return 0;
+		return facts_leave_out(f, draft);
 	i = instance_pack(draft);
 	if (i != NULL && draft->wan != NULL) {
 		i->wan = instance_pack(draft->wan);

@@ -49,8 +49,16 @@ struct query_facts {
 	uint16_t ranks[];		/* of each instance: equal ones are equally good */
 };
 
+/* A tag with a dot in it. */
+struct dotted_tag {
+	struct dotted_tag *next;
+	struct str tag;
+	char text[];
+};
+
 struct facts {
 	bool known;			/* the service or node exists, whatever its health */
+	struct dotted_tag *dotted;	/* of instances that were left out, each once: labels that are such a tag are no others */
 	struct query_facts *query;	/* NULL unless these are a prepared query's */
 	size_t n;
 	struct instance *v[];		/* critical ones are left out, but for a query's: it has chosen already */

@@ -22,6 +22,7 @@ struct render {
 	const struct query_facts *query;	/* NULL unless it is a prepared query */
 	uint16_t rank;				/* of the instance at hand */
 	struct buf bytes, rrs, extras, ranks;
+	struct buf nodes;			/* SRV: struct str, whose record each is */
 	struct seen {		/* open addressing: index of a record + 1 */
 		uint32_t *slots, mask;
 	} records, targets;
@@ -177,12 +178,26 @@ seen_init(struct seen *s, size_t n)
 	return s->slots != NULL ? 0 : -ENOMEM;
 }
 
+/* SRV: whose record i is, and whether its weight is that of tail, too. */
+static struct str
+node_at(const struct render *r, uint32_t i)
+{
+	return ((const struct str *)(const void *)r->nodes.data)[i];
+}
+
+static bool
+same_weight(const struct render *r, const struct answer_rr *rr, const uint8_t *tail)
+{
+	return memcmp(r->bytes.data + rr->at + PKT_RR_FIXED + 2, tail + PKT_RR_FIXED + 2, 2) == 0;
+}
+
 /*
  * The record with equal bytes from `from` on, or NULL; then the tail is
- * remembered under the number that the next record will have.
+ * remembered under the number that the next record will have. With node
+ * given only a record of this node, or of this weight, is the same.
  */
 static const struct answer_rr *
-seen_before(struct render *r, struct seen *s, const uint8_t *tail, size_t len, size_t from)
+seen_before(struct render *r, struct seen *s, const uint8_t *tail, size_t len, size_t from, const struct str *node)
 {
 	uint32_t h = pkt_name_hash(tail + from, len - from, 0, 0);
 
@@ -197,7 +212,8 @@ seen_before(struct render *r, struct seen *s, const uint8_t *tail, size_t len, s
 		if (*slot > rr_count(r))
 			continue;
 		rr = rr_at(r, *slot - 1);
-		if (rr->len == len && memcmp(r->bytes.data + rr->at + from, tail + from, len - from) == 0)
+		if (rr->len == len && memcmp(r->bytes.data + rr->at + from, tail + from, len - from) == 0 &&
+		    (node == NULL || same_weight(r, rr, tail) || str_eq(node_at(r, *slot - 1), *node)))
 			return rr;
 	}
 }
@@ -227,7 +243,7 @@ add_addr(struct render *r, const struct addr *a)
 	if (!family_asked(r->q->type, a->kind))
 		return;
 	n = answer_addr_tail(a, r->ttl, tail);
-	if (seen_before(r, &r->records, tail, n, 0) != NULL)
+	if (seen_before(r, &r->records, tail, n, 0, NULL) != NULL)
 		return;
 	add_rr(r, (uint32_t)r->bytes.len, (uint16_t)n, 0, 0);
 	keep(r, buf_add(&r->bytes, tail, n));
@@ -369,8 +385,8 @@ has_each_tag(const struct instance *i, struct str tag)
 }
 
 /*
- * Labels joined are one tag, as Consul has it, whoever has it. Only when
- * nobody does are they several: what Consul has no answer for.
+ * Labels joined are one tag, as Consul has it, whoever has it, be it ill.
+ * Only when nobody does are they several: what Consul has no answer for.
  */
 static bool
 tag_is_several(const struct render *r, const struct facts *f)
@@ -381,6 +397,9 @@ tag_is_several(const struct render *r, const struct facts *f)
 		return false;
 	for (size_t i = 0; i < f->n; i++)
 		if (has_tag(f->v[i], tag))
+			return false;
+	for (const struct dotted_tag *t = f->dotted; t != NULL; t = t->next)
+		if (str_eq_nocase(t->tag, tag))
 			return false;
 	return true;
 }
@@ -528,10 +547,11 @@ add_srv(struct render *r, const struct instance *i)
 	put16(tail + PKT_RR_FIXED + 2, i->weight);
 	put16(tail + PKT_RR_FIXED + 4, addresses(r, i)->port);
 	len = ANSWER_SRV_TARGET + (size_t)n;
-	/* Port and target make it the same, whatever the weight. */
-	if (seen_before(r, &r->records, tail, len, PKT_RR_FIXED + 4) != NULL)
+	/* Port and target make it the same, of one node whatever the weight. */
+	if (seen_before(r, &r->records, tail, len, PKT_RR_FIXED + 4, &i->node) != NULL)
 		return;
-	same = seen_before(r, &r->targets, tail, len, ANSWER_SRV_TARGET);
+	same = seen_before(r, &r->targets, tail, len, ANSWER_SRV_TARGET, NULL);
+	keep(r, buf_add(&r->nodes, &i->node, sizeof(i->node)));
 	at = (uint32_t)r->bytes.len;
 	keep(r, buf_add(&r->bytes, tail, len));
 	if (same != NULL) {
@@ -690,6 +710,7 @@ answer_render_with(const struct facts *f, const struct dns_name *n, const struct
 		.dc = n->dc.len > 0 ? n->dc : str_from(s->datacenter),
 		.ttl = n->kind == NAME_SERVICE ? settings_service_ttl(s, n->name) : s->node_ttl,
 		.bytes = BUF_INIT(ANSWER_BYTES_MAX), .rrs = BUF_INIT(ANSWER_BYTES_MAX), .extras = BUF_INIT(ANSWER_BYTES_MAX),
+		.nodes = BUF_INIT(ANSWER_BYTES_MAX),
 	};
 	int rc;
 
@@ -710,5 +731,6 @@ answer_render_with(const struct facts *f, const struct dns_name *n, const struct
 	buf_release(&r.rrs);
 	buf_release(&r.extras);
 	buf_release(&r.ranks);
+	buf_release(&r.nodes);
 	return rc;
 }

@@ -11,7 +11,7 @@ use Test::More;
 
 my $long = 'l' x 64;
 my $n = Node->new(dev => 1, name => 'n1', config => { check_update_interval => '0s' }, config_dir => {
-	'web.json' => "{\n  \"services\": [\n    { \"name\": \"web\", \"port\": 80, \"tags\": [\"v1\"], \"check\": { \"ttl\": \"1h\", \"status\": \"passing\" } },\n" .
+	'web.json' => "{\n  \"services\": [\n    { \"name\": \"web\", \"port\": 80, \"tags\": [\"v1\", \"eu\"], \"check\": { \"ttl\": \"1h\", \"status\": \"passing\" } },\n" .
 		"    { \"name\": \"$long\" }\n  ]\n}\n" });
 my $addr = "$n->{ip}:$n->{ports}{http}";
 
@@ -47,12 +47,16 @@ is_deeply([map { "$_->{CheckID} $_->{Of} $_->{Status}" } sort { $a->{CheckID} cm
 like(why(0, 'the same for people', 'web'), qr/^  web on n1\n    Address:       \Q$n->{ip}\E port 80\n    Registered by: this agent, in \S+web\.json:3, at \d{4}-\d\d-\d\dT.*\n.*^    DNS:           returned/ms, 'is said');
 like(why(2, 'a tag that it lacks', '-tag=v2', 'web'), qr/not returned: it does not have the tag "v2"/, 'is why');
 why(0, 'one that it has', '-tag=V1', 'web');
+why(0, 'several that it has', '-tag=eu.v1', 'web');
 
 # ---- the API, outputs and ages
-register({ ID => 'web2', Name => 'web', Port => 81, Check => { TTL => '1h' } });
+register({ ID => 'web2', Name => 'web', Port => 81, Tags => ['eu.v1'], Check => { TTL => '1h' } });
 $n->http('PUT', '/v1/agent/check/fail/service:web2?note=disk%20full');
 $n->wait_for(sub { grep { $_->{Status} eq 'critical' } @{$n->get_json('/v1/health/checks/web')} }) or die;
 $j = why_json(0, 'one of two is critical', 'web');
+like(why(2, 'an instance, even a critical one, with the tag as a whole', '-tag=eu.v1', 'web'), qr/it does not have the tag "eu\.v1"/, 'keeps its labels from being tags');
+like($n->dig('eu.v1.web.service.consul', 'A'), qr/status: NXDOMAIN/, 'as in DNS');
+like($n->dig('v1.eu.web.service.consul', 'A'), qr/status: NOERROR/, 'others stay several');
 is($j->{Returned}, 1, 'one is returned');
 ($i) = grep { $_->{ServiceID} eq 'web2' } @{$j->{Instances}};
 like("$i->{RegisteredBy}{Kind} $i->{RegisteredBy}{From}", qr/^api 127\.\d+\.\d+\.\d+$/, 'the other came over the API, from that address');

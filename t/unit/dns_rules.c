@@ -30,9 +30,39 @@ test_tags_are_combined(void **state)
 	assert_int_equal(ask_facts(f, off, "v1.eu.web.service.consul", TYPE_A, 0, false), OUTCOME_NXDOMAIN);
 	assert_int_equal(ask_facts(f, off, "v1.us.web.service.consul", TYPE_A, 0, false), OUTCOME_RECORDS);
 	facts_free(f);
+	/* ... or when all who have it are critical: Consul's answer stays. */
+	f = world_service("[" INSTANCE("a", "10.0.0.1", "\"Tags\":[\"v1\",\"eu\"]") "},"
+	    INSTANCE("b", "10.0.0.2", "\"Tags\":[\"plain\",\"V1.eu\"]") CHECK("critical") ","
+	    INSTANCE("c", "10.0.0.3", "\"Tags\":[\"v1.EU\",\"x.y\"]") CHECK("critical") "]");
+	assert_int_equal(f->n, 1);
+	assert_int_equal(ask_facts(f, s, "v1.eu.web.service.consul", TYPE_A, 0, false), OUTCOME_NXDOMAIN);
+	assert_int_equal(ask_facts(f, s, "eu.v1.web.service.consul", TYPE_A, 0, false), OUTCOME_RECORDS);
+	assert_int_equal(ask_facts(f, s, "v1.web.service.consul", TYPE_A, 0, false), OUTCOME_RECORDS);
+	facts_free(f);
 	settings_free(s);
 	settings_free(off);
 	settings_free(strict);
+}
+
+/* One SRV record for each node, address and port; equal ones are told once. */
+static void
+test_equal_addresses(void **state)
+{
+#define WEIGHED(n) "\"Address\":\"10.9.9.9\",\"Port\":80,\"Weights\":{\"Passing\":" #n ",\"Warning\":1}"
+	struct settings *s = world_settings("");
+	struct facts *f = world_service("[" INSTANCE("a", "10.0.0.1", WEIGHED(5)) "}," INSTANCE("a", "10.0.0.1", WEIGHED(6)) "},"
+	    INSTANCE("b", "10.0.0.2", WEIGHED(7)) "}," INSTANCE("c", "10.0.0.3", WEIGHED(5)) "},"
+	    INSTANCE("d", "10.0.0.4", WEIGHED(7)) "}," INSTANCE("b", "10.0.0.2", "\"Port\":80") "}]");
+
+	(void)state;
+	assert_int_equal(ask_facts(f, s, "web.service.consul", TYPE_SRV, 1232, false), OUTCOME_RECORDS);
+	assert_int_equal(d.count[1], 3);
+	assert_true(has(1, TYPE_SRV, "web.service.consul.", "1 5 80 0a090909.addr.dc1.consul."));
+	assert_true(has(1, TYPE_SRV, "web.service.consul.", "1 7 80 0a090909.addr.dc1.consul."));
+	assert_true(has(1, TYPE_SRV, "web.service.consul.", "1 1 80 b.node.dc1.consul."));
+	assert_int_equal(d.count[3], 3);	/* two targets, and OPT */
+	facts_free(f);
+	settings_free(s);
 }
 
 #define SERVED(addr, port) "{\"Address\":\"" addr "\",\"Port\":" #port "}"
@@ -486,7 +516,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_tags_are_combined), cmocka_unit_test(test_other_datacenters), cmocka_unit_test(test_families),
+		cmocka_unit_test(test_tags_are_combined), cmocka_unit_test(test_equal_addresses), cmocka_unit_test(test_other_datacenters), cmocka_unit_test(test_families),
 		cmocka_unit_test(test_alt_domain), cmocka_unit_test(test_nested_domains),
 		cmocka_unit_test(test_recursion_is_available), cmocka_unit_test(test_minimal_any), cmocka_unit_test(test_udp_fill),
 		cmocka_unit_test(test_few_records_keep_their_extras), cmocka_unit_test(test_options_have_room),
