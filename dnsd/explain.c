@@ -57,14 +57,15 @@ worst_check(const struct records *checks)
 static void
 tell_check(const struct health_check *c, const char *more, char ret_why[EXPLAIN_WHY_MAX])
 {
+	struct str name = c->name.len > 0 ? c->name : c->check_id;
 	bool of_node = c->service_id.len == 0;
 
 	if (str_eqs(c->check_id, "_node_maintenance") || str_has_prefix(c->check_id, STR("_service_maintenance:")))
 		(void)snprintf(ret_why, EXPLAIN_WHY_MAX, "the %s is in maintenance: %.*s", of_node ? "node" : "instance",
 		    c->notes.len > 300 ? 300 : (int)c->notes.len, c->notes.p);
 	else
-		(void)snprintf(ret_why, EXPLAIN_WHY_MAX, "check \"%.*s\" of the %s is %.*s%s", c->name.len > 200 ? 200 : (int)c->name.len,
-		    c->name.len > 0 ? c->name.p : "", of_node ? "node" : "instance", STR_ARG(c->status), more);
+		(void)snprintf(ret_why, EXPLAIN_WHY_MAX, "check \"%.*s\" of the %s is %.*s%s", name.len > 200 ? 200 : (int)name.len,
+		    name.len > 0 ? name.p : "", of_node ? "node" : "instance", STR_ARG(c->status), more);
 }
 
 static bool
@@ -256,9 +257,24 @@ struct ident {
 	struct str node, id;
 };
 
+/* What DNS may see, in order: a service may have many thousand instances. */
+struct idents {
+	struct ident *v;
+	uint32_t n;
+};
+
+static int
+by_ident(const void *a, const void *b)
+{
+	const struct ident *x = a, *y = b;
+	int c = str_cmp(x->node, y->node);
+
+	return c != 0 ? c : str_cmp(x->id, y->id);
+}
+
 /* Those that DNS may see, and whether one of them has the whole tag: its labels are no tags of their own then. */
 static int
-read_idents(struct str payload, struct str tag, struct arena *a, struct ident **ret, uint32_t *ret_n, bool *ret_tagged)
+read_idents(struct str payload, struct str tag, struct arena *a, struct idents *ret, bool *ret_tagged)
 {
 	struct mp_r r = mp_r_init(payload.p, payload.len);
 	uint32_t n = mp_r_array(&r);
@@ -271,23 +287,23 @@ read_idents(struct str payload, struct str tag, struct arena *a, struct ident **
 		v[i] = (struct ident){ h.node.node, h.service.id };
 		*ret_tagged |= rc == 0 && has_tag(&h.service, tag);
 	}
-	*ret = v;
-	*ret_n = n;
+	if (rc == 0)
+		qsort(v, n, sizeof(*v), by_ident);
+	*ret = (struct idents){ v, n };
 	return rc;
 }
 
 static bool
-among(const struct ident *v, uint32_t n, const struct health_entry *h)
+among(const struct idents *ours, const struct health_entry *h)
 {
-	for (uint32_t i = 0; i < n; i++)
-		if (str_eq(v[i].node, h->node.node) && str_eq(v[i].id, h->service.id))
-			return true;
-	return false;
+	const struct ident key = { h->node.node, h->service.id };
+
+	return ours->n > 0 && bsearch(&key, ours->v, ours->n, sizeof(key), by_ident) != NULL;
 }
 
 static int
-write_instance(const struct settings *s, struct str tag, struct str entry, const struct ident *ours, uint32_t nours, bool valid,
-    struct arena *a, struct mp_w *w)
+write_instance(const struct settings *s, struct str tag, struct str entry, const struct idents *ours, bool valid, struct arena *a,
+    struct mp_w *w)
 {
 	static const char hidden[] = "the token of DNS may not read it (service:read and node:read): permission denied";
 	struct mp_r r = mp_r_init(entry.p, entry.len);
@@ -297,7 +313,7 @@ write_instance(const struct settings *s, struct str tag, struct str entry, const
 
 	if (rc < 0)
 		return rc;
-	if (!among(ours, nours, &h))
+	if (!among(ours, &h))
 		(void)snprintf(why, sizeof(why), "%s", hidden);
 	else if (valid)
 		rc = explain_judge(s, entry, tag, a, why);
@@ -336,14 +352,14 @@ write_instances(struct question *q, const struct str payload[SIDES], bool valid,
 	struct settings s = **q->e->settings;
 	struct str tag = str_from(q->tag);
 	bool tagged = false;
-	struct ident *ours;
-	uint32_t nours, n = mp_r_array(&r);
-	int rc = read_idents(payload[OURS], tag, a, &ours, &nours, &tagged);
+	struct idents ours;
+	uint32_t n = mp_r_array(&r);
+	int rc = read_idents(payload[OURS], tag, a, &ours, &tagged);
 
 	s.combine_tags = s.combine_tags && !tagged;
 	mp_w_array(w, n);
 	for (uint32_t i = 0; rc == 0 && i < n; i++)
-		rc = write_instance(&s, tag, mp_r_raw(&r), ours, nours, valid, a, w);
+		rc = write_instance(&s, tag, mp_r_raw(&r), &ours, valid, a, w);
 	return rc < 0 ? rc : r.err;
 }
 
