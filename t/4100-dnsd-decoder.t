@@ -15,7 +15,7 @@ my ($true, $false) = (JSON::PP::true, JSON::PP::false);
 my $seed = $ENV{TEST_SEED} // int rand 1e9;
 my $n = Node->new(dev => 1, name => 'server', config => { log_level => 'info', alt_domain => 'alt.example' });
 my %c = (ip => $n->{ip}, dns => $n->{ports}{dns}, http => $n->{ports}{http}, dc => 'dc1', domain => 'consul', alt_domain => 'alt.example',
-	count => $ENV{TEST_DNS_QUESTIONS} // 400);
+	count => 0 + ($ENV{TEST_DNS_QUESTIONS} // 400));
 diag "seed $seed";
 
 sub decoder
@@ -24,7 +24,7 @@ sub decoder
 
 	Node::write_file("$n->{dir}/decoder.json", JSON::PP->new->encode({ %c, seed => $seed++, dns_config => $settings }));
 	my ($rc, $out, $err) = Node::_run({ PYTHONDONTWRITEBYTECODE => 1 }, '/usr/bin/python3', "$Node::SRCDIR/t/lib/dns_decoder.py", $what, "$n->{dir}/decoder.json");
-	diag $err if $rc;
+	die "the decoder: $err" if $rc;
 	return split /\n/, $out;
 }
 

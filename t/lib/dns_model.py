@@ -463,16 +463,16 @@ class World:
     def size_if_all(self, q, r, e, got):
         """What one more record would need at least, by the rule that cut the reply."""
         left = [x for x in e.records if self.key(e, x) not in {self.key(e, y) for y in got}]
-        plain = q.edns is None or q.edns <= 512
-        owner = len(to_wire(q.labels)) if (plain and not q.tcp) or self.c["disable_compression"] else 2
-        return max((owner + self.record_size(e, x, plain and not q.tcp) for x in left), default=0)
+        in_full = (not q.tcp and max(512, q.edns or 0) == 512) or self.c["disable_compression"]
+        owner = len(to_wire(q.labels)) if in_full else 2
+        return max((owner + self.record_size(e, x, in_full) for x in left), default=0)
 
     @staticmethod
     def texts(e, limit):
         """Bytes of all TXT in ADDITIONAL, which is more than a cut reply would have had."""
         return sum(wire_len(y[0]) + 11 + len(y[3]) for x in e.extras.values() for y in x if y[1] == TXT) if limit else 0
 
-    def record_size(self, e, x, plain):
+    def record_size(self, e, x, in_full):
         rdata = {A: 4, AAAA: 16}.get(x[1])
         if rdata is not None:
             return 10 + rdata
@@ -480,7 +480,7 @@ class World:
             target = lower(x[3][3])
             extras = [y for y in e.extras.get(target, ()) if y[1] != TXT]
             name = wire_len(target)
-            return 10 + 6 + name + sum((name if plain else 2) + 10 + (4 if y[1] == A else 16) for y in extras)
+            return 10 + 6 + name + sum((name if in_full else 2) + 10 + (4 if y[1] == A else 16) for y in extras)
         return 10 + len(x[3]) + len(x[3]) // 255 + 1
 
     def uncompressed(self, q, r):
