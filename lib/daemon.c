@@ -410,7 +410,8 @@ on_term(uv_signal_t *h, int signum)
 	}
 	life.stopping = d->draining = true;
 	(void)notify_send("STOPPING=1");
-	log_debug("agent", "stopping: daemon=%s signal=%d", d->spec->name, signum);
+	if (!d->child)
+		log_debug("agent", "stopping: daemon=%s signal=%d", d->spec->name, signum);
 	if (d->rpc != NULL)
 		rpc_server_drain(d->rpc);
 	(void)uv_timer_start(&life.drain, on_drain_over, DAEMON_DRAIN_MS, 0);
