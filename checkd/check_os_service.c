@@ -122,9 +122,7 @@ os_service_start(struct check *c)
 	struct process_use use = { on_output, NULL, on_ended, r };
 	int rc;
 
-	if (r != NULL)
 	if (r == NULL) {
-		free(r);
 		schedule_done(c, CHECK_CRITICAL, STR("out of memory"));
 		return;
 	}

@@ -208,7 +208,9 @@ curl_job_init(struct curl_job *j, struct checkd *cd, curl_job_done *done, void *
 		return -ENOMEM;
 	if (curl.easy_setopt(j->easy, CURLOPT_PRIVATE, j) != CURLE_OK ||
 	    curl.easy_setopt(j->easy, CURLOPT_ERRORBUFFER, j->fault) != CURLE_OK ||
-	    curl.easy_setopt(j->easy, CURLOPT_NOSIGNAL, 1L) != CURLE_OK) {
+	    curl.easy_setopt(j->easy, CURLOPT_NOSIGNAL, 1L) != CURLE_OK ||
+	    /* A job is given up without a wait for the thread that still looks for its name. */
+	    curl.easy_setopt(j->easy, CURLOPT_QUICK_EXIT, 1L) != CURLE_OK) {
 		curl_job_release(j);
 		return -ENOMEM;
 	}

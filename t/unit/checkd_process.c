@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -268,6 +269,42 @@ test_checks_nomem(void **state)
 	check_nomem(w, &(struct check_def){ .tcp = str_from(target) }, text);
 	check_nomem(w, &(struct check_def){ .args = { args, ARRAY_LEN(args) } }, "fine\n");
 	close(fd);
+	/* A socket that takes what comes, and says nothing. */
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	assert_true(fd >= 0);
+	a.in.sin_port = 0;
+	assert_int_equal(bind(fd, &a.sa, sizeof(a.in)), 0);
+	assert_int_equal(getsockname(fd, &a.sa, &len), 0);
+	sock_addr_format(&a, target);
+	(void)snprintf(text, sizeof(text), "UDP connect %s: Success", target);
+	check_nomem(w, &(struct check_def){ .udp = str_from(target), .timeout = 20 * NS_PER_MS }, text);
+	close(fd);
+}
+
+/* With a systemctl(1) of our own, which takes each unit for active. */
+static void
+test_os_service_nomem(void **state)
+{
+	char dir[] = "/tmp/checkd-process-XXXXXX", path[sizeof(dir) + 16], search[4096];
+	const char *before = getenv("PATH");
+	FILE *f;
+
+	assert_non_null(mkdtemp(dir));
+	(void)snprintf(path, sizeof(path), "%s/systemctl", dir);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	assert_true(fputs("#!/bin/sh\necho active\n", f) >= 0);
+	assert_int_equal(fclose(f), 0);
+	assert_int_equal(chmod(path, 0700), 0);
+	(void)snprintf(search, sizeof(search), "%s:%s", dir, before != NULL ? before : "/bin:/usr/bin");
+	before = before != NULL ? strdup(before) : NULL;
+	assert_int_equal(setenv("PATH", search, 1), 0);
+	check_nomem(*state, &(struct check_def){ .os_service = STR("web") }, "Service \"web\" is healthy");
+	if (before != NULL)
+		assert_int_equal(setenv("PATH", before, 1), 0);
+	free((char *)(uintptr_t)before);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(dir), 0);
 }
 
 int
@@ -277,6 +314,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_program_nomem, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_strays, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_checks_nomem, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_os_service_nomem, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
