@@ -98,17 +98,41 @@ has_foreign_tags(const struct local *l, const struct check *c)
 	return s != NULL && s->rec->enable_tag_override;
 }
 
-static void
-compare_check(const struct local *l, struct check *c, const struct health_check *remote, bool discard_output)
+/*
+ * When checkd alone was started again, what it had found is in the catalog:
+ * to say critical until each check has run once more would take the node's
+ * healthy services out of DNS for an interval. Checks that nothing runs, and
+ * those whose definition is another one, have nothing to take over.
+ */
+static int
+resume(struct local *l, struct check *c, const struct health_check *mine, const struct health_check *remote)
+{
+	static const char *const skip[] = { "Node", "Status", "Output", "Definition", "CreateIndex", "ModifyIndex", NULL };
+	enum check_status status;
+
+	if (c->result_ms != 0 || c->def == NULL || c->def->interval <= 0 || status_parse(remote->status, &status) < 0 ||
+	    !record_equal(&rec_health_check, mine, remote, skip))
+		return 0;
+	return local_adopt_result(l, c, status, remote->output);
+}
+
+static int
+compare_check(struct local *l, struct check *c, const struct health_check *remote, bool discard_output)
 {
 	struct health_check mine;
+	int rc = 0;
 
 	local_check_record(c, &mine);
 	if (has_foreign_tags(l, c))
 		mine.service_tags = remote->service_tags;
+	if (l->resumed)
+		rc = resume(l, c, &mine, remote);
+	mine.status = str_from(status_text(c->status));
+	mine.output = c->output;
 	/* An output that is held back is pushed by its timer. */
 	c->sync.dirty = !record_equal(&rec_health_check, &mine, remote,
 	    discard_output || c->hold != NULL ? check_skip_output : check_skip);
+	return rc;
 }
 
 int
@@ -135,8 +159,11 @@ diff_checks(struct local *l, const struct health_check *v, size_t n, bool discar
 		else if (c->sync.deleted)
 			c->sync.dirty = true;
 		else
-			compare_check(l, c, &v[i], discard_output);
+			rc = compare_check(l, c, &v[i], discard_output);
 	}
+	/* What comes later is what we have said ourselves. */
+	if (rc == 0)
+		l->resumed = false;
 	for (size_t i = 0; i < l->nchecks; i++)
 		forgive(&l->checks[i]->sync);
 	return rc;

@@ -250,6 +250,24 @@ local_adopt_tags(struct local *l, struct service *s, const struct strs *tags)
 }
 
 int
+local_adopt_result(struct local *l, struct check *c, enum check_status status, struct str output)
+{
+	char *copy = malloc(output.len + 1);
+
+	if (copy == NULL)
+		return -ENOMEM;
+	if (output.len > 0)
+		memcpy(copy, output.p, output.len);
+	copy[output.len] = '\0';
+	free((char *)(uintptr_t)c->output.p);
+	c->output = (struct str){ copy, output.len };
+	c->status = status;
+	l->changes++;
+	l->adopted++;
+	return 0;
+}
+
+int
 local_put_service(struct local *l, const struct node_service *rec, struct str token, enum source source, struct service **ret)
 {
 	struct node_service *copy = record_dup(&rec_node_service, rec);
@@ -278,6 +296,18 @@ local_put_service(struct local *l, const struct node_service *rec, struct str to
 	l->changes++;
 	*ret = s;
 	return 0;
+}
+
+/* The definition is taken over. An equal one stays where it is: a run that is under way may point into it. */
+static void
+keep_definition(struct check *c, struct check_def *def)
+{
+	if (c->def != NULL && def != NULL && record_equal(&rec_check_def, c->def, def, NULL)) {
+		free(def);
+		return;
+	}
+	free(c->def);
+	c->def = def;
 }
 
 int
@@ -311,9 +341,8 @@ local_put_check(struct local *l, const struct health_check *rec, const struct ch
 	}
 	c->sync.deleted = false;
 	free(c->rec);
-	free(c->def);
 	c->rec = copy;
-	c->def = def_copy;
+	keep_definition(c, def_copy);
 	c->source = source;
 	l->changes++;
 	*ret = c;

@@ -68,6 +68,8 @@ struct local {
 	struct check **checks;
 	size_t nservices, nchecks, services_cap, checks_cap;
 	uint64_t changes;		/* of whatever agent.* shows */
+	bool resumed;			/* checkd alone was started again: the catalog has what checks found a moment ago */
+	size_t adopted;			/* checks that took it over */
 };
 
 void local_release(struct local *l);
@@ -115,6 +117,9 @@ void local_forget_service(struct local *l, struct service *s);
 void local_forget_check(struct local *l, struct check *c);
 
 void local_touch(struct entry_sync *s);
+
+/* Take over what the catalog has of a check that has not run yet. -ENOMEM. */
+int MUST_CHECK local_adopt_result(struct local *l, struct check *c, enum check_status status, struct str output);
 
 /* What the catalog shall hold of a check; members point into it. */
 void local_check_record(const struct check *c, struct health_check *ret);

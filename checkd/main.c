@@ -83,6 +83,7 @@ checkd_init(struct daemon *d)
 	d->ctx = cd;
 	cd->d = d;
 	cd->local.cd = cd;
+	cd->local.resumed = d->restarted;
 	cd->changed.cb = checkd_on_changed;
 	cd->started_with = json_object_get(d->config);
 	rc = read_start_settings(cd);

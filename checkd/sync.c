@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checkd/kinds.h"
 #include "checkd/sync_state.h"
 
 enum { REPLY_ARENA_MAX = 256 * 1024 * 1024, SCALE_NODES = 128 };
@@ -198,11 +199,25 @@ compare(struct sync *s)
 	return rc;
 }
 
+/* After a comparison. Aliases repeat what was taken over from the catalog before anything is said of them. */
+static void
+differs(struct sync *s, bool resumed)
+{
+	if (resumed) {
+		alias_evaluate(s->cd);
+		ops_wake(s->cd);
+		if (s->cd->local.adopted > 0)
+			log_info("agent", "Checks keep the status that the catalog has until they have run again: checks=%zu", s->cd->local.adopted);
+	}
+	push_dirty(s);
+}
+
 static void
 on_fetched(void *arg, const struct rpc_answer *a)
 {
 	struct fetch *f = arg;
 	struct sync *s = f->s;
+	bool resumed = s->cd->local.resumed;
 	int rc;
 
 	f->call = 0;
@@ -217,7 +232,7 @@ on_fetched(void *arg, const struct rpc_answer *a)
 		if (rc < 0)
 			sync_fail(s, "remote state", &(struct rpc_answer){ .rc = rc });
 		else
-			push_dirty(s);
+			differs(s, resumed);
 	}
 	sync_settle(s);
 }

@@ -292,6 +292,7 @@ serve_own_socket(struct daemon *d)
 	c.nroutes = ARRAY_LEN(common) + d->spec->nroutes;
 	(void)snprintf(name, sizeof(name), "%s.sock", d->spec->name);
 	fd = notify_take(name);
+	d->restarted = fd >= 0;
 	if (fd < 0) {
 		fd = sock_unix_listen(d->run_fd, name, 0600);
 		if (fd < 0) {

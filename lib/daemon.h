@@ -71,6 +71,7 @@ struct daemon {
 	struct rpc_server *rpc;		/* routes get d as ctx */
 	void *ctx;			/* the daemon's own state */
 	bool draining;
+	bool restarted;			/* our own socket was handed down: we ended before, and whoever supervises us did not */
 	bool child;			/* we are what daemon_fork() made: no socket of our own, no supervisor */
 };
 

@@ -213,6 +213,43 @@ test_checks(void **state)
 	local_release(&l);
 }
 
+/* checkd alone was started again: what it had found is the catalog's, where it is about the same check and that runs by itself. */
+static void
+test_resumed(void **state)
+{
+	struct local l = { .cd = NULL, .resumed = true };
+	struct health_check remote[5];
+	struct check *c[5];
+	static const char *const ids[] = { "runs", "nothing-runs", "other", "has-run", "missing" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+		struct health_check rec = check(ids[i], "", "", "");
+		struct check_def def = { .interval = i == 1 ? 0 : 10 };
+
+		assert_int_equal(local_put_check(&l, &rec, &def, SOURCE_FILE, CHECK_CRITICAL, STR(""), &c[i]), 0);
+		remote[i] = check(ids[i], "", "passing", "fine");
+	}
+	remote[2].notes = STR("another");
+	c[3]->result_ms = 1;
+	assert_int_equal(diff_checks(&l, remote, 4, false), 0);
+	assert_int_equal(c[0]->status, CHECK_PASSING);
+	assert_true(str_eqs(c[0]->output, "fine"));
+	assert_false(c[0]->sync.dirty);
+	for (size_t i = 1; i < ARRAY_LEN(ids); i++) {
+		assert_int_equal(c[i]->status, CHECK_CRITICAL);
+		assert_true(c[i]->sync.dirty);
+	}
+	assert_int_equal(l.adopted, 1);
+	/* Once: later the catalog has what we say. */
+	assert_false(l.resumed);
+	remote[0] = check("runs", "", "warning", "others wrote this");
+	assert_int_equal(diff_checks(&l, remote, 1, false), 0);
+	assert_int_equal(c[0]->status, CHECK_PASSING);
+	assert_true(c[0]->sync.dirty);
+	local_release(&l);
+}
+
 /* A check that is registered again keeps what it found; one that was removed starts anew. */
 static void
 test_status_kept(void **state)
@@ -316,6 +353,7 @@ main(void)
 		cmocka_unit_test(test_tags_kept),
 		cmocka_unit_test(test_dns_names),
 		cmocka_unit_test(test_checks),
+		cmocka_unit_test(test_resumed),
 		cmocka_unit_test(test_status_kept),
 		cmocka_unit_test(test_reap),
 		cmocka_unit_test(test_self),
