@@ -27,7 +27,8 @@ sub why_json { return JSON::PP::decode_json(why(@_[0, 1], '-format=json', @_[2 .
 sub register { my ($q) = @_; is(($n->http('PUT', '/v1/agent/service/register', $q))[0], 200, "$q->{ID} is registered"); }
 
 # ---- nothing, and what is wrong
-like(why(2, 'a service that is not there', 'none'), qr/^none: 0 of 0 instances are returned by DNS$/m, 'has no instances');
+like(why(2, 'a service that is not there', 'none'), qr/^none: 0 of 0 instances are returned by DNS\nNeither the catalog nor this agent has an instance/m, 'has no instances');
+like(why(0, 'the servers themselves', 'consul'), qr/^    Registered by: the leader, as for each server$/m, 'are registered by the leader, who takes nothing out');
 my @usage = ctl({ addr => $addr }, 'why');
 is($usage[0], 1, 'a name is needed');
 like($usage[2], qr/the name of a service/, 'which is said');
@@ -90,6 +91,10 @@ like($n->log_text, qr/Service name will not be discoverable via DNS due to it be
 like($n->log_text, qr/Service name will not be discoverable via DNS due to invalid characters\. Valid characters include all alpha-numerics and dashes\.: service="?a\.b/, 'and of the other');
 is(scalar @{$n->get_json('/v1/catalog/service/a.b')}, 1, 'which HTTP finds all the same');
 
+register({ ID => 'under', Name => 'a_b' });
+$n->wait_for(sub { @{$n->get_json('/v1/catalog/service/a_b')} == 1 }) or die;
+like(why(0, 'a name with an underscore', 'a_b'), qr/^The name has other characters .* resolvers may refuse it\.$/m, 'is answered, and its risk told');
+
 # ---- without an agent; an address that is a name; neither
 is(($n->http('PUT', '/v1/catalog/register', { Node => 'ext', Address => 'db.example.org', Service => { Service => 'ext', ID => 'e1', Port => 5 } }))[0], 200, 'a write to the catalog');
 $i = why_json(0, 'is told from an agent', 'ext')->{Instances}[0];
@@ -104,6 +109,15 @@ ok($i->{RegisteredBy}{Doomed}, 'as one that will be taken out');
 $n->http('PUT', '/v1/agent/service/register', { ID => "many$_", Name => 'many', Port => $_, Address => "10.0.0.$_" }) for 1 .. 5;
 $n->wait_for(sub { @{$n->get_json('/v1/catalog/service/many')} == 5 }) or die;
 like(why(0, 'many instances', 'many'), qr/^An answer over UDP without EDNS holds at most 3 of them/m, 'are cut in one answer, which is told');
+
+# ---- an output that the catalog does not have yet: only the status is told at once
+$n->stop;
+$n = Node->new(dev => 1, name => 'n2', config => { enable_script_checks => JSON::PP::true });
+$addr = "$n->{ip}:$n->{ports}{http}";
+register({ ID => 'sick', Name => 'sick', Check => { Args => ['/bin/sh', '-c', 'echo no disk; exit 2'], Interval => '1s' } });
+$n->wait_for(sub { $n->get_json('/v1/agent/checks')->{'service:sick'}{Output} =~ /no disk/ }) or die;
+like(why(2, 'a check that fails from the start', 'sick'), qr/service:sick of the instance is critical, for its last result \d+ s ago: no disk$/m, 'is told with its output');
+is($n->get_json('/v1/health/checks/sick')->[0]{Output}, '', 'which waits for check_update_interval in the catalog');
 $n->stop;
 
 # ---- rights

@@ -120,13 +120,18 @@ is_true(struct json_object *j, const char *name)
 	return json_object_get_boolean(value_get(j, name));
 }
 
-/* Who registered an instance. Kind: file, api, agent (of another node), catalog. */
+/* Who registered an instance. Kind: file, api, agent (of another node), leader (the servers themselves), catalog. */
 static struct json_object *
-registered_by(struct json_object *mine, bool here, bool has_agent)
+registered_by(struct json_object *mine, const char *id, bool here, bool has_agent)
 {
 	struct json_object *o = json_object_new_object();
+	bool leaders = mine == NULL && has_agent && strcmp(id, "consul") == 0;
 
-	if (mine != NULL) {
+	if (leaders) {
+		put_text(o, "Kind", "leader");
+		put_text(o, "From", "");
+		put(o, "Since", json_object_new_int64(0));
+	} else if (mine != NULL) {
 		put_text(o, "Kind", value_text(mine, "Source"));
 		put_text(o, "From", value_text(mine, "From"));
 		put(o, "Since", json_object_new_int64((int64_t)value_u64(mine, "Since")));
@@ -136,20 +141,26 @@ registered_by(struct json_object *mine, bool here, bool has_agent)
 		put(o, "Since", json_object_new_int64(0));
 	}
 	/* This agent takes out what it does not know. */
-	put(o, "Doomed", json_object_new_boolean(mine == NULL && here));
+	put(o, "Doomed", json_object_new_boolean(mine == NULL && here && !leaders));
 	return o;
 }
 
-/* The age of a check's last result as this agent knows it, NULL: it does not. */
+/* A check as this agent knows it, NULL: it does not. */
 static struct json_object *
-age_of(struct json_object *own, struct json_object *mine, const char *check_id)
+own_check(struct json_object *own, struct json_object *mine, const char *check_id)
 {
-	struct json_object *c = find(value_get(mine, "Checks"), "CheckID", check_id), *age;
+	struct json_object *c = find(value_get(mine, "Checks"), "CheckID", check_id);
 
-	if (c == NULL)
-		c = find(value_get(own, "NodeChecks"), "CheckID", check_id);
-	age = value_get(c, "Age");
-	return age != NULL ? json_object_get(age) : NULL;
+	return c != NULL ? c : find(value_get(own, "NodeChecks"), "CheckID", check_id);
+}
+
+/* What it said last: the catalog hears of an output alone only after check_update_interval. */
+static const char *
+output_of(struct json_object *c, struct json_object *here)
+{
+	if (here != NULL && *value_text(here, "Output") != '\0')
+		return value_text(here, "Output");
+	return *value_text(c, "Output") != '\0' ? value_text(c, "Output") : value_text(c, "Notes");
 }
 
 static struct json_object *
@@ -161,14 +172,15 @@ checks_of(struct json_object *entry, struct json_object *own, struct json_object
 	for (size_t i = 0; i < value_count(list); i++) {
 		struct json_object *c = value_at(list, i), *o = json_object_new_object();
 		const char *id = value_text(c, "CheckID");
+		struct json_object *known = here ? own_check(own, mine, id) : NULL, *age = value_get(known, "Age");
 
 		*ret_agent = *ret_agent || strcmp(id, "serfHealth") == 0;
 		put_text(o, "CheckID", id);
 		put_text(o, "Name", value_text(c, "Name"));
 		put_text(o, "Of", *value_text(c, "ServiceID") != '\0' ? "instance" : "node");
 		put_text(o, "Status", value_text(c, "Status"));
-		put_text(o, "Output", *value_text(c, "Output") != '\0' ? value_text(c, "Output") : value_text(c, "Notes"));
-		put(o, "Age", here ? age_of(own, mine, id) : NULL);
+		put_text(o, "Output", output_of(c, known));
+		put(o, "Age", age != NULL ? json_object_get(age) : NULL);
 		append(out, o);
 	}
 	return out;
@@ -197,7 +209,7 @@ instance(struct json_object *entry, const struct answers *a)
 	put_text(o, "Address", *address != '\0' ? address : value_text(node, "Address"));
 	put(o, "Port", json_object_new_int64((int64_t)value_u64(service, "Port")));
 	put(o, "ModifyIndex", json_object_new_int64((int64_t)value_u64(service, "ModifyIndex")));
-	put(o, "RegisteredBy", registered_by(mine, here, has_agent));
+	put(o, "RegisteredBy", registered_by(mine, id, here, has_agent));
 	put(o, "Checks", checks);
 	put(o, "InCatalog", json_object_new_boolean(true));
 	put_dns(o, a->dns, find_dns(a->dns, name, id), "it has just been registered");
@@ -226,7 +238,7 @@ add_missing(struct json_object *list, const struct answers *a)
 		o = json_object_new_object();
 		put_text(o, "Node", node);
 		put_text(o, "ServiceID", value_text(mine, "ID"));
-		put(o, "RegisteredBy", registered_by(mine, true, true));
+		put(o, "RegisteredBy", registered_by(mine, value_text(mine, "ID"), true, true));
 		put(o, "Checks", json_object_get(value_get(mine, "Checks")));
 		put(o, "InCatalog", json_object_new_boolean(false));
 		put_dns(o, a->dns, NULL, is_true(mine, "Denied") ? "the catalog refuses it: see the agent's log" :
@@ -257,11 +269,15 @@ build(const char *service, const struct answers *a, size_t *ret_returned)
 
 /* ---- printing */
 
-/* A text of others on one line. */
+/* A text of others on one line, without the blanks and line feeds that outputs end with. */
 static void
 print_line(const char *text)
 {
-	for (const char *p = text; *p != '\0'; p++)
+	size_t len = strlen(text);
+
+	while (len > 0 && (unsigned char)text[len - 1] <= ' ')
+		len--;
+	for (const char *p = text; p < text + len; p++)
 		putchar((unsigned char)*p < ' ' || *p == 0x7f ? ' ' : *p);
 }
 
@@ -282,6 +298,8 @@ print_source(struct json_object *by)
 		printf("this agent's API, %s%s%s\n", *from != '\0' ? "by " : "by an unknown client", from, when);
 	else if (strcmp(kind, "agent") == 0)
 		printf("the agent of that node, which knows more\n");
+	else if (strcmp(kind, "leader") == 0)
+		printf("the leader, as for each server\n");
 	else
 		printf("a write to the catalog, without an agent%s\n",
 		    is_true(by, "Doomed") ? "; this agent does not know it and takes it out when it next compares" : "");
@@ -322,6 +340,12 @@ print_instance(struct json_object *i)
 	putchar('\n');
 }
 
+static bool
+is_plain(const char *name)
+{
+	return name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-")] == '\0';
+}
+
 static void
 print_pretty(struct json_object *all, size_t returned)
 {
@@ -331,6 +355,10 @@ print_pretty(struct json_object *all, size_t returned)
 	printf("%s: %zu of %zu instances are returned by DNS\n", value_text(all, "Service"), returned, value_count(list));
 	if (!is_true(all, "NameValid"))
 		printf("%s\n", value_text(all, "NameReason"));
+	else if (!is_plain(value_text(all, "Service")))
+		printf("The name has other characters than letters, digits and hyphens: DNS here answers it, but resolvers may refuse it.\n");
+	if (value_count(list) == 0)
+		printf("Neither the catalog nor this agent has an instance of this service that the token may see.\n");
 	if (a > 0 && returned > a)
 		printf("An answer holds at most %llu of them, others each time (dns_config.a_record_limit).\n", a);
 	if (udp > 0 && returned > udp)
