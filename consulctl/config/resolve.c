@@ -340,6 +340,7 @@ static const struct {
 	const char *path;
 	int64_t min, max;
 } ranges[] = {
+	{ "check_update_interval", 0, INT64_MAX },
 	{ "check_output_max_size", 1, 512 * 1024 * 1024 },
 	{ "performance.raft_multiplier", 1, RAFT_MULTIPLIER_MAX },
 	{ "raft_protocol", 3, 3 },
@@ -361,6 +362,8 @@ static const struct {
 	{ "raft_trailing_logs", 0, INT64_MAX },
 	{ "dns_config.udp_answer_limit", 0, INT32_MAX },
 	{ "dns_config.a_record_limit", 0, INT32_MAX },
+	{ "dns_config.max_stale", 0, INT64_MAX },
+	{ "dns_config.node_ttl", 0, INT64_MAX },
 	{ "dns_config.recursor_timeout", 0, HOUR_MS },
 	{ "dns_config.rate_limit", 0, INT32_MAX },
 	{ "dns_config.rate_limit_slip", 0, 10 },
