@@ -347,6 +347,11 @@ test_alias(void **state)
 	assert_string_equal(text, "Aliased check \"warns\" failing: hm");
 	assert_int_equal(alias_sum(checks, 4, STR("own"), STR("db"), true, STR("n1"), text, sizeof(text)), CHECK_CRITICAL);
 	assert_string_equal(text, "Aliased check \"fails\" failing: no");
+	/* A node's own checks do not stand for a service that it has not got. */
+	assert_int_equal(alias_sum(checks, 2, STR("own"), STR("gone"), false, STR("n1"), text, sizeof(text)), CHECK_CRITICAL);
+	assert_string_equal(text, "Service gone could not be found on node n1");
+	assert_int_equal(alias_sum(checks, 2, STR("own"), STR(""), false, STR("n1"), text, sizeof(text)), CHECK_PASSING);
+	assert_string_equal(text, "All checks passing.");
 	assert_int_equal(alias_sum(checks, 0, STR("own"), STR("gone"), false, STR("n1"), text, sizeof(text)), CHECK_CRITICAL);
 	assert_string_equal(text, "Service gone could not be found on node n1");
 }
