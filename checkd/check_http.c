@@ -118,8 +118,12 @@ fail(struct http_run *r, const char *url, const char *why)
 {
 	const char *method = method_of(r->c);
 	struct buf text = BUF_INIT(RESULT_MAX);
-	int rc = buf_addf(&text, "%s \"%s\": %s", method, url, why);
+	int rc = buf_addf(&text, "%s \"", method);
 
+	if (rc == 0)
+		rc = http_url_add(url, &text);
+	if (rc == 0)
+		rc = buf_addf(&text, "\": %s", why);
 	for (size_t i = 1; rc == 0 && method[i] != '\0'; i++)
 		text.data[i] = ascii_lower(text.data[i]);
 	finish(r, CHECK_CRITICAL, rc, &text);
@@ -429,6 +433,29 @@ ask(struct http_run *r)
 		fail_curl(r, rc);
 }
 
+/* What would not be one request, or another one than it seems: false, and said. */
+static bool
+is_sendable(struct http_run *r)
+{
+	const struct recmap *m = &r->c->def->header;
+	char why[256];
+
+	for (size_t i = 0; i < m->n; i++) {
+		const struct strs_value *values = (const struct strs_value *)m->v + i;
+		bool named = http_is_token(m->keys[i]), fine = named;
+
+		for (size_t k = 0; fine && k < values->v.n; k++)
+			fine = http_is_value(values->v.v[k]);
+		if (fine)
+			continue;
+		snprintf(why, sizeof(why), "net/http: invalid header field %s \"%.*s\"", named ? "value for" : "name",
+		    (int)(m->keys[i].len < 128 ? m->keys[i].len : 128), m->keys[i].p != NULL ? m->keys[i].p : "");
+		fail(r, r->now.url, why);
+		return false;
+	}
+	return true;
+}
+
 static void
 http_start(struct check *c)
 {
@@ -436,6 +463,11 @@ http_start(struct check *c)
 	struct http_run *r = calloc(1, sizeof(*r));
 	int rc;
 
+	if (!http_is_token(str_from(method_of(c)))) {
+		free(r);
+		schedule_done(c, CHECK_CRITICAL, STR("net/http: invalid method"));
+		return;
+	}
 	if (r == NULL) {
 		schedule_done(c, CHECK_CRITICAL, STR("out of memory"));
 		return;
@@ -450,7 +482,8 @@ http_start(struct check *c)
 	}
 	c->runner.run = r;
 	schedule_deadline(c, timeout > 0 ? timeout : 1, on_late);
-	ask(r);
+	if (is_sendable(r))
+		ask(r);
 }
 
 static void

@@ -155,6 +155,46 @@ http_request_sends(const struct http_request *r, const char *header)
 	return true;
 }
 
+bool
+http_is_token(struct str s)
+{
+	static const char others[] = "!#$%&'*+-.^_`|~";
+
+	for (size_t i = 0; i < s.len; i++) {
+		char c = (char)ascii_lower((uint8_t)s.p[i]);
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && (c == '\0' || strchr(others, c) == NULL))
+			return false;
+	}
+	return s.len > 0;
+}
+
+bool
+http_is_value(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (((uint8_t)s.p[i] < ' ' && s.p[i] != '\t') || s.p[i] == 0x7f)
+			return false;
+	return true;
+}
+
+int
+http_url_add(const char *url, struct buf *to)
+{
+	const char *at = strstr(url, "://"), *user, *colon = NULL;
+	int rc;
+
+	user = at != NULL ? memrchr(at + 3, '@', strcspn(at + 3, "/?#")) : NULL;
+	if (user != NULL)
+		colon = memchr(at + 3, ':', (size_t)(user - at - 3));
+	if (colon == NULL)
+		return buf_adds(to, url);
+	rc = buf_add(to, url, (size_t)(colon + 1 - url));
+	if (rc == 0)
+		rc = buf_adds(to, "***");
+	return rc < 0 ? rc : buf_adds(to, user);
+}
+
 void
 http_header_value(struct str raw, char *ret, size_t size)
 {

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 
+#include "lib/buf.h"
 #include "lib/errs.h"
 #include "lib/str.h"
 
@@ -42,6 +43,13 @@ int MUST_CHECK http_request_redirect(struct http_request *r, long code, struct s
 
 /* Whether a header of the definition is sent along: secrets stay with the first host's domain, a body's with the body. */
 bool http_request_sends(const struct http_request *r, const char *header);
+
+/* Whether it may be a method or a header's name, or a header's value (RFC 9110, 5.6.2, 5.5): no line's end can be in them. */
+bool http_is_token(struct str s);
+bool http_is_value(struct str s);
+
+/* A URL for others to read: a password in it becomes "***". -ENOMEM, -ELIMIT of the buffer. */
+int MUST_CHECK http_url_add(const char *url, struct buf *to);
 
 /* A header's value without the blanks and the line's end round it, as much of it as there is room for. */
 void http_header_value(struct str raw, char *ret, size_t size);

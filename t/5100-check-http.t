@@ -109,6 +109,18 @@ $k->check('file', HTTP => "$url/to/302/file:///etc/passwd");
 $k->check('no', HTTP => "$url/to/302//end", DisableRedirects => $true);
 $k->check('300', HTTP => "$url/to/300//end");
 $k->check('chain', HTTP => "$url/to/302//to/302//to/302//429");
+
+# ---- what would smuggle, or tell
+$k->check('two-in-one', HTTP => "$url/sent", Method => "GET /smuggled HTTP/1.1\r\n\r\nGET");
+$k->check('bad-name', HTTP => "$url/sent", Header => { "X: 1\r\nY" => ['2'] });
+$k->check('bad-value', HTTP => "$url/sent", Header => { 'X-A' => ['fine', "1\r\n\r\nGET /smuggled HTTP/1.1\r\n"] });
+$k->check('told', HTTP => 'http://me:geheim@127.0.0.1:1/x');
+$k->becomes('two-in-one', 'critical', qr{^net/http: invalid method}, 'a method is one word');
+$k->becomes('bad-name', 'critical', qr{^Get "\Q$url\E/sent": net/http: invalid header field name "X: 1}, 'a header is one line');
+$k->becomes('bad-value', 'critical', qr{^Get "\Q$url\E/sent": net/http: invalid header field value for "X-A"$}, '... up to its end');
+is(scalar(asked('web', '/sent')), 0, 'nothing of them is sent');
+$k->becomes('told', 'critical', qr{^Get "http://me:\*\*\*\@127\.0\.0\.1:1/x": }, 'a fault does not tell the password');
+
 $k->becomes("post-$_", 'passing', qr{^HTTP POST \Q$url/to/$_//end$_\E: 200 Said So Output: body$}) for 301, 302, 303, 307, 308;
 for my $code (301, 302, 303) {
 	my ($r) = asked('web', "/end$code");
