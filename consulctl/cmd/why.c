@@ -410,7 +410,7 @@ const struct command command_why = {
 	.summary = "Tells why DNS returns a service's instances, or does not",
 	.args = "[options] SERVICE",
 	.about = "For each instance of the service: who registered it (a file of this agent with its line, a client of this agent's API, "
-	    "the agent of another node, or a write to the catalog without an agent), its checks with their last outputs, and whether the DNS "
+	    "the agent of another node, the leader, or a write to the catalog without an agent), its checks with their last outputs, and whether the DNS "
 	    "of this agent returns it, or why not.\n\n"
 	    "The exit code is 0 when DNS returns at least one instance, 2 when it returns none, and 1 on errors.",
 	.options = options,
