@@ -15,9 +15,12 @@ look_up(struct cname *c, const struct view_key *key)
 	enum view_state state;
 	struct view *v = views_get(c->t->r->views, key, &state);
 
-	/* All that is missing is asked for at once; one of it is enough to wait for. */
-	if (state == VIEW_WAIT && c->t->wait == NULL)
+	/* All that is missing is asked for at once; what was asked for last is likely to be there last. */
+	if (state == VIEW_WAIT) {
+		view_unwait(c->hold);
+		view_wait(v, c->hold);
 		c->t->wait = v;
+	}
 	return state == VIEW_READY ? v : NULL;
 }
 
@@ -89,7 +92,7 @@ find_rendered(struct cname *c, const struct dns_name *n, size_t len, uint16_t ty
 		.kind = n->kind == NAME_NODE ? VIEW_NODE : n->kind == NAME_QUERY ? VIEW_QUERY : VIEW_SERVICE,
 		.dc = n->dc, .name = n->name,
 	};
-	struct cname deeper = { .t = c->t, .depth = c->depth - 1 };
+	struct cname deeper = { .t = c->t, .hold = c->hold, .depth = c->depth - 1 };
 	const struct hosts hosts = { &deeper, find };
 	struct pkt_query q = { .type = type == TYPE_A || type == TYPE_AAAA ? type : TYPE_ANY, .class = CLASS_IN, .edns = true,
 		.udp_size = PKT_UDP_MAX, .name_len = (uint8_t)len };
@@ -164,13 +167,15 @@ find(void *ctx, const uint8_t *name, uint16_t type, struct host_rr *out)
 struct hosts
 cname_begin(struct cname *c, struct turn *t)
 {
-	*c = (struct cname){ .t = t, .depth = RESOLVE_DEPTH };
+	*c = (struct cname){ .t = t, .hold = &c->held, .depth = RESOLVE_DEPTH };
 	return (struct hosts){ c, find };
 }
 
 void
 cname_end(struct cname *c)
 {
+	/* From here on nothing is asked for until whoever asks waits himself. */
+	view_unwait(&c->held);
 	answer_free(c->sub);
 	c->sub = NULL;
 }

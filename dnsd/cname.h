@@ -8,12 +8,15 @@
 #define DNSD_CNAME_H
 
 #include "dnsd/answer.h"
+#include "dnsd/view.h"
 
 struct turn;
 
 /* While one answer is rendered. */
 struct cname {
 	struct turn *t;
+	struct waiter *hold;		/* keeps t->wait from being dropped for the next view that is asked for */
+	struct waiter held;
 	unsigned depth;			/* how many names of ours may still be followed */
 	bool inside;			/* one was: the answer changes with a view that is not its own */
 	uint64_t good_until_ms;		/* of what recursors told, in the loop's time; 0: they told nothing */

@@ -38,7 +38,7 @@ struct relay {
 	size_t nclients;
 	struct bucket buckets[BUCKETS];
 	struct metric_slot *took;
-	uint8_t query[PKT_TCP_MAX];	/* one being made */
+	uint8_t query[RELAY_QUERY_MAX];	/* one being made */
 	uint8_t out[PKT_TCP_MAX];
 };
 
@@ -139,7 +139,7 @@ make_query(struct relay *r, const struct pkt_query *q, const uint8_t *raw, size_
 	struct pkt_w w;
 
 	if (raw != NULL) {
-		if (n < PKT_HEADER || n > sizeof(r->query))
+		if (n < PKT_HEADER || n > RELAY_QUERY_MAX)
 			return 0;
 		memcpy(r->query, raw, n);
 		n = msg_strip_options(r->query, n);

@@ -14,7 +14,10 @@
 #include "dnsd/serve.h"
 #include "dnsd/upstream.h"
 
-enum { RELAY_WAITING_MAX = 8192 };	/* clients' questions under way */
+enum {
+	RELAY_WAITING_MAX = 8192,	/* clients' questions under way */
+	RELAY_QUERY_MAX = 4096,		/* bytes of one: over TCP it could have 64 KiB, and is kept while it is under way */
+};
 
 struct relay;
 
@@ -28,7 +31,8 @@ void relay_free(struct relay *r);
  * read from, both copied; raw NULL when they are not at hand any more, then
  * the query is made from q. True: who->deliver is called once, never before
  * this returns, with the answer or SERVFAIL (RA set). False: there is no
- * recursor, no room or no memory, and the caller answers.
+ * recursor, no room or no memory, or the question is too long, and the caller
+ * answers.
  */
 bool relay_ask(struct relay *r, const struct asker *who, const struct pkt_query *q, const uint8_t *raw, size_t n);
 

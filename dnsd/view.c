@@ -142,6 +142,7 @@ views_warm(struct views *vs, const struct pkt_query *q)
 void
 views_keep(struct views *vs, struct view *v, struct answer *a)
 {
+	view_answer_room(v);
 	a->view = v;
 	a->next_in_view = v->answers;
 	v->answers = a;
@@ -279,7 +280,8 @@ ask_anew(struct view_list *list)
 			continue;
 		view_call_end(v);
 		v->watched = false;
-		v->believed_ms = 0;
+		/* Long over: what is not watched and was good for a time only is not told without raftd either. */
+		v->believed_ms = 1;
 		view_set_stale(v, false);
 		view_dequeue(v);
 		view_enqueue(v, QUEUE_NOW);

@@ -29,6 +29,9 @@ enum {
 	VIEWS_KNOWN_MAX = 32768,
 	VIEWS_UNKNOWN_MAX = 1024,
 	VIEWS_CLIENTS_MAX = 1024,	/* of clients' addresses */
+	VIEW_ANSWERS_MAX = 256,		/* kept of one view: a name has spellings without end (tags in any order) */
+	VIEW_RECORDS_MAX = 256 * 1024,	/* in them, about: of a service with many instances fewer answers are kept */
+	VIEWS_ANSWERS_MAX = 128 * 1024,	/* of all views; beyond it those used least recently lose theirs */
 	VIEW_ASK_MS = 1000,		/* patience with raftd, before it is asked again or for less */
 	VIEW_IDLE_MS = 600 * 1000,	/* dropped when nobody has asked for so long */
 	VIEW_UNKNOWN_IDLE_MS = 60 * 1000,

@@ -106,6 +106,8 @@ void view_to_front(struct view *v);
 void view_set_stale(struct view *v, bool stale);
 void view_forget_answers(struct view *v);
 void view_forget_answer(struct view *v, struct answer *a);
+/* Room for one more answer of v. */
+void view_answer_room(struct view *v);
 void view_enqueue(struct view *v, enum view_queue q);
 void view_dequeue(struct view *v);
 /* What is known of v from now on: the one of its kind, which is taken. */

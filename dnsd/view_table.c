@@ -258,6 +258,38 @@ view_forget_answer(struct view *v, struct answer *a)
 	answer_drop(v, a);
 }
 
+/* How many answers may be kept of v: the more records one has the fewer, but one of each common type. */
+static size_t
+answers_max(const struct view *v)
+{
+	size_t n = VIEW_RECORDS_MAX / (v->facts != NULL ? v->facts->n + 1 : 1);
+
+	return n < 4 ? 4 : n > VIEW_ANSWERS_MAX ? VIEW_ANSWERS_MAX : n;
+}
+
+void
+view_answer_room(struct view *v)
+{
+	struct views *vs = v->vs;
+	struct answer *a = v->answers, *next;
+	struct view *old;
+	size_t n = 1;
+
+	/* The newest are first. */
+	for (size_t max = answers_max(v); a != NULL; a = next) {
+		next = a->next_in_view;
+		if (++n > max)
+			view_forget_answer(v, a);
+	}
+	if (vs->answers.n < VIEWS_ANSWERS_MAX)
+		return;
+	/* Some more at once, so that the walk is not for one. */
+	for (int c = 0; c < CLASSES; c++)
+		TAILQ_FOREACH_REVERSE(old, &vs->list[c], view_list, in_list)
+			if (vs->answers.n > VIEWS_ANSWERS_MAX / 8 * 7)
+				view_forget_answers(old);
+}
+
 /* ---- by what is to be done */
 
 static void
