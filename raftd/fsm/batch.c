@@ -9,6 +9,9 @@ give_result(struct mp_w *w, int64_t code, struct str text)
 	record_encode(&rec_batch_result, &r, RECORD_WHOLE, w);
 }
 
+/* Of a batch that is read: a request has at most 8 MiB, but few bytes may stand for many members. */
+enum { BATCH_ARENA_MAX = 256 * MiB };
+
 /* ---- before the log */
 
 /* The asker of one item. 1: its token is none, which is the item's error; negative without memory. */
@@ -128,7 +131,7 @@ batch_check(const struct fsm *f, struct str request, const struct fsm_fresh *fre
     struct str *ret_request, struct fsm_error *err)
 {
 	/* Whoever tells what a token stands for looks into the state, too, which ends what is in its scratch. */
-	struct arena a = ARENA_INIT(SIZE_MAX / 4);
+	struct arena a = ARENA_INIT(BATCH_ARENA_MAX);
 	struct mp_r r = mp_r_init(request.p, request.len);
 	struct mp_w w = mp_w_init(out);
 	struct catalog_batch b;

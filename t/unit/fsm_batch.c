@@ -198,12 +198,39 @@ test_limit(void **state)
 	world_free(w);
 }
 
+/* Few bytes that would stand for much memory: refused before they do. */
+static void
+test_bloated(void **state)
+{
+	static const uint8_t head[] = "\x81\xa5Items\x92", item[] = "\x81\xa8Register\x91\x81\xa6" "Checks\xdd";
+	enum { CHECKS = RECORD_ELEMS_MAX };
+	static const uint8_t count[] = { CHECKS >> 24 & 255, CHECKS >> 16 & 255, CHECKS >> 8 & 255, CHECKS & 255 };
+	struct buf request = BUF_INIT(8 * MiB), out = BUF_INIT(WORLD_TEXT_MAX);
+	static const struct fsm_fresh fresh = { .asker = NULL };
+	struct world *w = prepared();
+	struct fsm_error err;
+	struct str ret;
+
+	(void)state;
+	assert_int_equal(buf_add(&request, head, sizeof(head) - 1), 0);
+	for (int k = 0; k < 2; k++) {
+		assert_int_equal(buf_add(&request, item, sizeof(item) - 1), 0);
+		assert_int_equal(buf_add(&request, count, sizeof(count)), 0);
+		for (int i = 0; i < CHECKS; i++)
+			assert_int_equal(buf_addc(&request, '\x80'), 0);
+	}
+	assert_int_equal(fsm_check(w->f, OP_CATALOG_BATCH, (struct str){ (char *)request.data, request.len }, w->time, &fresh, NULL, &out, &ret, &err), -ENOMEM);
+	buf_release(&request);
+	buf_release(&out);
+	world_free(w);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_apply), cmocka_unit_test(test_once), cmocka_unit_test(test_check),
-		cmocka_unit_test(test_denied), cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_denied), cmocka_unit_test(test_limit), cmocka_unit_test(test_bloated),
 	};
 
 	return cmocka_run_group_tests_name("fsm_batch", tests, NULL, NULL);
