@@ -141,6 +141,22 @@ def h2_flood(c):
         c.sendall(frame(0x77, 0, 0, b'z' * 16000))
 
 
+def h2_without_end(*pieces, first=b''):
+    """Frames without end, once something has been asked."""
+    def handle(c):
+        exactly(c, len(PREFACE) + 9)
+        c.sendall(frame(SETTINGS, 0, 0))
+        c.recv(65536)
+        c.sendall(first)
+        while True:
+            c.sendall(b''.join(pieces) * 64)
+    return handle
+
+
+CONTINUATION = 9
+LITERAL = b'\0\1x\x7f\x87\x01' + b'v' * 262 # a header of RFC 7541, 6.2.2
+
+
 # ---- TLS and HTTPS
 
 def context(client=False, alpn=None):
@@ -287,6 +303,11 @@ serve('h2-close', lambda c: exactly(c, len(PREFACE)))
 serve('h2-wrong', h2_first(frame(SETTINGS, 0, 0) + frame(PING, 1, 0, b'not ours')))
 serve('h2-large', h2_first(frame(SETTINGS, 0, 0) + b'\xff\xff\xff\x00\x00\x00\x00\x00\x01'))
 serve('h2-flood', h2_flood)
+serve('h2-settings', h2_without_end(frame(SETTINGS, 0, 0)))
+serve('h2-pings', h2_without_end(frame(PING, 0, 0, b'12345678')))
+serve('h2-continued', h2_without_end(frame(CONTINUATION, 0, 1, LITERAL), first=frame(HEADERS, 0, 1, b'\0\7:status\x03200')))
+serve('h2-again', h2_without_end(headers(1, [(':status', '100')])))
+serve('h2-noise', h2_without_end(bytes(range(256)) * 16))
 if os.path.exists(f'{where}/server.pem'):
     serve('tls', drain, context())
     serve('tls-client', drain, context(client=True))
