@@ -129,6 +129,24 @@ reply_late(struct pending *p, const struct turn *t, size_t n)
 		p->who.deliver(&p->who, t->out, n);
 }
 
+/* The end of its waiting. */
+static void
+pending_answer(struct pending *p, const struct turn *t, size_t n)
+{
+	struct serve *s = p->serve;
+
+	/* What is needed goes again and again: better an error than another round. */
+	if (t->wait != NULL)
+		n = resolve_refuse(t, FLAG_AA, RCODE_SERVFAIL);
+	reply_late(p, t, n);
+	if (!t->relayed) {
+		serve_log(&p->q, &p->who, p->since_ns);
+		s->nreverse += t->reverse;
+		serve_took(s, 1, (double)(uv_now(&s->loop->uv) - p->since_ms));
+	}
+	pending_free(p);
+}
+
 static struct turn
 turn_of(struct pending *p)
 {
@@ -170,8 +188,8 @@ on_expire(uv_timer_t *timer)
 		next = TAILQ_NEXT(p, in_order);
 		if (now < p->until_ms)
 			continue;
-		reply_late(p, &t, resolve_without(&t, false));
-		pending_free(p);
+		n = resolve_without(&t, p->client);
+		pending_answer(p, &t, n);
 	}
 }
 
@@ -204,10 +222,10 @@ static void
 on_view(void *ctx, struct waiter *w, bool ok)
 {
 	struct pending *p = (struct pending *)(void *)w;
-	struct serve *s = ctx;
 	struct turn t;
 	size_t n;
 
+	(void)ctx;
 	p->no_client |= !ok && p->client;
 	t = turn_of(p);
 	n = ok ? resolve(&t) : resolve_without(&t, p->client);
@@ -215,16 +233,7 @@ on_view(void *ctx, struct waiter *w, bool ok)
 		wait_view(p, &t);
 		return;
 	}
-	/* What is needed goes again and again: better an error than another round. */
-	if (t.wait != NULL)
-		n = resolve_refuse(&t, FLAG_AA, RCODE_SERVFAIL);
-	reply_late(p, &t, n);
-	if (!t.relayed) {
-		serve_log(&p->q, &p->who, p->since_ns);
-		s->nreverse += t.reverse;
-		serve_took(s, 1, (double)(uv_now(&s->loop->uv) - p->since_ms));
-	}
-	pending_free(p);
+	pending_answer(p, &t, n);
 }
 
 /* ---- the interface */

@@ -15,7 +15,9 @@ my $hosts = 40;
 my $rec = Recursor->new({ map({ ("h$_.example" => { A => ["192.0.2.$_"], delay => 0.01 * $_, ttl => 300 }) } 1 .. $hosts),
 	map({ ("silent$_.example" => { mode => 'silent' }) } 1, 2), 'big.example' => { A => ['192.0.2.99'] } });
 my %tagged = (Tags => ['a', 'b'], Port => 80);
-my %data = (nodes => {}, addresses => {}, queries => {}, services => {
+my $near = { Service => 'web', Datacenter => 'dc1', PerClient => JSON::PP::true(), Ranks => [0, 0],
+	Nodes => [map { Dnsd::entry('web', "n$_", "10.0.0.$_") } 1, 2] };
+my %data = (nodes => {}, addresses => {}, queries => { near => $near }, services => {
 	many => [map { Dnsd::entry('many', 'n1', '10.0.0.1', { Address => "h$_.example", Port => $_ }) } 1 .. $hosts],
 	two => [map { Dnsd::entry('two', 'n1', '10.0.0.1', { Address => "silent$_.example", Port => $_ }) } 1, 2],
 	web => [Dnsd::entry('web', 'n1', '10.0.0.1', \%tagged)],
@@ -68,6 +70,26 @@ like $r->{status}, qr/^(NOERROR|SERVFAIL)$/, 'a name that needs two places more 
 kill CONT => $d->{raftd_pid};
 ok $d->wait_for(sub { $d->info->{questions_waiting} == 0 }, $slow), 'nothing waits for ever';
 ok $d->wait_for(sub { ask('web.service.consul', 'A')->{status} eq 'NOERROR' }, $slow), 'and it goes on';
+
+# ---- the order for each client, while raftd does not tell it
+
+is ask('near.query.consul', 'A')->{status}, 'NOERROR', 'a query whose order depends on the client';
+kill STOP => $d->{raftd_pid};
+$udp = Dns::socket_udp($d);
+for my $i (1 .. 100) {
+	syswrite $udp, Dns::query('near.query.consul', 'A', id => $i, edns => 1232, options => { 8 => pack 'n C2 C4', 1, 32, 0, 10, 0, 0, $i });
+	sleep 0.003;
+}
+my %got;
+for (1 .. 100) {
+	local $SIG{ALRM} = sub { die "no answer\n" };
+	alarm 2 * $slow;
+	sysread $udp, my $p, 4096;
+	$got{Dns::parse($p)->{status}}++;
+}
+alarm 0;
+kill CONT => $d->{raftd_pid};
+is_deeply \%got, { NOERROR => 100 }, '... has the order of nobody, whatever gives up first';
 
 # ---- another token, while nobody can tell what it may see
 
