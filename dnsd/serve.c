@@ -184,6 +184,7 @@ on_expire(uv_timer_t *timer)
 
 	for (p = TAILQ_FIRST(&s->waiting); p != NULL; p = next) {
 		struct turn t = turn_of(p);
+		size_t n;
 
 		next = TAILQ_NEXT(p, in_order);
 		if (now < p->until_ms)
