@@ -175,6 +175,11 @@ on_done(struct curl_job *j, CURLcode rc)
 	long status = 0;
 
 	(void)curl.easy_getinfo(j->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (rc == CURLE_COULDNT_CONNECT && r->host.socket[0] != '\0') {
+		fail(r, "%s exec failed for container %.*s: Cannot connect to the Docker daemon at unix://%s. Is the docker daemon running?",
+		    verbs[r->step], STR_ARG(container), r->host.socket);
+		return;
+	}
 	/* Engines have been seen to reset the connection behind a whole output: what was there counts. */
 	if (rc != CURLE_OK && !(rc == CURLE_RECV_ERROR && r->step == STEP_START && status == 200)) {
 		fail(r, "%s exec failed for container %.*s: %s", verbs[r->step], STR_ARG(container),

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checkd/dial.h"
 #include "checkd/kinds.h"
 #include "lib/duration.h"
 #include "lib/sock.h"
@@ -252,6 +253,11 @@ tcp_start(struct check *c)
 	c->runner.run = r;
 	if (split(c->def->tcp, host, port) < 0) {
 		snprintf(text, sizeof(text), "dial tcp: address %.*s: missing port in address", STR_ARG(c->def->tcp));
+		finish(r, CHECK_CRITICAL, text);
+		return;
+	}
+	if (!dial_port_valid(port)) {
+		snprintf(text, sizeof(text), "dial tcp: address %s: invalid port", port);
 		finish(r, CHECK_CRITICAL, text);
 		return;
 	}

@@ -57,6 +57,12 @@ dial_split(struct str target, char host[DIAL_HOST_MAX], char port[DIAL_PORT_MAX]
 	return 0;
 }
 
+bool
+dial_port_valid(const char *port)
+{
+	return port[strspn(port, "0123456789")] != '\0' || strtoul(port, NULL, 10) <= UINT16_MAX;
+}
+
 static const char *
 network(const struct dial *d)
 {
@@ -279,6 +285,8 @@ dial_start(uv_loop_t *uv, struct str target, int socktype, dial_done *done, void
 	if (dial_split(target, d->host, d->port) < 0)
 		snprintf(d->fault, sizeof(d->fault), "dial %s: address %.*s: missing port in address", network(d),
 		    (int)(target.len < 256 ? target.len : 256), target.p);
+	else if (!dial_port_valid(d->port))
+		snprintf(d->fault, sizeof(d->fault), "dial %s: address %s: invalid port", network(d), d->port);
 	if (uv_timer_start(&d->soon, on_soon, 0, 0) < 0) {
 		end(d);
 		return NULL;

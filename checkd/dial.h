@@ -31,6 +31,9 @@ enum { DIAL_HOST_MAX = 256, DIAL_PORT_MAX = 8, DIAL_FAULT_MAX = 512 };
  */
 int dial_split(struct str target, char host[DIAL_HOST_MAX], char port[DIAL_PORT_MAX]);
 
+/* Whether a port is a name, or a number that is one: getaddrinfo(3) takes 99999 for 34463. Pure. */
+bool dial_port_valid(const char *port);
+
 /*
  * What is the matter with a socket that a poll handle reports on with this
  * status (libuv says EBADF of any error): an errno, or 0.

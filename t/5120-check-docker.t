@@ -43,7 +43,7 @@ ok($ok->[1]{AttachStdout} && $ok->[1]{AttachStderr} && !$ok->[1]{AttachStdin} &&
 
 # An engine that is not there any more, and one that comes back.
 rename "$t->{dir}/docker.sock", "$t->{dir}/away" or die $!;
-$k->becomes('d-ok', 'critical', qr{^create exec failed for container ok: }, 'an engine that is away');
+$k->becomes('d-ok', 'critical', qr{^create exec failed for container ok: Cannot connect to the Docker daemon at unix://\S+/docker\.sock\. Is the docker daemon running\?$}, 'an engine that is away');
 rename "$t->{dir}/away", "$t->{dir}/docker.sock" or die $!;
 $k->becomes('d-ok', 'passing', qr{^out of ok}, 'and back');
 $k->check('d-long', DockerContainerID => 'hang', Args => ['true'], Timeout => '30s');

@@ -117,6 +117,8 @@ $addr = "$n->{ip}:$n->{ports}{http}";
 register({ ID => 'sick', Name => 'sick', Check => { Args => ['/bin/sh', '-c', 'echo no disk; exit 2'], Interval => '1s' } });
 $n->wait_for(sub { $n->get_json('/v1/agent/checks')->{'service:sick'}{Output} =~ /no disk/ }) or die;
 like(why(2, 'a check that fails from the start', 'sick'), qr/service:sick of the instance is critical, for its last result \d+ s ago: no disk$/m, 'is told with its output');
+my $told = () = $n->log_text =~ /Check is now critical: check=service:sick/g;
+is($told, 1, 'that it fails is in the log, once');
 is($n->get_json('/v1/health/checks/sick')->[0]{Output}, '', 'which waits for check_update_interval in the catalog');
 $n->stop;
 

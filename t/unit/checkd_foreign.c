@@ -424,6 +424,9 @@ test_names(void **state)
 	assert_int_equal(dial_split(STR("a:"), host, port), -EINVAL);
 	assert_int_equal(dial_split(STR(""), host, port), -EINVAL);
 	assert_int_equal(dial_split(STR("a:123456789"), host, port), -EINVAL);
+	assert_true(dial_port_valid("65535") && dial_port_valid("http") && dial_port_valid("0"));
+	assert_false(dial_port_valid("65536"));
+	assert_false(dial_port_valid("99999"));
 	assert_true(str_eqs(agent_tls_name(NULL, STR("own"), STR("host")), "own"));
 	assert_true(str_eqs(agent_tls_name(NULL, STR(""), STR("host")), "host"));
 	assert_int_equal(os_service_status(STR("db"), 0, STR("active\n"), text, sizeof(text)), CHECK_PASSING);
