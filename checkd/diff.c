@@ -34,6 +34,14 @@ same_tags(const struct strs *a, const struct strs *b)
 	return same;
 }
 
+/* What the catalog has as it is here was refused at some time before, at most. */
+static void
+differs(struct entry_sync *e, bool dirty)
+{
+	e->dirty = dirty;
+	e->denied = e->denied && dirty;
+}
+
 /* Third parties may own the tags of a service in the catalog: whatever else differs, those are taken over. */
 static int
 compare_service(struct local *l, struct service *s, const struct node_service *remote)
@@ -44,7 +52,7 @@ compare_service(struct local *l, struct service *s, const struct node_service *r
 		rc = local_adopt_tags(l, s, &remote->tags);
 	s->sync.there = true;
 	if (rc == 0)
-		s->sync.dirty = !record_equal(&rec_node_service, s->rec, remote, service_skip);
+		differs(&s->sync, !record_equal(&rec_node_service, s->rec, remote, service_skip));
 	return rc;
 }
 
@@ -130,8 +138,8 @@ compare_check(struct local *l, struct check *c, const struct health_check *remot
 	mine.status = str_from(status_text(c->status));
 	mine.output = c->output;
 	/* An output that is held back is pushed by its timer. */
-	c->sync.dirty = !record_equal(&rec_health_check, &mine, remote,
-	    discard_output || c->hold != NULL ? check_skip_output : check_skip);
+	differs(&c->sync, !record_equal(&rec_health_check, &mine, remote,
+	    discard_output || c->hold != NULL ? check_skip_output : check_skip));
 	return rc;
 }
 

@@ -262,10 +262,16 @@ give_up(struct sync *s, const struct push_item *p)
 
 	log_err("agent", "too large for the catalog, not synced: %s=%.100s max=%u", e != NULL ? "service" : "check", id,
 	    op_info(OP_CATALOG_BATCH)->body_max);
-	if (e != NULL)
+	if (e != NULL) {
 		e->sync.dirty = false;
-	for (size_t i = 0; i < p->nchecks; i++)
-		local_check_entry(l, str_from(p->check_ids[i]))->sync.dirty = false;
+		e->sync.denied = true;
+	}
+	for (size_t i = 0; i < p->nchecks; i++) {
+		struct check *c = local_check_entry(l, str_from(p->check_ids[i]));
+
+		c->sync.dirty = false;
+		c->sync.denied = true;
+	}
 }
 
 /* All that an item is about is on its way, or is no longer. */

@@ -110,7 +110,7 @@ sub _request
 	$self->_send($q, $a);
 }
 
-# Each item as the operation that it is. What is refused with 403 is refused alone, any other error is that of the whole.
+# Each item as the operation that it is. What is refused with 403, or with item => 1, is refused alone; any other error is that of the whole.
 sub _batch
 {
 	my ($self, $c, $q) = @_;
@@ -123,7 +123,7 @@ sub _batch
 		push @{$self->{requests}}, { %$q, name => $name, o => $o, q => $list->[0] };
 		my $a = $handler->($o, $list->[0]);
 		return push @{$self->{waiting}{$q->{name}}}, $q if !defined $a;
-		return $self->_send($q, $a) if ref $a eq 'HASH' && ($a->{raw} || $a->{error} != 403);
+		return $self->_send($q, $a) if ref $a eq 'HASH' && ($a->{raw} || ($a->{error} != 403 && !$a->{item}));
 		push @results, ref $a eq 'HASH' ? { Code => $a->{error}, Text => $a->{text} } : {};
 	}
 	$self->_send($q, \\@results);

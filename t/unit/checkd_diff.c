@@ -79,6 +79,8 @@ test_services(void **state)
 	put(&l, &web);
 	put(&l, &db);
 	local_remove_service(&l, put(&l, &gone));
+	/* A refusal is over when the catalog has what it refused, by whatever way. */
+	local_service(&l, STR("web"))->sync.denied = local_service(&l, STR("db"))->sync.denied = true;
 	remote[0] = web;
 	remote[0].modify_index = 7;		/* indexes are not compared */
 	remote[1] = service("db", "db");
@@ -89,7 +91,9 @@ test_services(void **state)
 	remote[4].id.len = 4;
 	assert_int_equal(diff_services(&l, remote, 5), 0);
 	assert_false(local_service(&l, STR("web"))->sync.dirty);
+	assert_false(local_service(&l, STR("web"))->sync.denied);
 	assert_true(local_service(&l, STR("db"))->sync.dirty);
+	assert_true(local_service(&l, STR("db"))->sync.denied);
 	s = local_service_entry(&l, STR("ghost"));
 	assert_true(s != NULL && s->sync.deleted && s->sync.dirty);
 	assert_null(local_service_entry(&l, STR("consul")));
