@@ -116,9 +116,9 @@ cmp_ok(memory() - $before, '<', 64 * 1024, 'they take no memory (KiB)');
 is({$n->pids}->{checkd}, $pid, 'checkd goes on');
 $n->http('PUT', "/v1/agent/check/deregister/$_") for map { ("grpc-$_", "ping-$_") } @floods;
 
-# A check that is taken away while it waits. (The one whose name is looked up as well: LeakSanitizer does not bear
-# a thread that ends while it looks.)
-$n->http('PUT', "/v1/agent/check/deregister/$_") for qw(grpc-hang grpc-silent ping-silent grpc-nowhere);
+# Checks that are taken away while they wait. (Those of names as well: LeakSanitizer does not bear threads that are
+# looking for one at the end.)
+$n->http('PUT', "/v1/agent/check/deregister/$_") for qw(grpc-hang grpc-silent ping-silent grpc-nowhere ping-name ping-other ping-any);
 $k->check('ping-silent', H2PING => "127.0.0.1:$p->{'h2-silent'}", h2ping_use_tls => $false, Timeout => '30s');
 $k->check('grpc-silent', GRPC => "127.0.0.1:$p->{'h2-silent'}", Timeout => '30s');
 $k->becomes('ping', 'passing', qr{});
