@@ -153,6 +153,7 @@ static bool
 conn_question(struct conn *c, const uint8_t *p, size_t len)
 {
 	uint8_t *out = c->tcp->scratch + READ_SIZE;
+	uint64_t since_ns = clock_ns();
 	int n = serve_query(c->tcp->serve, &c->who, p, len, out, PKT_TCP_MAX);
 
 	conn_active(c);
@@ -160,6 +161,7 @@ conn_question(struct conn *c, const uint8_t *p, size_t len)
 		c->waiting++;
 		return true;
 	}
+	serve_took(c->tcp->serve, 1, (double)(clock_ns() - since_ns) / 1e6);
 	/* What deserves no answer over UDP is no DNS over TCP. */
 	return n > 0 && conn_put(c, out, (size_t)n) == 0;
 }

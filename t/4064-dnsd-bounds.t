@@ -55,6 +55,16 @@ is scalar($rec->log('big.example')), 0, '... to nobody';
 syswrite $s, Dns::tcp_frame(Dns::query('big.example', 'A', edns => 1232, options => { 65001 => 'x' x 3000 }));
 is +(Dns::parse(Dns::tcp_read($s, $slow)) // {})->{status}, 'NOERROR', 'one of 3 kB is';
 
+# ---- numbers
+
+sub counted { return [grep { $_->{Name} =~ /^dns\.domain_query;/ } @{($d->ask('daemon.metrics'))[1]}]->[0]{TotalCount} // 0 }
+my $before = counted();
+for (1 .. 20) {
+	syswrite $s, Dns::tcp_frame(Dns::query('web.service.consul', 'A'));
+	Dns::tcp_read($s, $slow);
+}
+is counted() - $before, 20, 'questions by TCP are counted';
+
 # ---- all places taken by names that are waited for
 
 ask('two.service.consul', 'AAAA');
