@@ -128,8 +128,10 @@ rd_options(const uint8_t *p, size_t n, struct pkt_query *q)
 
 	while (rc == 0 && r.p < r.end) {
 		uint16_t code = rd_u16(&r), len = rd_u16(&r);
-		struct pkt_r data = { .p = rd_take(&r, len), .end = r.p };
+		struct pkt_r data = { .p = rd_take(&r, len) };
 
+		/* Not in the initializer: nothing says which of two members is evaluated first. */
+		data.end = r.p;
 		if (r.err != 0)
 			return RCODE_FORMERR;
 		if (code == OPTION_ECS && !q->ecs.present)
