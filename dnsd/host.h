@@ -15,7 +15,8 @@ enum {
 	HOST_TTL_MAX_MS = 3600 * 1000,
 	HOST_NONE_MS = 5000,			/* that there are no addresses is believed */
 	HOST_FAILED_MS = 1000,			/* when no recursor answers: until one is asked again */
-	HOST_STALE_MS = 24 * 3600 * 1000,	/* and what was known before is told for so long */
+	HOST_STALE_MS = 24 * 3600 * 1000,	/* and what was known before is told for so long ... */
+	HOST_RECHECK_MS = 30 * 1000,		/* ... without another try each time (RFC 8767, 5) */
 };
 
 struct host_facts {

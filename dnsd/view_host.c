@@ -20,7 +20,7 @@ failed(struct view *v)
 	struct host_facts *f;
 
 	if (v->host != NULL && v->host->n > 0 && now - v->answered_ms < HOST_STALE_MS) {
-		v->believed_ms = now + HOST_FAILED_MS;
+		v->believed_ms = now + HOST_RECHECK_MS;
 		view_wake(v, true);
 		return;
 	}

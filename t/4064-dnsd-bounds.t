@@ -13,13 +13,14 @@ use Recursor;
 my $slow = $ENV{TEST_TIMEOUT} // 30;
 my $hosts = 40;
 my $rec = Recursor->new({ map({ ("h$_.example" => { A => ["192.0.2.$_"], delay => 0.01 * $_, ttl => 300 }) } 1 .. $hosts),
-	map({ ("silent$_.example" => { mode => 'silent' }) } 1, 2), 'big.example' => { A => ['192.0.2.99'] } });
+	map({ ("silent$_.example" => { mode => 'silent' }) } 1, 2), 'short.example' => { A => ['192.0.2.77'], ttl => 0 }, 'big.example' => { A => ['192.0.2.99'] } });
 my %tagged = (Tags => ['a', 'b'], Port => 80);
 my $near = { Service => 'web', Datacenter => 'dc1', PerClient => JSON::PP::true(), Ranks => [0, 0],
 	Nodes => [map { Dnsd::entry('web', "n$_", "10.0.0.$_") } 1, 2] };
 my %data = (nodes => {}, addresses => {}, queries => { near => $near }, services => {
 	many => [map { Dnsd::entry('many', 'n1', '10.0.0.1', { Address => "h$_.example", Port => $_ }) } 1 .. $hosts],
 	two => [map { Dnsd::entry('two', 'n1', '10.0.0.1', { Address => "silent$_.example", Port => $_ }) } 1, 2],
+	short => [Dnsd::entry('short', 'n1', '10.0.0.1', { Address => 'short.example' })],
 	web => [Dnsd::entry('web', 'n1', '10.0.0.1', \%tagged)],
 	map({ my $s = $_; ($s => [map { Dnsd::entry($s, "n$_", sprintf('10.0.%d.%d', $_ / 250, $_ % 250), \%tagged) } 1 .. 2000]) } qw(x)) });
 my $d = Dnsd->new(\%data, { recursors => [$rec->{address}], dns_config => { workers => 1, recursor_timeout => 3000 } });
@@ -31,6 +32,18 @@ my $r = ask('many.service.consul', 'SRV', edns => 4096);
 is $r->{status}, 'NOERROR', 'a service of many host names, which recursors tell one after the other';
 is scalar(@{$r->{answer}}), $hosts, '... is told whole' or diag explain $r;
 is scalar(grep { / A 192\.0\.2\.\d+$/ } @{$r->{additional}}), $hosts, '... with all addresses';
+
+# ---- recursors that are away
+
+is scalar(@{ask('short.service.consul', 'A')->{answer}}), 2, 'a host name with a short TTL';
+$rec->set({ 'short.example' => { mode => 'silent' }, 'big.example' => { A => ['192.0.2.99'] } });
+sleep 1.2;
+is scalar(@{ask('short.service.consul', 'A')->{answer}}), 2, 'is told on when recursors are away';
+my $tried = $rec->log('short.example');
+cmp_ok $tried, '>=', 2, '... after they were asked';
+sleep 1.2;
+is scalar(@{ask('short.service.consul', 'A')->{answer}}), 2, '... and again';
+is scalar($rec->log('short.example')), $tried, '... who are not waited for each time';
 
 # ---- many spellings
 
