@@ -223,7 +223,8 @@ on_fetched(void *arg, const struct rpc_answer *a)
 	f->call = 0;
 	s->fetching--;
 	rc = a->rc == 0 ? keep_body(f, a) : 0;
-	if (a->rc < 0 || rc < 0)
+	/* Both answers fail for one reason, as a rule, which is told once. */
+	if ((a->rc < 0 || rc < 0) && !s->failed)
 		sync_fail(s, "remote state", a->rc < 0 ? a : &(struct rpc_answer){ .rc = rc });
 	if (s->fetching > 0)
 		return;

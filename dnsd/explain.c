@@ -459,15 +459,16 @@ question_new(struct explain *e, struct rpc_server *rpc, const struct rpc_request
 	return NULL;
 }
 
-/* Both questions, the second one with DNS's own token and as stale as DNS may be. */
+/* Both questions, as stale as DNS may be; the second one with DNS's own token. */
 static bool
 ask(struct question *q, struct str token)
 {
 	const struct settings *s = *q->e->settings;
 	const struct catalog_query c = { .service = str_from(q->service) };
+	const enum consistency c_of_dns = s->allow_stale ? CONSISTENCY_STALE : CONSISTENCY_DEFAULT;
 	const struct query_options o[SIDES] = {
-		[ASKERS] = { .token = token },
-		[OURS] = { .token = str_from(s->token), .consistency = s->allow_stale ? CONSISTENCY_STALE : CONSISTENCY_DEFAULT },
+		[ASKERS] = { .token = token, .consistency = c_of_dns },
+		[OURS] = { .token = str_from(s->token), .consistency = c_of_dns },
 	};
 	static rpc_answer_cb *const done[SIDES] = { on_askers, on_ours };
 

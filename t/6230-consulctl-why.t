@@ -122,6 +122,17 @@ is($told, 1, 'that it fails is in the log, once');
 is($n->get_json('/v1/health/checks/sick')->[0]{Output}, '', 'which waits for check_update_interval in the catalog');
 $n->stop;
 
+# ---- without a leader
+$n = Node->new(name => 'n3', wait => 'agent', config => { server => JSON::PP::true, bootstrap_expect => 2 },
+	config_dir => { 'web.json' => '{"service": {"name": "web"}}' });
+$addr = "$n->{ip}:$n->{ports}{http}";
+$n->wait_for(sub { ($n->http('GET', '/v1/health/service/web?stale'))[0] == 200 }) or die;
+my @alone = ctl({ addr => $addr }, qw(why web));
+is($alone[0], 2, 'without a leader it is answered');
+like($alone[1], qr/not returned: the agent has not written it to the catalog yet$/m, 'with what is known');
+is($alone[2], "There is no leader: this is what the agent's server knew last.\n", 'which is said, once');
+$n->stop;
+
 # ---- rights
 my $a = Acl::node(dev => 1, name => 'a1', tokens => { agent => $Acl::ROOT });
 my $acl_addr = "$a->{ip}:$a->{ports}{http}";

@@ -25,19 +25,25 @@ static struct json_object *
 ask(struct client *c, const char *path, const char *service, const char *tag, const char *what)
 {
 	struct json_object *j = NULL;
+	bool is_null, leaderless = false;
 	struct request r;
-	bool is_null;
-	int rc;
 
-	request_init(&r, "GET", path, service);
-	if (*tag != '\0')
-		request_param(&r, "tag", tag);
-	rc = client_call(c, &r, false);
-	if (rc == 0)
-		j = request_json(&r, &is_null);
-	if (j == NULL)
-		fprintf(stderr, "Error asking for %s: %s\n", what, r.error);
-	request_release(&r);
+	/* Without a leader, which is when somebody may ask why, what the agent's server knew last will do. */
+	for (unsigned i = 0; j == NULL && i < (leaderless ? 2u : 1u); i++) {
+		request_init(&r, "GET", path, service);
+		if (*tag != '\0')
+			request_param(&r, "tag", tag);
+		if (leaderless)
+			request_param(&r, "stale", "");
+		if (client_call(c, &r, false) == 0)
+			j = request_json(&r, &is_null);
+		leaderless = j == NULL && !leaderless && strstr(r.error, "No cluster leader") != NULL;
+		if (j == NULL && !leaderless)
+			fprintf(stderr, "Error asking for %s: %s\n", what, r.error);
+		else if (i > 0)
+			fprintf(stderr, "There is no leader: this is what the agent's server knew last.\n");
+		request_release(&r);
+	}
 	return j;
 }
 
@@ -411,7 +417,7 @@ const struct command command_why = {
 	.args = "[options] SERVICE",
 	.about = "For each instance of the service: who registered it (a file of this agent with its line, a client of this agent's API, "
 	    "the agent of another node, the leader, or a write to the catalog without an agent), its checks with their last outputs, and whether the DNS "
-	    "of this agent returns it, or why not.\n\n"
+	    "of this agent returns it, or why not. Without a leader it is what the agent's server knew last.\n\n"
 	    "The exit code is 0 when DNS returns at least one instance, 2 when it returns none, and 1 on errors.",
 	.options = options,
 	.common = COMMON_CLIENT,
