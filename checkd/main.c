@@ -12,6 +12,9 @@
 #include "checkd/sync.h"
 #include "checkd/watches.h"
 
+/* Twice as many threads as names that are looked up at a time. */
+#define RESOLVERS "64"
+
 /* Keys that are read at start only. */
 static const char *const start_keys[] = { "node_name", "node_id", "datacenter", "data_dir", "check_output_max_size",
 	"check_update_interval", "enable_script_checks", "enable_local_script_checks", "script_check_user",
@@ -250,5 +253,12 @@ main(int argc, char **argv)
 		.info = checkd_info,
 	};
 
+	/*
+	 * libuv looks names up in half of its threads, of which it has four:
+	 * two names that nobody answers for would hold up all others. They
+	 * are made when the first name is looked up.
+	 */
+	if (setenv("UV_THREADPOOL_SIZE", RESOLVERS, 0) < 0)
+		return 1;
 	return daemon_main(argc, argv, &spec);
 }

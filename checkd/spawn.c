@@ -20,7 +20,8 @@ enum { ENV_MORE = 8, ENV_LINE_MAX = SPAWN_TEXT_MAX + 16, PASSWD_MAX = 64 * 1024 
 
 /* Ours, not the program's: what the supervisor tells its daemons, and where its secrets and its log are. */
 static const char *const private_env[] = { "NOTIFY_SOCKET=", "LISTEN_FDS=", "LISTEN_PID=", "LISTEN_FDNAMES=", "WATCHDOG_USEC=",
-	"WATCHDOG_PID=", "CONSULCTL_", "CREDENTIALS_DIRECTORY=", "JOURNAL_STREAM=", "MEMORY_PRESSURE_WATCH=", "MEMORY_PRESSURE_WRITE=" };
+	"WATCHDOG_PID=", "CONSULCTL_", "CREDENTIALS_DIRECTORY=", "JOURNAL_STREAM=", "MEMORY_PRESSURE_WATCH=", "MEMORY_PRESSURE_WRITE=",
+	"UV_THREADPOOL_SIZE=" };
 
 /* What a user is called, and lives by. */
 static const char *const user_env[] = { "HOME=", "USER=", "LOGNAME=", "SHELL=", "MAIL=", "XDG_RUNTIME_DIR=" };

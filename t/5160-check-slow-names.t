@@ -32,6 +32,8 @@ plan skip_all => 'cannot mount here'
 
 my $target = IO::Socket::INET->new(LocalAddr => $ip, Listen => 100) or die $!;
 my $port = $target->sockport;
+my $local = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 100) or die $!;
+my $other_port = $local->sockport;
 my $n = Node->new(dev => 1, config => { check_update_interval => '0s', enable_script_checks => JSON::PP::true },
 	env => { DOCKER_HOST => 'tcp://engine.slow.test:2375' });
 my $k = Checks->new($n);
@@ -63,9 +65,19 @@ $k->becomes('address-tcp', 'passing', qr/Success$/, 'an address is connected to'
 $k->becomes('address-tls', 'critical', qr/^HTTP2 ping failed: context deadline exceeded/, '... and pinged');
 $k->becomes('address-grpc', 'critical', qr/DeadlineExceeded/, '... and asked by gRPC');
 
+# Names that are known are found while the others are looked for.
+$k->check('name-tcp', TCP => "localhost:$other_port");
+$k->check('name-udp', UDP => "localhost:$other_port", Timeout => '500ms');
+$k->check('name-http', HTTP => "http://localhost:$other_port/", Timeout => '500ms');
+$k->becomes('name-tcp', 'passing', qr/Success$/, 'a name of /etc/hosts is found');
+$k->becomes('name-http', 'critical', qr/deadline exceeded/, '... by libcurl as well');
+isnt $k->now('name-udp')->{Output}, '', '... and asked by UDP';
+
 # A script counts how often the loop comes round to it.
-$k->check('clock', Args => ['sh', '-c', "echo x >>$dir/ticks"], Interval => '1s');
+$k->check('clock', Args => ['sh', '-c', "echo x\$UV_THREADPOOL_SIZE >>$dir/ticks"], Interval => '1s');
 ok $n->wait_for(sub { (-s "$dir/ticks" // 0) >= 10 }), 'checkd is never held up for long';
+
+unlike Node::_slurp("$dir/ticks"), qr/\d/, 'no script hears how many threads checkd has';
 
 # ---- removed while they wait, and stopped
 
