@@ -60,11 +60,19 @@ definition_h2ping_uses_tls(const struct check_def *d)
 	return !is_raw_bool(d->h2ping_use_tls, false);
 }
 
+/* Whether there is something to be asked again and again. */
+static bool
+has_target(const struct check_def *d)
+{
+	return d->args.n > 0 || d->http.len > 0 || d->tcp.len > 0 || d->udp.len > 0 || d->grpc.len > 0 || d->h2ping.len > 0 ||
+	    d->os_service.len > 0 || d->docker_container_id.len > 0;
+}
+
 /* What a check may combine; every sentence stands alone, the caller says what it belongs to. */
 static const char *
 check_fault(const struct check_def *d, const char *type)
 {
-	bool alias = strcmp(type, "alias") == 0;
+	bool alias = strcmp(type, "alias") == 0, aliased = d->alias_node.len > 0 || d->alias_service.len > 0;
 	bool timed = type[0] != '\0' && !alias && strcmp(type, "ttl") != 0;
 	bool late = strcmp(type, "udp") == 0 || strcmp(type, "os_service") == 0;
 
@@ -75,9 +83,9 @@ check_fault(const struct check_def *d, const char *type)
 	if (timed && d->interval <= 0)	/* each release of Consul names the types that it has */
 		return late ? "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks" :
 		    "Interval must be > 0 for Script, HTTP, H2PING, or TCP checks";
-	if (alias && d->interval > 0)
+	if (aliased && has_target(d))	/* an interval alone does no harm */
 		return "Interval cannot be set for Alias checks";
-	if ((d->alias_node.len > 0 || d->alias_service.len > 0) && d->ttl > 0)
+	if (aliased && d->ttl > 0)
 		return "TTL must be not be set for Alias checks";
 	if (!timed && !alias && d->ttl <= 0)
 		return "TTL must be > 0 for TTL checks";

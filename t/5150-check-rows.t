@@ -73,7 +73,7 @@ becomes('app', 'warning', qr{^by a body$}, 'the application sends a body');
 $n->http('PUT', '/v1/agent/service/register', { Name => 'db', Port => 1, Check => { CheckID => 'db-ttl', TTL => '1h', Status => 'passing' } });
 $n->http('PUT', '/v1/agent/check/deregister/app');
 $n->http('PUT', '/v1/agent/check/deregister/tcp-hang');
-$n->http('PUT', '/v1/agent/service/register', { Name => 'web', Port => 2, Check => { CheckID => 'alias', AliasService => 'db' } });
+$n->http('PUT', '/v1/agent/service/register', { Name => 'web', Port => 2, Check => { CheckID => 'alias', AliasService => 'db', Interval => '10s' } });
 becomes('alias', 'passing', qr{^All checks passing\.$}, 'an alias of what is well');
 for (['warn', 'warning'], ['fail', 'critical'], ['pass', 'passing']) {
 	$n->http('PUT', "/v1/agent/check/$_->[0]/db-ttl?note=x");

@@ -186,7 +186,7 @@ check_problem(struct json_object *def)
 		return has(def, "UDP") || has(def, "OSService") ?
 		    "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks" :
 		    "Interval must be > 0 for Script, HTTP, H2PING, or TCP checks";
-	if (alias && interval > 0)
+	if (alias && timed)	/* an interval alone does no harm */
 		return "Interval cannot be set for Alias checks";
 	if (alias && ttl > 0)
 		return "TTL must be not be set for Alias checks";

@@ -174,7 +174,7 @@ test_refusals(void **state)
 		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"ttl\":\"1s\",\"interval\":\"1s\"}}", 400,
 		    "Invalid check: Interval and TTL cannot both be specified" },
 		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"name\":\"x\"}}", 400, "Invalid check: TTL must be > 0 for TTL checks" },
-		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"alias_service\":\"x\",\"interval\":\"1s\"}}", 400,
+		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"alias_service\":\"x\",\"http\":\"http://x\",\"interval\":\"1s\"}}", 400,
 		    "Invalid check: Interval cannot be set for Alias checks" },
 		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"ttl\":\"1s\",\"status\":\"bad\"}}", 400,
 		    "Status for checks must 'passing', 'warning', 'critical'" },
