@@ -2,6 +2,7 @@
 #include "dnsd/answer.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "dnsd/answer_rr.h"
 
@@ -207,6 +208,70 @@ write_packet(const struct writing *w, unsigned flags, uint8_t *out, size_t cap)
 	return pkt_end(&p, w->q, flags, RCODE_OK);
 }
 
+/* A pointer, then what stands behind it; where that ends. */
+static uint8_t *
+put_rr(uint8_t *to, size_t owner_at, const uint8_t *tail, size_t len)
+{
+	to[0] = (uint8_t)(0xc0 | owner_at >> 8);
+	to[1] = (uint8_t)owner_at;
+	memcpy(to + 2, tail, len);
+	return to + 2 + len;
+}
+
+/* The length of a record's bytes behind its owner, as they tell it. */
+static size_t
+tail_len(const uint8_t *tail)
+{
+	return PKT_RR_FIXED + ((size_t)tail[PKT_RR_FIXED - 2] << 8 | tail[PKT_RR_FIXED - 1]);
+}
+
+/*
+ * The common case at once: all of a plain answer is sent, compressed. Each of its bytes is read once and
+ * nothing of it changes but the order: with many names it is memory that takes the time.
+ */
+static size_t
+write_plain(const struct writing *w, uint8_t *out, size_t cap, uint64_t *rng)
+{
+	struct answer *a = w->a;
+	uint8_t *rrs, *extras;
+	struct pkt_w p;
+
+	shuffle(a, a->n, rng);
+	pkt_begin(&p, out, cap, w->q, true);
+	rrs = pkt_room(&p, a->plain_rrs + a->plain_extras);
+	if (rrs == NULL)
+		return 0;
+	extras = rrs + a->plain_rrs;
+	for (uint32_t i = 0; i < a->n; i++) {
+		const struct answer_rr *rr = &a->rr[a->order[i]];
+		const uint8_t *tail = a->bytes + rr->at, *extra = tail + rr->len;
+		size_t target = (size_t)(rrs - out) + 2 + ANSWER_SRV_TARGET;
+
+		rrs = put_rr(rrs, PKT_HEADER, tail, rr->len);
+		for (uint32_t j = 0; j < rr->nextra; j++) {
+			size_t len = tail_len(extra);
+
+			extras = put_rr(extras, target, extra, len);
+			extra += len;
+		}
+	}
+	p.counts[SECTION_ANSWER] = (uint16_t)a->n;
+	p.counts[SECTION_ADDITIONAL] = (uint16_t)a->nextra;
+	return pkt_end(&p, w->q, settings_flags(w->s), RCODE_OK);
+}
+
+/* Whether an answer is plain and nothing of it would be cut: by number, by size, or where pointers end. */
+static bool
+sent_plain(const struct writing *w, size_t cap)
+{
+	const struct answer *a = w->a;
+	size_t len = PKT_HEADER + w->q->question_len + a->plain_rrs + a->plain_extras + pkt_opt_len(w->q);
+
+	return a->plain_rrs > 0 && w->s->compress && w->n == a->n && a->n <= most_records(w) &&
+	    (a->type == TYPE_SRV || w->s->a_record_limit == 0 || a->n <= w->s->a_record_limit) &&
+	    len <= w->max - ANSWER_SLACK && len <= cap && len <= PKT_POINTER_MAX;
+}
+
 size_t
 answer_max(const struct pkt_query *q, bool tcp)
 {
@@ -238,6 +303,8 @@ answer_write(struct answer *a, const struct pkt_query *q, const struct settings 
 	w.max = answer_max(q, tcp);
 	w.skip = q->edns ? 0 : EXTRA_FAR;
 	w.k = w.n;
+	if (sent_plain(&w, cap))
+		return write_plain(&w, out, cap, rng);
 	if (a->of_service)
 		decide(&w, rng);
 	if (w.trimmed && s->enable_truncate)

@@ -57,11 +57,17 @@ struct answer {
 	uint32_t hash;
 	uint16_t type;
 	uint8_t name_len;
+	uint32_t size;		/* bytes of the block that all writings read */
 	/* Ours. */
 	bool of_service;	/* shuffled, limited and cut as Consul does */
 	uint32_t n, nfirst;	/* records; those that UDP may tell of, all but for minimal_any */
 	uint32_t nextra, ncommon;	/* the last ncommon of the extras belong to no record */
 	uint32_t stamp;		/* counts writings, to send each extra once */
+	/*
+	 * All extras belong to one record's target alone, and their bytes follow those of the record: then these are the
+	 * bytes of all records and all extras with owners that are pointers. 0: it is not so simple.
+	 */
+	uint32_t plain_rrs, plain_extras;
 	bool of_query;		/* a prepared query's */
 	uint16_t *ranks;	/* of each record: those of one rank are shuffled, ranks stay in order; NULL: all are alike */
 	uint16_t *order;	/* of records; kept shuffled from one writing to the next */

@@ -248,8 +248,8 @@ pkt_name_hash(const uint8_t *name, size_t len, uint16_t type, uint64_t seed)
 
 /* ---- writing */
 
-static uint8_t *
-wr_room(struct pkt_w *w, size_t n)
+uint8_t *
+pkt_room(struct pkt_w *w, size_t n)
 {
 	uint8_t *at = w->p + w->len;
 
@@ -271,7 +271,7 @@ put_u16(uint8_t *p, unsigned v)
 void
 pkt_bytes(struct pkt_w *w, const void *p, size_t n)
 {
-	uint8_t *at = wr_room(w, n);
+	uint8_t *at = pkt_room(w, n);
 
 	if (at != NULL && n > 0)
 		memcpy(at, p, n);
@@ -280,7 +280,7 @@ pkt_bytes(struct pkt_w *w, const void *p, size_t n)
 void
 pkt_u16(struct pkt_w *w, uint16_t v)
 {
-	uint8_t *at = wr_room(w, 2);
+	uint8_t *at = pkt_room(w, 2);
 
 	if (at != NULL)
 		put_u16(at, v);
@@ -303,7 +303,7 @@ pkt_begin(struct pkt_w *w, uint8_t *out, size_t cap, const struct pkt_query *q, 
 	w->compress = compress;
 	w->nnames = 0;
 	memset(w->counts, 0, sizeof(w->counts));
-	wr_room(w, PKT_HEADER);
+	pkt_room(w, PKT_HEADER);
 	pkt_bytes(w, q->question, q->question_len);
 }
 
@@ -392,7 +392,7 @@ pkt_name_at(struct pkt_w *w, size_t at, size_t len)
 		pkt_u16(w, (uint16_t)(0xc000 | at));
 		return;
 	}
-	to = wr_room(w, len);
+	to = pkt_room(w, len);
 	if (to != NULL)
 		memcpy(to, w->p + at, len);
 }
@@ -480,7 +480,7 @@ static void
 write_opt(struct pkt_w *w, const struct pkt_query *q, enum pkt_rcode rcode)
 {
 	size_t len = pkt_opt_len(q);
-	uint8_t *at = wr_room(w, len);
+	uint8_t *at = pkt_room(w, len);
 
 	w->counts[SECTION_ADDITIONAL]++;
 	if (at == NULL)

@@ -133,6 +133,9 @@ void pkt_u16(struct pkt_w *w, uint16_t v);
 void pkt_u32(struct pkt_w *w, uint32_t v);
 void pkt_bytes(struct pkt_w *w, const void *p, size_t n);
 
+/* The next n bytes, for the caller to fill; NULL when there is no room. */
+uint8_t *pkt_room(struct pkt_w *w, size_t n);
+
 /* A name, compressed against those before it, whose case it must share. */
 void pkt_name(struct pkt_w *w, const uint8_t *name);
 

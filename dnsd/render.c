@@ -621,24 +621,55 @@ one_type_first(struct answer *a)
 			a->order[at++] = (uint16_t)i;
 }
 
+/* Whether the answer is plain, and what it takes then: see answer.h. */
+static void
+find_plain(struct answer *a)
+{
+	uint32_t rrs = 0, extras = 0, next = 0;
+
+	if (!a->of_service || a->nfirst != a->n)
+		return;
+	for (uint32_t i = 0; i < a->n; i++) {
+		const struct answer_rr *rr = &a->rr[i];
+		uint32_t at = rr->at + rr->len;
+
+		rrs += 2u + rr->len;
+		for (uint32_t j = 0; j < rr->nextra; j++, next++) {
+			const struct answer_extra *x = &a->extra[next];
+
+			if (rr->extra + j != next || x->at != at || x->owner != OWNER_TARGET || (x->kinds & EXTRA_FAR) != 0)
+				return;
+			at += x->len;
+			extras += 2u + x->len;
+		}
+	}
+	if (next != a->nextra)
+		return;
+	a->plain_rrs = rrs;
+	a->plain_extras = extras;
+}
+
+/* What each writing needs lies together in front, in the order in which it is read; the extras are last. */
 static struct answer *
 answer_pack(const struct render *r)
 {
-	size_t n = rr_count(r), head = sizeof(struct answer) + r->rrs.len + r->extras.len;
-	size_t order = n * sizeof(uint16_t) + r->ranks.len;
-	struct answer *a = malloc(head + order + r->bytes.len + r->q->name_len);
+	size_t n = rr_count(r), order = sizeof(struct answer) + r->rrs.len, bytes = order + n * sizeof(uint16_t) + r->ranks.len;
+	size_t extra = (bytes + r->q->name_len + r->bytes.len + _Alignof(struct answer_extra) - 1) &
+	    ~(_Alignof(struct answer_extra) - 1);
+	struct answer *a = malloc(extra + r->extras.len);
 	uint8_t *p;
 
 	if (a == NULL)
 		return NULL;
 	memset(a, 0, sizeof(*a));
 	a->rr = (struct answer_rr *)(void *)(a + 1);
-	a->extra = (struct answer_extra *)(void *)(a->rr + n);
-	a->order = (uint16_t *)(void *)((char *)a + head);
-	a->bytes = (uint8_t *)a + head + order;
-	p = a->bytes + r->bytes.len;
+	a->extra = (struct answer_extra *)(void *)((char *)a + extra);
+	a->order = (uint16_t *)(void *)((char *)a + order);
+	p = (uint8_t *)a + bytes;
 	memcpy(p, r->q->name, r->q->name_len);
 	a->name = p;
+	a->bytes = p + r->q->name_len;
+	a->size = (uint32_t)(a->bytes + r->bytes.len - (uint8_t *)a);
 	a->name_len = r->q->name_len;
 	a->type = r->q->type;
 	a->of_service = r->n->kind != NAME_NODE;
@@ -660,6 +691,7 @@ answer_pack(const struct render *r)
 		a->ranks = a->order + n;
 		memcpy(a->ranks, r->ranks.data, r->ranks.len);
 	}
+	find_plain(a);
 	return a;
 }
 

@@ -240,32 +240,52 @@ on_view(void *ctx, struct waiter *w, bool ok)
 /* ---- the interface */
 
 int
+serve_read(const uint8_t *p, size_t n, struct pkt_query *q)
+{
+	return pkt_query_read(p, n, q);
+}
+
+void
+serve_ahead(const struct serve *s, const struct pkt_query *q, unsigned n)
+{
+	views_ahead(s->r.views, q, n);
+}
+
+int
 serve_query(struct serve *s, const struct asker *who, const uint8_t *p, size_t n, uint8_t *out, size_t cap)
 {
 	struct pkt_query q;
-	struct turn t = { .r = &s->r, .q = &q, .tcp = who->tcp, .who = who, .raw = p, .raw_len = n, .out = out, .cap = cap };
+	int rc = serve_read(p, n, &q);
+
+	return serve_answer(s, who, p, n, &q, rc, out, cap);
+}
+
+int
+serve_answer(struct serve *s, const struct asker *who, const uint8_t *p, size_t n, struct pkt_query *q, int rc, uint8_t *out,
+    size_t cap)
+{
+	struct turn t = { .r = &s->r, .q = q, .tcp = who->tcp, .who = who, .raw = p, .raw_len = n, .out = out, .cap = cap };
 	uint64_t since_ns = log_enabled(LOG_DEBUG) ? clock_ns() : 0;
-	int rc = pkt_query_read(p, n, &q);
 	size_t len;
 
 	if (rc < 0)
 		return 0;
-	if (q.keepalive > 0)
-		q.keepalive = who->tcp ? TCP_IDLE_MS / 100 : 0;
+	if (q->keepalive > 0)
+		q->keepalive = who->tcp ? TCP_IDLE_MS / 100 : 0;
 	if (rc == 0)
-		rc = guard_query(s->r.guard, &q, who);
+		rc = guard_query(s->r.guard, q, who);
 	len = rc != 0 ? resolve_refuse(&t, 0, rc > 0 ? (enum pkt_rcode)rc : RCODE_OK) : resolve(&t);
 	if (t.relayed)
 		return SERVE_LATER;
 	if (t.wait != NULL) {
-		if (wait_for(s, &t, &q, who))
+		if (wait_for(s, &t, q, who))
 			return SERVE_LATER;
 		len = resolve_refuse(&t, FLAG_AA, RCODE_SERVFAIL);
 	}
 	if (!t.counted)
-		len = finish(s, &q, who, out, len);
+		len = finish(s, q, who, out, len);
 	s->nreverse += t.reverse;
-	serve_log(&q, who, since_ns);
+	serve_log(q, who, since_ns);
 	return (int)len;
 }
 

@@ -46,6 +46,16 @@ void serve_set(struct serve *s, struct settings *settings);
 enum { SERVE_LATER = -1 };
 int serve_query(struct serve *s, const struct asker *who, const uint8_t *p, size_t n, uint8_t *out, size_t cap);
 
+/*
+ * The same in two steps, for who has several questions at once: read them all, tell that they come (SERVE_AHEAD at
+ * most), then answer each. q is what serve_read() made of these bytes, rc what it returned.
+ */
+enum { SERVE_AHEAD = 16 };
+int serve_read(const uint8_t *p, size_t n, struct pkt_query *q);
+void serve_ahead(const struct serve *s, const struct pkt_query *q, unsigned n);
+int serve_answer(struct serve *s, const struct asker *who, const uint8_t *p, size_t n, struct pkt_query *q, int rc, uint8_t *out,
+    size_t cap);
+
 /* This transport has gone: forget its questions. */
 void serve_forget(struct serve *s, const void *transport);
 

@@ -140,6 +140,12 @@ views_warm(struct views *vs, const struct pkt_query *q)
 }
 
 void
+views_ahead(const struct views *vs, const struct pkt_query *q, unsigned n)
+{
+	answer_index_ahead(&vs->answers, q, n);
+}
+
+void
 views_keep(struct views *vs, struct view *v, struct answer *a)
 {
 	view_answer_room(v);

@@ -111,6 +111,9 @@ uint64_t view_age_ms(const struct view *v);
 /* The answer to this name and type, if its view may still be believed; else NULL. */
 struct answer *views_warm(struct views *vs, const struct pkt_query *q);
 
+/* Questions that will be asked of views_warm() next, INDEX_AHEAD (index.h) at most: their answers are brought near. */
+void views_ahead(const struct views *vs, const struct pkt_query *q, unsigned n);
+
 /* Keep an answer rendered from v's facts, for q's name and type; it goes when they change. */
 void views_keep(struct views *vs, struct view *v, struct answer *a);
 

@@ -26,11 +26,16 @@ enum view_class { CLASS_KNOWN, CLASS_UNKNOWN, CLASS_CLIENT, CLASSES };
 TAILQ_HEAD(view_list, view);
 
 struct view {
+	/* First what each warm question looks at: one line of the cache, or two. */
+	struct views *vs;
+	uint64_t used_ms;
+	uint64_t stale_ms;		/* since when the watch is lost; 0: it is not */
+	uint64_t believed_ms;		/* without a watch: until when */
+	bool watched;			/* a watch is armed, or about to be */
 	struct view *next_in_bucket;
 	TAILQ_ENTRY(view) in_list;	/* most recently used first */
 	TAILQ_ENTRY(view) in_queue;
 	TAILQ_HEAD(, waiter) waiters;
-	struct views *vs;
 	/* The one of its kind; NULL before the first answer. */
 	struct facts *facts;
 	struct reverse_facts *reverse;
@@ -38,15 +43,12 @@ struct view {
 	struct answer *answers;
 	struct upstream_call *host_call;
 	uint64_t index;			/* of the facts, for the watch */
-	uint64_t used_ms, changed_ms;
+	uint64_t changed_ms;
 	uint64_t answered_ms;		/* when raftd or a recursor last told */
-	uint64_t stale_ms;		/* since when the watch is lost; 0: it is not */
-	uint64_t believed_ms;		/* without a watch: until when */
 	uint32_t call, hash;
 	enum view_call calling;
 	enum view_queue queue;
 	enum view_class class;
-	bool watched;			/* a watch is armed, or about to be */
 	bool asked_before;
 	bool refreshing;		/* asked though it can answer: counted in nrefreshing */
 	bool waking;			/* those who waited are being told: it stays */
