@@ -15,11 +15,18 @@ put_text(struct mp_w *w, const char *name, struct str v)
 	mp_w_str(w, v);
 }
 
+static struct str
+source_text(enum source source)
+{
+	return source == SOURCE_FILE ? STR("file") : STR("api");
+}
+
 static void
 write_check(struct mp_w *w, const struct check *c, uint64_t now_ms)
 {
-	mp_w_map(w, 7);
+	mp_w_map(w, 8);
 	put_text(w, "CheckID", str_from(c->id));
+	put_text(w, "Source", source_text(c->source));
 	put_text(w, "Name", c->rec->name);
 	put_text(w, "Type", c->rec->type);
 	put_text(w, "Status", str_from(status_text(c->status)));
@@ -58,7 +65,7 @@ write_service(struct checkd *cd, struct acl_facts *f, const struct service *s, s
 	mp_w_map(w, 8);
 	put_text(w, "ID", str_from(s->id));
 	put_text(w, "Service", s->rec->service);
-	put_text(w, "Source", s->source == SOURCE_FILE ? STR("file") : STR("api"));
+	put_text(w, "Source", source_text(s->source));
 	put_text(w, "From", s->from != NULL ? str_from(s->from) : STR_NONE);
 	mp_w_cstr(w, "Since");
 	mp_w_int(w, s->since_s);

@@ -105,6 +105,18 @@ is(($n->http('PUT', '/v1/catalog/register', { Node => 'n1', Address => $n->{ip},
 $i = why_json(0, 'is told', 'stray')->{Instances}[0];
 ok($i->{RegisteredBy}{Doomed}, 'as one that will be taken out');
 
+is(($n->http('PUT', '/v1/agent/check/register', { Name => 'extra', ServiceID => 'web', TTL => '1h', Status => 'passing' }))[0], 200, 'a check over the API beside one of a file');
+$n->wait_for(sub { @{$n->get_json('/v1/health/checks/web')} == 3 }) or die;
+$i = (grep { $_->{ServiceID} eq 'web' } @{why_json(0, 'each', 'web')->{Instances}})[0];
+is_deeply([map { "$_->{CheckID} $_->{Source}" } sort { $a->{CheckID} cmp $b->{CheckID} } @{$i->{Checks}}], ['extra api', 'serfHealth ', 'service:web file'], 'tells where it comes from');
+
+# ---- the agent of another node is not asked
+is(($n->http('PUT', '/v1/catalog/register', { Node => 'far', Address => 'fd00::7', Service => { Service => 'far', ID => 'f1', Port => 7 },
+	Check => { CheckID => 'serfHealth', Name => 'Serf Health Status', Status => 'passing' } }))[0], 200, 'one at another agent');
+my $far = why(0, 'is told', 'far');
+like($far, qr/Registered by: the agent of that node, which was not asked: this is what the catalog tells$/m, 'for what it is');
+like($far, qr/returned: IPv6 only: not by A$/m, 'with what DNS makes of it');
+
 # ---- limits
 $n->http('PUT', '/v1/agent/service/register', { ID => "many$_", Name => 'many', Port => $_, Address => "10.0.0.$_" }) for 1 .. 5;
 $n->wait_for(sub { @{$n->get_json('/v1/catalog/service/many')} == 5 }) or die;

@@ -186,6 +186,8 @@ checks_of(struct json_object *entry, struct json_object *own, struct json_object
 		put_text(o, "Of", *value_text(c, "ServiceID") != '\0' ? "instance" : "node");
 		put_text(o, "Status", value_text(c, "Status"));
 		put_text(o, "Output", output_of(c, known));
+		/* "" : this agent does not know it. */
+		put_text(o, "Source", value_text(known, "Source"));
 		put(o, "Age", age != NULL ? json_object_get(age) : NULL);
 		append(out, o);
 	}
@@ -303,7 +305,7 @@ print_source(struct json_object *by)
 	else if (strcmp(kind, "api") == 0)
 		printf("this agent's API, %s%s%s\n", *from != '\0' ? "by " : "by an unknown client", from, when);
 	else if (strcmp(kind, "agent") == 0)
-		printf("the agent of that node, which knows more\n");
+		printf("the agent of that node, which was not asked: this is what the catalog tells\n");
 	else if (strcmp(kind, "leader") == 0)
 		printf("the leader, as for each server\n");
 	else
