@@ -274,10 +274,15 @@ on_ready(uv_poll_t *h, int status, int events)
 	struct attempt *a = h->data;
 	struct upstream_call *c = a->call;
 	size_t before = a->sent;
+	socklen_t len = sizeof(int);
+	int err = 0;
 
 	(void)events;
 	if (status < 0) {
-		attempt_failed(c, uv_strerror(status));
+		/* libuv says EBADF whatever the matter is: the socket knows, as that nobody listens there. */
+		if (getsockopt(a->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 || err == 0)
+			err = -status;
+		attempt_failed(c, strerror(err));
 		return;
 	}
 	if (!c->tcp) {

@@ -39,6 +39,14 @@ sub tcp
 
 sub udp { my (@query) = @_; return Dns::parse(Dns::udp($d, Dns::query(@query), 20)) // { status => 'none', answer => [] }; }
 
+# ---- nobody listens there
+
+(my $nobody = $r1->{address}) =~ s/:\d+$/:1/;
+$d->reload({ recursors => [$nobody] });
+is udp('refused.example', 'A')->{status}, 'SERVFAIL', 'a recursor that is not there';
+ok $d->wait_for(sub { $d->log =~ /recursor failed: recursor=\Q$nobody\E error="Connection refused"/ }), '... is told with the reason';
+$d->reload({ recursors => [$r1->{address}, $r2->{address}], dns_config => { recursor_timeout => 700, workers => 1 } });
+
 # ---- what goes through
 
 my $r = udp('host.example', 'A', id => 4711);
