@@ -62,10 +62,33 @@ for n, what in ((5000, "1 key"), (10000, "1 key"), (5000, "5000 keys"), (10000, 
         figure("  CPU s of all processes", waiters("server_cpu_s"), "<= 0.09" if n == 5000 else "-")
     else:
         figure("  CPU % while none changes", waiters("idle_cpu_percent"), "~ 0")
+DNS_TARGET = {"A": ">= 1", "SRV": ">= 0.8"}
 for kind in ("A", "SRV"):
     for n in (1, 64):
         ratio("DNS %s, %d outstanding: rate / Knot" % (kind, n), median(rate, "dns", "consulctl", type=kind, outstanding=n),
-              median(rate, "dns", "knot", type=kind, outstanding=n), ">= 0.5" if kind == "A" else "-")
+              median(rate, "dns", "knot", type=kind, outstanding=n), DNS_TARGET[kind] if n == 64 else "-")
+        ratio("  p99 ms / Knot", median(lambda r: r["p99_ms"], "dns", "consulctl", type=kind, outstanding=n),
+              median(lambda r: r["p99_ms"], "dns", "knot", type=kind, outstanding=n), "<= 1" if n == 64 else "-")
+    ratio("DNS %s, dnsperf: rate / Knot" % kind, median(rate, "dnsperf", "consulctl", type=kind), median(rate, "dnsperf", "knot", type=kind),
+          DNS_TARGET[kind])
+many = dict(services=10000, instances=10)
+for kind in ("A", "SRV"):
+    for n in (100, 10000):
+        ratio("DNS %s, EDNS, 10 instances, %d names asked: rate / Knot" % (kind, n),
+              median(rate, "dns_many", "consulctl", what="rate", type=kind, names=n, **many),
+              median(rate, "dns_many", "knot", what="rate", type=kind, names=n, **many), DNS_TARGET[kind])
+    ratio("  rate with 10000 names / with 100", median(rate, "dns_many", "consulctl", what="rate", type=kind, names=10000, **many),
+          median(rate, "dns_many", "consulctl", what="rate", type=kind, names=100, **many), "~ 1")
+for what, target in (("idle", "-"), ("warm A", "< 60"), ("warm SRV", "< 60"), ("used", "< 60"), ("after raftd's restart", "< 60")):
+    for who in ("dnsd", "raftd", "all"):
+        figure("10,000 services of 10: PSS of %s, %s, MiB" % (who, what),
+               median(lambda r: r[who]["pss_mib"], "dns_memory", "consulctl", what=what, **many), target if who == "dnsd" else "-")
+for title, key, target in (("rate", "qps", ">= 0.9"), ("p99 ms", "p99_ms", "<= 1.2")):
+    ratio("DNS A while a name changes 100 times a second: %s / calm" % title,
+          median(lambda r: r[key], "dns_many", "consulctl", what="flapping", **many),
+          median(lambda r: r[key], "dns_many", "consulctl", what="calm", **many), target)
+figure("raftd killed, 10,000 names: questions without an answer", median(lambda r: r["without_answer"], "dns_restart", "consulctl", **many), "0")
+figure("  the slowest of them, ms", median(lambda r: r["worst_ms"], "dns_restart", "consulctl", **many), "-")
 for what, key, target in (("exec_to_first_write_dev", "ms", "<= 100"), ("exec_to_first_write_disk", "ms", "<= 150"),
                           ("idle_server_mem", "pss_mib", "<= 16"), ("idle_server_cpu", "cpu_percent", "-"),
                           ("mem_after_100000_keys", "pss_mib", "<= 45"), ("restart_kill9_100000_keys", "ms", "<= 300"),
@@ -111,3 +134,17 @@ for n in (20, 100):
         ratio("%d members: %s: gossipd / serf" % (n, title), pool(key, "gossipd", what), pool(key, "serf", what), target)
     figure("%d members: PSS of gossipd, MiB" % n, pool("pss_mib_per_agent", "gossipd", "idle"), "< 3")
     figure("%d whole nodes: PSS of a node, MiB" % n, pool("pss_mib_per_agent", "consulctl", "idle"), "< 10")
+
+
+def checks(key, kind):
+    return median(lambda r: r.get(key), "checks", "consulctl", kind=kind)
+
+
+for kind, target in (("tcp", "<= 0.10"), ("http", "<= 0.20"), ("script", "-")):
+    v = values(lambda r: r["cpu"], "checks", "consulctl", kind=kind)
+    if v:
+        row = next(r for r in rows if r["measure"] == "checks" and r["params"]["kind"] == kind)
+        title = "%d %s checks of %d s: cores of checkd" % (row["params"]["count"], kind, row["params"]["interval"])
+        figure(title, statistics.median(v), target)
+        if checks("pss_kib", "none") is not None:
+            figure("  KiB of memory a check", (checks("pss_kib", kind) - checks("pss_kib", "none")) / row["params"]["count"], "-")

@@ -8,21 +8,31 @@
 #include "checkd/process.h"
 #include "lib/duration.h"
 
-enum { SCRIPT_TIMEOUT_DEFAULT_S = 30, RESULT_MAX = 16 * 1024 * 1024 };
+enum {
+	SCRIPT_TIMEOUT_DEFAULT_MS = 30 * 1000,
+	LEFTOVERS_MS = 1000,		/* after the script's end: what is printed in so long by others still counts */
+	RESULT_MAX = 16 * 1024 * 1024,
+};
 
 /* One run of the program. */
 struct script_run {
 	struct check *c;
 	struct process *process;
-	bool timed_out;
-	uv_timer_t *timer;
+	bool told;			/* its result was given */
+	bool over;			/* it has ended by itself; its output has not */
+	uint64_t until_ms;		/* CLOCK_MONOTONIC: its time is over */
 	struct output output;
 };
+
+static uint64_t
+timeout_ms(const struct check *c)
+{
+	return c->def->timeout > 0 ? (uint64_t)(c->def->timeout / NS_PER_MS) : SCRIPT_TIMEOUT_DEFAULT_MS;
+}
 
 static void
 run_free(struct script_run *r)
 {
-	timer_free(r->timer);
 	output_release(&r->output);
 	free(r);
 }
@@ -45,90 +55,115 @@ on_output(void *arg, const char *p, size_t n)
 	output_add(&r->output, p, n);
 }
 
+/* Its result: what it says of itself, or before what it has printed. */
+static void
+tell(struct script_run *r, enum check_status status, const char *before)
+{
+	struct buf text = BUF_INIT(RESULT_MAX);
+	int rc = buf_adds(&text, before);
+
+	r->told = true;
+	if (rc == 0 && before[0] != '\0' && r->output.total > 0)
+		rc = buf_adds(&text, "\n\n");
+	if (rc == 0)
+		rc = output_append_captured(&r->output, &text);
+	schedule_result(r->c, status, rc == 0 && text.len > 0 ? (struct str){ (char *)text.data, text.len } : str_from(before));
+	buf_release(&text);
+}
+
 static void
 on_ended(void *arg, int wait_status)
 {
 	struct script_run *r = arg;
 	struct check *c = r->c;
-	struct buf text = BUF_INIT(RESULT_MAX);
-	struct str out = STR("");
 
-	if (!r->timed_out) {
-		if (output_append_captured(&r->output, &text) == 0 && text.len > 0)
-			out = (struct str){ (char *)text.data, text.len };
-		schedule_result(c, status_of(wait_status), out);
-	}
+	if (!r->told)
+		tell(r, status_of(wait_status), "");
 	c->runner.run = NULL;
 	run_free(r);
 	schedule_ended(c);
-	buf_release(&text);
 }
 
 static void
-on_timeout(uv_timer_t *t)
+on_late(struct check *c)
 {
-	struct script_run *r = t->data;
+	struct script_run *r = c->runner.run;
 	char after[DURATION_TEXT_MAX], text[DURATION_TEXT_MAX + 64];
-	int64_t ns = r->c->def->timeout > 0 ? r->c->def->timeout : SCRIPT_TIMEOUT_DEFAULT_S * NS_PER_S;
 
-	duration_format(ns, after);
-	snprintf(text, sizeof(text), "Timed out (%s) running check", after);
-	log_warn("agent", "Check timed out: check=%s timeout=%s", r->c->id, after);
-	r->timed_out = true;
-	/* Told at once; the next run waits until this one is gone. */
-	schedule_result(r->c, CHECK_CRITICAL, str_from(text));
+	if (!r->told && r->over) {
+		tell(r, status_of(process_status(r->process)), "");
+	} else if (!r->told) {
+		duration_format(c->def->timeout > 0 ? c->def->timeout : SCRIPT_TIMEOUT_DEFAULT_MS * NS_PER_MS, after);
+		snprintf(text, sizeof(text), "Timed out (%s) running check", after);
+		log_warn("agent", "Check timed out: check=%s timeout=%s", c->id, after);
+		/* Told at once; the next run waits until this one is gone. */
+		tell(r, CHECK_CRITICAL, text);
+	}
 	process_kill(r->process);
+}
+
+/*
+ * The script has ended, and something that it has left behind holds its
+ * output open: its own word counts. What was left has the script's time to
+ * end, in which the check is not run again.
+ */
+static void
+on_left_alone(struct check *c)
+{
+	struct script_run *r = c->runner.run;
+	uint64_t now = alarms_clock_ms(CLOCK_MONOTONIC);
+
+	tell(r, status_of(process_status(r->process)), "");
+	schedule_deadline(c, r->until_ms > now ? r->until_ms - now : 0, on_late);
+}
+
+static void
+on_reaped(void *arg)
+{
+	struct script_run *r = arg;
+
+	r->over = true;
+	if (!r->told && r->until_ms > alarms_clock_ms(CLOCK_MONOTONIC) + LEFTOVERS_MS)
+		schedule_deadline(r->c, LEFTOVERS_MS, on_left_alone);
 }
 
 static void
 cannot_run(struct check *c, int rc)
 {
-	char text[1024];
+	char text[1024], why[128];
 
+	/* Go's words for errors are the system's, but for the first letter. */
+	snprintf(why, sizeof(why), "%s", err_text(rc));
+	why[0] = (char)ascii_lower((uint8_t)why[0]);
 	if (rc == -ENOENT && memchr(c->def->args.v[0].p, '/', c->def->args.v[0].len) == NULL)
 		snprintf(text, sizeof(text), "exec: \"%.*s\": executable file not found in $PATH", STR_ARG(c->def->args.v[0]));
 	else
-		snprintf(text, sizeof(text), "fork/exec %.*s: %s", STR_ARG(c->def->args.v[0]), err_text(rc));
+		snprintf(text, sizeof(text), "fork/exec %.*s: %s", STR_ARG(c->def->args.v[0]), why);
 	schedule_done(c, CHECK_CRITICAL, str_from(text));
-}
-
-static struct script_run *
-run_new(struct check *c)
-{
-	struct script_run *r = calloc(1, sizeof(*r));
-
-	if (r == NULL)
-		return NULL;
-	r->timer = timer_new(&c->cd->d->loop.uv, r);
-	if (r->timer == NULL) {
-		free(r);
-		return NULL;
-	}
-	r->c = c;
-	output_init(&r->output, checkd_output_max(c));
-	return r;
 }
 
 static void
 script_start(struct check *c)
 {
-	int64_t ms = c->def->timeout > 0 ? c->def->timeout / NS_PER_MS : SCRIPT_TIMEOUT_DEFAULT_S * 1000;
-	struct script_run *r = run_new(c);
-	struct process_use use = { on_output, NULL, on_ended, r };
+	struct script_run *r = calloc(1, sizeof(*r));
+	struct process_use use = { on_output, on_reaped, on_ended, r };
 	int rc;
 
 	if (r == NULL) {
 		schedule_done(c, CHECK_CRITICAL, STR("out of memory"));
 		return;
 	}
-	rc = process_start(c->cd->processes, &c->def->args, NULL, &use, &r->process);
+	r->c = c;
+	output_init(&r->output, checkd_output_max(c));
+	rc = process_start_caged(c->cd->processes, &c->def->args, &use, &r->process);
 	if (rc < 0) {
 		run_free(r);
 		cannot_run(c, rc);
 		return;
 	}
 	c->runner.run = r;
-	(void)uv_timer_start(r->timer, on_timeout, (uint64_t)ms, 0);
+	r->until_ms = alarms_clock_ms(CLOCK_MONOTONIC) + timeout_ms(c);
+	schedule_deadline(c, timeout_ms(c), on_late);
 }
 
 /* Abandoned: killed, and reaped later. */

@@ -2,11 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checkd/dial.h"
 #include "checkd/kinds.h"
 #include "lib/duration.h"
 #include "lib/sock.h"
 
-enum { TCP_TIMEOUT_DEFAULT_MS = 10000, HOST_MAX = 256, TEXT_MAX = 1024 };
+enum { TCP_TIMEOUT_DEFAULT_MS = 10000, HOST_MAX = 256, PORT_MAX = 8, TEXT_MAX = 1024 };
 
 /* A socket with its connect request, which libuv reports on once more while it closes. */
 struct dial {
@@ -14,16 +15,21 @@ struct dial {
 	uv_connect_t connect;
 };
 
-/* One run. It lives until its resolver has answered and its handles are closed, longer than the check if need be. */
-struct tcp_run {
-	struct check *c;		/* NULL: abandoned, or its result was given */
-	char host[HOST_MAX], port[8];
-	uv_getaddrinfo_t resolve;
+/* The addresses of a name. It lives until its resolver has answered, longer than the run if need be. */
+struct lookup {
+	uv_getaddrinfo_t req;
+	struct tcp_run *run;		/* NULL: abandoned */
 	struct addrinfo *found, *at;	/* addresses not tried yet from `at` */
+	char host[HOST_MAX];
+};
+
+struct tcp_run {
+	struct check *c;
 	struct dial *dial;		/* freed by its close callback */
-	uv_timer_t timer;
-	bool resolving, closing;
-	char fault[TEXT_MAX];		/* of the last address tried */
+	union sock_addr to;		/* where it goes */
+	struct lookup *lookup;		/* NULL: the target is an address */
+	bool resolving;
+	int fault;			/* of the last address tried, libuv's */
 };
 
 static void try_next(struct tcp_run *r);
@@ -36,16 +42,7 @@ handle_closed(uv_handle_t *h)
 }
 
 static void
-timer_closed(uv_handle_t *h)
-{
-	struct tcp_run *r = h->data;
-
-	uv_freeaddrinfo(r->found);
-	free(r);
-}
-
-static void
-drop_tcp(struct tcp_run *r)
+drop_dial(struct tcp_run *r)
 {
 	if (r->dial == NULL)
 		return;
@@ -54,19 +51,25 @@ drop_tcp(struct tcp_run *r)
 	r->dial = NULL;
 }
 
-/* End the run; a resolver still at work frees it later. */
+static void
+lookup_free(struct lookup *l)
+{
+	uv_freeaddrinfo(l->found);
+	free(l);
+}
+
+/* A resolver that is still at work frees its lookup later. */
 static void
 run_free(struct tcp_run *r)
 {
-	drop_tcp(r);
-	if (r->closing)
-		return;
-	r->closing = true;
-	if (r->resolving)
-		uv_cancel((uv_req_t *)&r->resolve);
-	else
-		uv_close((uv_handle_t *)&r->timer, timer_closed);
-	uv_timer_stop(&r->timer);
+	drop_dial(r);
+	if (r->lookup != NULL && r->resolving) {
+		r->lookup->run = NULL;
+		(void)uv_cancel((uv_req_t *)&r->lookup->req);
+	} else if (r->lookup != NULL) {
+		lookup_free(r->lookup);
+	}
+	free(r);
 }
 
 static void
@@ -74,19 +77,34 @@ finish(struct tcp_run *r, enum check_status status, const char *text)
 {
 	struct check *c = r->c;
 
-	r->c = NULL;
 	c->runner.run = NULL;
 	run_free(r);
 	schedule_done(c, status, str_from(text));
 }
 
 static void
+finish_failed(struct tcp_run *r)
+{
+	char peer[SOCK_ADDR_TEXT_MAX], why[128], text[TEXT_MAX];
+
+	sock_addr_format(&r->to, peer);
+	/* Go's words for errors are the system's, but for the first letter. */
+	snprintf(why, sizeof(why), "%s", err_text(r->fault));
+	why[0] = (char)ascii_lower((uint8_t)why[0]);
+	snprintf(text, sizeof(text), "dial tcp %s: connect: %s", peer, why);
+	finish(r, CHECK_CRITICAL, text);
+}
+
+/*
+ * A connection is ended as any other, without a reset: what listens there
+ * may count or log those.
+ */
+static void
 on_connect(uv_connect_t *req, int status)
 {
 	/* A dropped socket has forgotten its run. */
 	struct tcp_run *r = req->handle->data;
-	char peer[SOCK_ADDR_TEXT_MAX], text[TEXT_MAX];
-	union sock_addr a;
+	char text[TEXT_MAX];
 
 	if (r == NULL)
 		return;
@@ -95,133 +113,172 @@ on_connect(uv_connect_t *req, int status)
 		finish(r, CHECK_PASSING, text);
 		return;
 	}
-	drop_tcp(r);
-	memcpy(&a, r->at->ai_addr, r->at->ai_addrlen);
-	sock_addr_format(&a, peer);
-	snprintf(r->fault, sizeof(r->fault), "dial tcp %s: connect: %s", peer,
-	    status == UV_ECONNREFUSED ? "connection refused" : uv_strerror(status));
-	r->at = r->at->ai_next;
+	r->fault = status;
+	drop_dial(r);
 	try_next(r);
 }
 
-/* The next address, or the fault of the last. */
+/* Begin to connect to r->to. */
+static int
+dial(struct tcp_run *r)
+{
+	int rc;
+
+	r->dial = malloc(sizeof(*r->dial));
+	rc = r->dial == NULL ? UV_ENOMEM : uv_tcp_init(&r->c->cd->d->loop.uv, &r->dial->tcp);
+	if (rc < 0) {
+		free(r->dial);
+		r->dial = NULL;
+		return rc;
+	}
+	r->dial->tcp.data = r;
+	rc = uv_tcp_connect(&r->dial->connect, &r->dial->tcp, &r->to.sa, on_connect);
+	if (rc < 0)
+		drop_dial(r);
+	return rc;
+}
+
+/* The next address of a name, or the fault of the last. */
 static void
 try_next(struct tcp_run *r)
 {
-	for (; r->at != NULL; r->at = r->at->ai_next) {
-		if (r->at->ai_addrlen > sizeof(union sock_addr))
+	while (r->lookup != NULL && r->lookup->at != NULL) {
+		const struct addrinfo *at = r->lookup->at;
+
+		r->lookup->at = at->ai_next;
+		if (at->ai_addrlen > sizeof(r->to))
 			continue;
-		r->dial = malloc(sizeof(*r->dial));
-		if (r->dial == NULL || uv_tcp_init(&r->c->cd->d->loop.uv, &r->dial->tcp) < 0) {
-			free(r->dial);
-			r->dial = NULL;
-			break;
-		}
-		r->dial->tcp.data = r;
-		if (uv_tcp_connect(&r->dial->connect, &r->dial->tcp, r->at->ai_addr, on_connect) == 0)
+		memcpy(&r->to, at->ai_addr, at->ai_addrlen);
+		r->fault = dial(r);
+		if (r->fault == 0)
 			return;
-		drop_tcp(r);
 	}
-	finish(r, CHECK_CRITICAL, r->fault);
+	finish_failed(r);
 }
 
 static void
 on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 {
-	struct tcp_run *r = req->data;
-
-	r->resolving = false;
-	r->found = r->at = res;
-	if (r->c == NULL) {
-		uv_close((uv_handle_t *)&r->timer, timer_closed);
-		return;
-	}
-	if (status < 0)
-		snprintf(r->fault, sizeof(r->fault), "dial tcp: lookup %s: %s", r->host,
-		    status == UV_EAI_NONAME || status == UV_EAI_NODATA ? "no such host" : uv_strerror(status));
-	try_next(r);
-}
-
-static void
-on_timeout(uv_timer_t *t)
-{
-	struct tcp_run *r = t->data;
+	struct lookup *l = req->data;
+	struct tcp_run *r = l->run;
 	char text[TEXT_MAX];
 
-	snprintf(text, sizeof(text), "dial tcp %.*s: i/o timeout", STR_ARG(r->c->def->tcp));
+	l->found = l->at = res;
+	if (r == NULL) {
+		lookup_free(l);
+		return;
+	}
+	r->resolving = false;
+	if (status == 0 && res != NULL) {
+		try_next(r);
+		return;
+	}
+	snprintf(text, sizeof(text), "dial tcp: lookup %s: %s", l->host,
+	    status == 0 || status == UV_EAI_NONAME || status == UV_EAI_NODATA ? "no such host" : uv_strerror(status));
 	finish(r, CHECK_CRITICAL, text);
 }
 
-/* "host:port" or "[v6]:port". */
+static void
+on_late(struct check *c)
+{
+	char text[TEXT_MAX];
+
+	snprintf(text, sizeof(text), "dial tcp %.*s: i/o timeout", STR_ARG(c->def->tcp));
+	finish(c->runner.run, CHECK_CRITICAL, text);
+}
+
+/* "host:port" or "[v6]:port". As Go's dialer: no host is this one. */
 static int
-split(struct tcp_run *r, struct str target)
+split(struct str target, char host[HOST_MAX], char port[PORT_MAX])
 {
 	const char *colon = memrchr(target.p, ':', target.len);
-	struct str host, port;
+	struct str h, p;
 
 	if (colon == NULL)
 		return -EINVAL;
-	host = (struct str){ target.p, (size_t)(colon - target.p) };
-	port = (struct str){ colon + 1, target.len - host.len - 1 };
-	if (host.len >= 2 && host.p[0] == '[' && host.p[host.len - 1] == ']')
-		host = (struct str){ host.p + 1, host.len - 2 };
-	if (host.len >= sizeof(r->host) || port.len == 0 || port.len >= sizeof(r->port))
+	h = (struct str){ target.p, (size_t)(colon - target.p) };
+	p = (struct str){ colon + 1, target.len - h.len - 1 };
+	if (h.len >= 2 && h.p[0] == '[' && h.p[h.len - 1] == ']')
+		h = (struct str){ h.p + 1, h.len - 2 };
+	if (h.len >= HOST_MAX || p.len == 0 || p.len >= PORT_MAX)
 		return -EINVAL;
-	/* As Go's dialer: no host is this one. */
-	snprintf(r->host, sizeof(r->host), "%.*s", STR_ARG(host.len > 0 ? host : STR("localhost")));
-	snprintf(r->port, sizeof(r->port), "%.*s", STR_ARG(port));
+	snprintf(host, HOST_MAX, "%.*s", STR_ARG(h.len > 0 ? h : STR("localhost")));
+	snprintf(port, PORT_MAX, "%.*s", STR_ARG(p));
 	return 0;
+}
+
+/* Whether it is a literal address with a number for a port, which takes no resolver. */
+static bool
+is_literal(const char *host, const char *port, union sock_addr *ret)
+{
+	char *end;
+	unsigned long n;
+
+	if (port[0] < '0' || port[0] > '9')
+		return false;
+	n = strtoul(port, &end, 10);
+	return *end == '\0' && n > 0 && n <= UINT16_MAX && sock_addr_parse(host, (uint16_t)n, ret) == 0;
+}
+
+static int
+look_up(struct tcp_run *r, const char *host, const char *port)
+{
+	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
+	int rc;
+
+	r->lookup = calloc(1, sizeof(*r->lookup));
+	if (r->lookup == NULL)
+		return UV_ENOMEM;
+	r->lookup->run = r;
+	r->lookup->req.data = r->lookup;
+	snprintf(r->lookup->host, sizeof(r->lookup->host), "%s", host);
+	rc = uv_getaddrinfo(&r->c->cd->d->loop.uv, &r->lookup->req, on_resolved, host, port, &hints);
+	r->resolving = rc == 0;
+	return rc;
 }
 
 static void
 tcp_start(struct check *c)
 {
-	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
-	struct tcp_run *r = calloc(1, sizeof(*r));
-	uv_loop_t *uv = &c->cd->d->loop.uv;
 	uint64_t timeout = c->def->timeout > 0 ? (uint64_t)(c->def->timeout / NS_PER_MS) : TCP_TIMEOUT_DEFAULT_MS;
+	struct tcp_run *r = calloc(1, sizeof(*r));
+	char host[HOST_MAX], port[PORT_MAX], text[TEXT_MAX];
 	int rc;
 
-	if (r == NULL || uv_timer_init(uv, &r->timer) < 0) {
-		free(r);
+	if (r == NULL) {
 		schedule_done(c, CHECK_CRITICAL, STR("out of memory"));
 		return;
 	}
 	r->c = c;
-	r->timer.data = r->resolve.data = r;
 	c->runner.run = r;
-	if (split(r, c->def->tcp) < 0) {
-		snprintf(r->fault, sizeof(r->fault), "dial tcp: address %.*s: missing port in address", STR_ARG(c->def->tcp));
-		finish(r, CHECK_CRITICAL, r->fault);
+	if (split(c->def->tcp, host, port) < 0) {
+		snprintf(text, sizeof(text), "dial tcp: address %.*s: missing port in address", STR_ARG(c->def->tcp));
+		finish(r, CHECK_CRITICAL, text);
 		return;
 	}
-	rc = uv_timer_start(&r->timer, on_timeout, timeout, 0);
-	/* A literal address needs neither the resolver nor a thread of the pool. */
-	hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
-	if (rc == 0 && getaddrinfo(r->host, r->port, &hints, &r->found) == 0) {
-		r->at = r->found;
-		try_next(r);
+	if (!dial_port_valid(port)) {
+		snprintf(text, sizeof(text), "dial tcp: address %s: invalid port", port);
+		finish(r, CHECK_CRITICAL, text);
 		return;
 	}
-	hints.ai_flags = 0;
-	if (rc == 0)
-		rc = uv_getaddrinfo(uv, &r->resolve, on_resolved, r->host, r->port, &hints);
+	schedule_deadline(c, timeout, on_late);
+	if (is_literal(host, port, &r->to)) {
+		r->fault = dial(r);
+		if (r->fault < 0)
+			finish_failed(r);
+		return;
+	}
+	rc = look_up(r, host, port);
 	if (rc < 0)
 		finish(r, CHECK_CRITICAL, uv_strerror(rc));
-	else
-		r->resolving = true;
 }
 
 static void
 tcp_stop(struct check *c)
 {
-	struct tcp_run *r = c->runner.run;
-
-	if (r == NULL)
-		return;
-	r->c = NULL;
+	if (c->runner.run != NULL)
+		run_free(c->runner.run);
 	c->runner.run = NULL;
-	run_free(r);
 }
 
 const struct check_kind check_kind_tcp = { "tcp", true, tcp_start, tcp_stop };

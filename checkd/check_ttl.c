@@ -13,9 +13,8 @@ struct ttl {
 };
 
 static void
-on_expired(uv_timer_t *t)
+on_expired(struct check *c)
 {
-	struct check *c = t->data;
 	struct ttl *x = c->runner.run;
 	struct buf text = BUF_INIT(16 * MiB);
 	int rc;
@@ -33,12 +32,11 @@ static void
 ttl_start(struct check *c)
 {
 	c->runner.run = calloc(1, sizeof(struct ttl));
-	c->runner.timer = timer_new(&c->cd->d->loop.uv, c);
-	if (c->runner.run == NULL || c->runner.timer == NULL) {
+	if (c->runner.run == NULL) {
 		log_err("agent", "cannot watch a TTL check: check=%s error=\"out of memory\"", c->id);
 		return;
 	}
-	(void)uv_timer_start(c->runner.timer, on_expired, (uint64_t)(c->def->ttl / NS_PER_MS), 0);
+	schedule_expire(c, (uint64_t)(c->def->ttl / NS_PER_MS), on_expired);
 }
 
 static void
@@ -72,12 +70,12 @@ ttl_update(struct check *c, enum check_status status, struct str note)
 	struct str output = STR("");
 	int rc;
 
-	if (c->runner.run == NULL || c->runner.timer == NULL)
+	if (c->runner.run == NULL)
 		return;
 	if (output_cut(note, checkd_output_max(c), &text) == 0 && text.len > 0)
 		output = (struct str){ (char *)text.data, text.len };
 	keep_last(c, output);
-	(void)uv_timer_start(c->runner.timer, on_expired, (uint64_t)(c->def->ttl / NS_PER_MS), 0);
+	schedule_expire(c, (uint64_t)(c->def->ttl / NS_PER_MS), on_expired);
 	clock_gettime(CLOCK_REALTIME, &now);
 	rc = persist_state(&c->cd->persist, str_from(c->id), output, status_text(status), now.tv_sec + c->def->ttl / NS_PER_S);
 	if (rc < 0)
@@ -89,10 +87,10 @@ ttl_update(struct check *c, enum check_status status, struct str note)
 void
 ttl_restore(struct check *c, enum check_status status, struct str output, uint64_t left_ms)
 {
-	if (c->runner.run == NULL || c->runner.timer == NULL)
+	if (c->runner.run == NULL)
 		return;
 	keep_last(c, output);
-	(void)uv_timer_start(c->runner.timer, on_expired, left_ms, 0);
+	schedule_expire(c, left_ms, on_expired);
 	result_set(c, status, output);
 }
 

@@ -19,8 +19,11 @@ enum {
 };
 
 struct sync;
-struct http_checks;
+struct agent_tls;
+struct curl_loop;
+struct tls_trust;
 struct processes;
+struct schedule;
 struct hash_watch;
 struct coordinates;
 struct watches;
@@ -38,8 +41,11 @@ struct checkd {
 	struct defer changed;			/* what follows from a change, once a turn */
 	struct persist persist;
 	struct sync *sync;
-	struct http_checks *http;
+	struct agent_tls *agent_tls;	/* NULL: checks do not use it */
+	struct tls_trust *tls_trust;	/* of checks by GnuTLS; NULL until one needs it */
+	struct curl_loop *curl;		/* NULL until a check needs it */
 	struct processes *processes;
+	struct schedule *schedule;	/* NULL: no check runs */
 	struct coordinates *coordinates;	/* NULL: disabled */
 	struct watches *plans;			/* watches.c */
 	struct rexec *rexec;			/* NULL: disabled */
@@ -95,6 +101,8 @@ void ops_release(struct checkd *cd);
 
 /* ---- ops_write.c: behind the gate of ACLs */
 
+/* ops_why.c */
+acl_handler op_why;
 acl_handler op_service_register, op_service_deregister, op_check_register, op_check_deregister, op_check_update, op_maintenance;
 
 /* ---- reload.c: the definitions of the config files */

@@ -1,5 +1,5 @@
 /*
- * curl_lib.h - libcurl, loaded when the first HTTP check needs it.
+ * curl_lib.h - libcurl, loaded when the first check needs it.
  *
  * Linked in the usual way it brings thirty libraries and 5 MiB into a daemon
  * that, on most nodes, never makes a request; loading them also takes longer
@@ -17,7 +17,7 @@
 
 #define CURL_FUNCTIONS(F) \
 	F(global_init) F(global_cleanup) F(free) F(slist_append) F(slist_free_all) \
-	F(easy_init) F(easy_cleanup) F(easy_setopt) F(easy_getinfo) F(easy_strerror) \
+	F(easy_init) F(easy_reset) F(easy_cleanup) F(easy_setopt) F(easy_getinfo) F(easy_strerror) \
 	F(multi_init) F(multi_cleanup) F(multi_setopt) F(multi_assign) F(multi_add_handle) F(multi_remove_handle) \
 	F(multi_socket_action) F(multi_info_read) \
 	F(url) F(url_cleanup) F(url_get) F(url_set)

@@ -47,49 +47,80 @@ check_def_type(const struct check_def *d)
 	return "";
 }
 
+/* MessagePack's booleans. */
+static bool
+is_raw_bool(struct str raw, bool value)
+{
+	return raw.len == 1 && (unsigned char)raw.p[0] == (value ? 0xc3 : 0xc2);
+}
+
+bool
+definition_h2ping_uses_tls(const struct check_def *d)
+{
+	return !is_raw_bool(d->h2ping_use_tls, false);
+}
+
+/* Whether there is something to be asked again and again. */
+static bool
+has_target(const struct check_def *d)
+{
+	return d->args.n > 0 || d->http.len > 0 || d->tcp.len > 0 || d->udp.len > 0 || d->grpc.len > 0 || d->h2ping.len > 0 ||
+	    d->os_service.len > 0 || d->docker_container_id.len > 0;
+}
+
 /* What a check may combine; every sentence stands alone, the caller says what it belongs to. */
 static const char *
 check_fault(const struct check_def *d, const char *type)
 {
-	bool alias = strcmp(type, "alias") == 0;
+	bool alias = strcmp(type, "alias") == 0, aliased = d->alias_node.len > 0 || d->alias_service.len > 0;
 	bool timed = type[0] != '\0' && !alias && strcmp(type, "ttl") != 0;
+	bool late = strcmp(type, "udp") == 0 || strcmp(type, "os_service") == 0;
 
 	if (d->script.len > 0)
 		return "\"script\" is no longer supported, use \"args\"";
 	if (d->interval > 0 && d->ttl > 0)
 		return "Interval and TTL cannot both be specified";
-	if (timed && d->interval <= 0)
-		return "Interval must be > 0 for Script, HTTP, H2PING, or TCP checks";
-	if (alias && d->interval > 0)
+	if (timed && d->interval <= 0)	/* each release of Consul names the types that it has */
+		return late ? "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks" :
+		    "Interval must be > 0 for Script, HTTP, H2PING, or TCP checks";
+	if (aliased && has_target(d))	/* an interval alone does no harm */
 		return "Interval cannot be set for Alias checks";
-	if (alias && d->ttl > 0)
+	if (aliased && d->ttl > 0)
 		return "TTL must be not be set for Alias checks";
 	if (!timed && !alias && d->ttl <= 0)
 		return "TTL must be > 0 for TTL checks";
 	if (d->output_max_size < 0)
 		return "MaxOutputMaxSize must be positive";
-	if (d->timeout < 0)
-		return "Timeout must not be negative";
+	if (d->failures_before_critical >= 0 && d->failures_before_warning > d->failures_before_critical)
+		return "FailuresBeforeWarning can't be higher than FailuresBeforeCritical";
 	return NULL;
 }
 
-static int
-check_type_served(const char *type, const struct check_def *d, struct refusal *why)
+/* What Consul takes without a word, and then does nothing sensible with. */
+static const char *
+check_nonsense(const struct check_def *d, const char *type)
 {
-	static const char *const later[] = { "grpc", "udp", "docker", "h2ping", "os_service" };
-
-	for (size_t i = 0; i < ARRAY_LEN(later); i++)
-		if (strcmp(type, later[i]) == 0)
-			return refuse(why, 400, "Invalid check: checks of type %s are not supported by this version", type);
-	if (d->tcp_use_tls)
-		return refuse(why, 400, "Invalid check: tcp_use_tls is not supported by this version");
-	return 0;
+	if (d->timeout < 0)
+		return "Timeout must not be negative";
+	if (d->deregister_critical_service_after < 0)
+		return "DeregisterCriticalServiceAfter must not be negative";
+	if (d->success_before_passing < 0 || d->failures_before_warning < 0 || d->failures_before_critical < 0)
+		return "SuccessBeforePassing, FailuresBeforeWarning and FailuresBeforeCritical must not be negative";
+	if (d->h2ping_use_tls.len > 0 && !is_raw_bool(d->h2ping_use_tls, true) && !is_raw_bool(d->h2ping_use_tls, false) &&
+	    (unsigned char)d->h2ping_use_tls.p[0] != 0xc0)	/* null: not said */
+		return "H2PingUseTLS must be true or false";
+	if (strcmp(type, "docker") == 0 && d->args.n == 0)
+		return "a Docker check needs \"args\", the command that it runs in the container";
+	if ((strcmp(type, "script") == 0 || strcmp(type, "docker") == 0) && d->args.v[0].len == 0)
+		return "the program in \"args\" is empty";
+	return NULL;
 }
 
 static int
 check_scripts(const char *type, enum source source, const struct script_policy *p, struct refusal *why)
 {
-	if (strcmp(type, "script") != 0)
+	/* A command in a container is a program as well. */
+	if (strcmp(type, "script") != 0 && strcmp(type, "docker") != 0)
 		return 0;
 	if (source == SOURCE_FILE && !p->files)
 		return refuse(why, 500, "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or "
@@ -111,7 +142,7 @@ static bool
 strings_cut(const struct check_def *d)
 {
 	const struct str v[] = { d->check_id, d->http, d->method, d->body, d->tcp, d->tls_server_name, d->alias_node,
-		d->alias_service };
+		d->alias_service, d->udp, d->grpc, d->h2ping, d->docker_container_id, d->shell, d->os_service };
 
 	for (size_t i = 0; i < ARRAY_LEN(v); i++)
 		if (has_nul(v[i]))
@@ -126,19 +157,14 @@ static int
 check_common(struct check_def *d, enum source source, const struct script_policy *p, struct refusal *why)
 {
 	const char *type = check_def_type(d);
-	const char *fault;
-	int rc;
+	const char *fault = check_fault(d, type);
 
-	rc = check_type_served(type, d, why);
-	if (rc < 0)
-		return rc;
-	fault = check_fault(d, type);
+	if (fault == NULL)
+		fault = check_nonsense(d, type);
+	if (fault == NULL && strings_cut(d))
+		fault = "a text must not contain a NUL byte";
 	if (fault != NULL)
 		return refuse(why, 400, "Invalid check: %s", fault);
-	if (strings_cut(d))
-		return refuse(why, 400, "Invalid check: a text must not contain a NUL byte");
-	if (strcmp(type, "script") == 0 && d->args.v[0].len == 0)
-		return refuse(why, 400, "Invalid check: the program in \"args\" is empty");
 	return check_scripts(type, source, p, why);
 }
 

@@ -27,6 +27,9 @@ struct refusal {
 /* grpc http ttl tcp alias docker script h2ping udp os_service, or "" (no type): the first that matches. */
 const char *check_def_type(const struct check_def *d);
 
+/* Whether an h2ping check speaks TLS: it does unless it says that it does not. */
+bool definition_h2ping_uses_tls(const struct check_def *d);
+
 /*
  * Complete a service definition and check it and its checks: the id, the
  * checks' ids and names. Lists and strings come from the arena. Negative

@@ -7,9 +7,14 @@
 #include "checkd/checkd.h"
 
 extern const struct check_kind check_kind_script, check_kind_http, check_kind_tcp, check_kind_ttl, check_kind_alias;
+extern const struct check_kind check_kind_grpc, check_kind_h2ping, check_kind_udp, check_kind_docker, check_kind_os_service;
+/* A TCP check with tcp_use_tls. */
+extern const struct check_kind check_kind_tcp_tls;
 
-/* ---- check_http.c: all transfers share one multi handle */
-void http_checks_release(struct checkd *cd);
+/* ---- check_os_service.c */
+
+/* What `systemctl is-active` says of a unit by its exit code and its first line. Pure; text has at most its buffer's size. */
+enum check_status os_service_status(struct str name, int exit_code, struct str said, char *text, size_t textlen);
 
 /* ---- check_ttl.c */
 

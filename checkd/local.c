@@ -62,7 +62,9 @@ service_free(struct service *s)
 		return;
 	free(s->id);
 	free(s->rec);
+	free(s->defined);
 	free(s->token);
+	free(s->from);
 	free(s);
 }
 
@@ -201,6 +203,70 @@ check_entry(struct local *l, struct str id, struct check **ret)
 	return 0;
 }
 
+static bool
+same_definition(const struct service *s, const struct node_service *rec)
+{
+	return record_equal(&rec_node_service, s->defined != NULL ? s->defined : s->rec, rec, NULL);
+}
+
+/* The record is taken over. Tags that belong to others stay as the catalog has them as long as the definition is the same. */
+static void
+take_record(struct service *s, struct node_service *rec)
+{
+	if (!s->sync.deleted && s->defined != NULL && same_definition(s, rec)) {
+		free(rec);
+		return;
+	}
+	free(s->defined);
+	s->defined = NULL;
+	free(s->rec);
+	s->rec = rec;
+}
+
+void
+local_note_origin(struct service *s, struct str from, int64_t since_s)
+{
+	free(s->from);
+	s->from = dup_str(from);
+	s->since_s = since_s;
+}
+
+int
+local_adopt_tags(struct local *l, struct service *s, const struct strs *tags)
+{
+	struct node_service merged = *s->rec, *copy;
+
+	merged.tags = *tags;
+	copy = record_dup(&rec_node_service, &merged);
+	if (copy == NULL)
+		return -ENOMEM;
+	if (s->defined == NULL)
+		s->defined = s->rec;
+	else
+		free(s->rec);
+	s->rec = copy;
+	l->changes++;
+	return 0;
+}
+
+int
+local_adopt_result(struct local *l, struct check *c, enum check_status status, struct str output)
+{
+	char *copy = malloc(output.len + 1);
+
+	if (copy == NULL)
+		return -ENOMEM;
+	if (output.len > 0)
+		memcpy(copy, output.p, output.len);
+	copy[output.len] = '\0';
+	free((char *)(uintptr_t)c->output.p);
+	c->output = (struct str){ copy, output.len };
+	c->status = status;
+	l->changes++;
+	l->adopted++;
+	return 0;
+}
+
 int
 local_put_service(struct local *l, const struct node_service *rec, struct str token, enum source source, struct service **ret)
 {
@@ -220,18 +286,28 @@ local_put_service(struct local *l, const struct node_service *rec, struct str to
 		free(tok);
 		return rc;
 	}
-	if (s->sync.deleted || s->rec == NULL || !record_equal(&rec_node_service, s->rec, copy, NULL) ||
-	    strcmp(s->token, tok) != 0)
+	if (s->sync.deleted || s->rec == NULL || !same_definition(s, copy) || strcmp(s->token, tok) != 0)
 		local_touch(&s->sync);
+	take_record(s, copy);
 	s->sync.deleted = false;
-	free(s->rec);
 	free(s->token);
-	s->rec = copy;
 	s->token = tok;
 	s->source = source;
 	l->changes++;
 	*ret = s;
 	return 0;
+}
+
+/* The definition is taken over. An equal one stays where it is: a run that is under way may point into it. */
+static void
+keep_definition(struct check *c, struct check_def *def)
+{
+	if (c->def != NULL && def != NULL && record_equal(&rec_check_def, c->def, def, NULL)) {
+		free(def);
+		return;
+	}
+	free(c->def);
+	c->def = def;
 }
 
 int
@@ -265,9 +341,8 @@ local_put_check(struct local *l, const struct health_check *rec, const struct ch
 	}
 	c->sync.deleted = false;
 	free(c->rec);
-	free(c->def);
 	c->rec = copy;
-	c->def = def_copy;
+	keep_definition(c, def_copy);
 	c->source = source;
 	l->changes++;
 	*ret = c;

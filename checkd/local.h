@@ -31,6 +31,7 @@ struct entry_sync {
 	bool pushing;		/* a write about it is on its way, */
 	uint64_t pushed;	/* with this version */
 	bool denied;		/* the catalog would not take it, which has been said */
+	bool there;		/* the catalog has one of this id, in whatever form */
 };
 
 struct checkd;
@@ -38,8 +39,11 @@ struct checkd;
 struct service {
 	char *id;
 	struct node_service *rec;	/* NULL only for one that the catalog alone knows */
+	struct node_service *defined;	/* as it was registered, while the tags are the catalog's; else NULL */
 	char *token;
 	enum source source;
+	char *from;			/* who said so: "FILE:LINE", or the client's address; NULL: not known */
+	int64_t since_s;		/* when, Unix time; 0: not known */
 	struct entry_sync sync;
 };
 
@@ -52,6 +56,7 @@ struct check {
 	enum check_status status;
 	struct str output;		/* malloc'ed */
 	uint64_t critical_since_ms;	/* 0: it is not */
+	uint64_t result_ms;		/* of the last result, clock_ms(); 0: none yet */
 	struct entry_sync sync;
 	struct runner runner;
 	uv_timer_t *hold;		/* a new output waits to be pushed */
@@ -63,6 +68,8 @@ struct local {
 	struct check **checks;
 	size_t nservices, nchecks, services_cap, checks_cap;
 	uint64_t changes;		/* of whatever agent.* shows */
+	bool resumed;			/* checkd alone was started again: the catalog has what checks found a moment ago */
+	size_t adopted;			/* checks that took it over */
 };
 
 void local_release(struct local *l);
@@ -77,10 +84,17 @@ struct check *local_check_entry(const struct local *l, struct str id);
 
 /*
  * Add or replace; rec and token are copied. An equal record stays in step
- * with the catalog. -ENOMEM, -ELIMIT (LOCAL_*_MAX).
+ * with the catalog; one that is as it was registered before keeps the tags
+ * that were taken over from there (enable_tag_override). -ENOMEM, -ELIMIT (LOCAL_*_MAX).
  */
 int MUST_CHECK local_put_service(struct local *l, const struct node_service *rec, struct str token, enum source source,
     struct service **ret);
+
+/* Note who registered it (copied; without memory it is not known), and when. */
+void local_note_origin(struct service *s, struct str from, int64_t since_s);
+
+/* Take over the tags that the catalog has of a service. -ENOMEM. */
+int MUST_CHECK local_adopt_tags(struct local *l, struct service *s, const struct strs *tags);
 
 /*
  * Add or replace the record and definition of a check (def may be NULL);
@@ -103,6 +117,9 @@ void local_forget_service(struct local *l, struct service *s);
 void local_forget_check(struct local *l, struct check *c);
 
 void local_touch(struct entry_sync *s);
+
+/* Take over what the catalog has of a check that has not run yet. -ENOMEM. */
+int MUST_CHECK local_adopt_result(struct local *l, struct check *c, enum check_status status, struct str output);
 
 /* What the catalog shall hold of a check; members point into it. */
 void local_check_record(const struct check *c, struct health_check *ret);

@@ -1,7 +1,9 @@
 /* main.c - checkd: this node's services and checks. */
 #include <stdlib.h>
 
+#include "checkd/agent_tls.h"
 #include "checkd/coordinates.h"
+#include "checkd/curl_loop.h"
 #include "checkd/kinds.h"
 #include "checkd/process.h"
 #include "checkd/register.h"
@@ -10,9 +12,12 @@
 #include "checkd/sync.h"
 #include "checkd/watches.h"
 
+/* Twice as many threads as names that are looked up at a time. */
+#define RESOLVERS "64"
+
 /* Keys that are read at start only. */
 static const char *const start_keys[] = { "node_name", "node_id", "datacenter", "data_dir", "check_output_max_size",
-	"check_update_interval", "enable_script_checks", "enable_local_script_checks",
+	"check_update_interval", "enable_script_checks", "enable_local_script_checks", "script_check_user",
 	"disable_coordinates", "disable_remote_exec" };
 
 static int
@@ -28,6 +33,32 @@ read_start_settings(struct checkd *cd)
 	cd->script_policy.files = cd->script_policy.api || cfg_bool(slice, "enable_local_script_checks", false);
 	reload_settings(cd, slice);
 	return persist_open(&cd->persist, dev ? NULL : cfg_str(slice, "data_dir", NULL));
+}
+
+/* Whom scripts of checks run as. */
+static int
+set_script_user(struct checkd *cd)
+{
+	const char *name = cfg_str(cd->d->config, "script_check_user", "");
+	int rc = processes_set_user(cd->processes, name[0] != '\0' ? name : NULL);
+
+	if (rc < 0)
+		log_err("agent", "checkd: scripts of checks cannot run as script_check_user \"%.100s\": %s", name,
+		    rc == -ENOENT ? "there is no such user" : err_text(rc));
+	return rc;
+}
+
+/* The agent's certificate for checks; connections under way keep what they began with. */
+static int
+take_tls(struct checkd *cd, struct json_object *slice)
+{
+	int rc = agent_tls_load(&cd->agent_tls, slice);
+
+	if (rc < 0)
+		return rc;
+	tls_trust_release(cd->tls_trust);
+	cd->tls_trust = NULL;
+	return 0;
 }
 
 static int
@@ -55,6 +86,7 @@ checkd_init(struct daemon *d)
 	d->ctx = cd;
 	cd->d = d;
 	cd->local.cd = cd;
+	cd->local.resumed = d->restarted;
 	cd->changed.cb = checkd_on_changed;
 	cd->started_with = json_object_get(d->config);
 	rc = read_start_settings(cd);
@@ -79,6 +111,10 @@ checkd_init(struct daemon *d)
 		rc = statsd_start(cd);
 	if (rc < 0)
 		log_err("agent", "checkd: cannot start: error=\"%s\"", err_text(rc));
+	if (rc == 0)
+		rc = set_script_user(cd);
+	if (rc == 0)
+		rc = take_tls(cd, d->config);
 	return rc < 0 ? rc : load(cd);
 }
 
@@ -113,7 +149,9 @@ checkd_reload(struct daemon *d, struct json_object *next, struct buf *msg)
 	if (rc < 0)
 		return buf_adds(msg, why.text) < 0 ? -ENOMEM : rc;
 	reload_settings(cd, next);
-	rc = take_tokens(cd, next);
+	rc = take_tls(cd, next);
+	if (rc == 0)
+		rc = take_tokens(cd, next);
 	if (rc == 0)
 		rc = sync_describe(cd, next);
 	if (rc == 0)
@@ -151,7 +189,10 @@ checkd_fini(struct daemon *d)
 	loop_undefer(&d->loop, DEFER_WORK, &cd->changed);
 	local_release(&cd->local);
 	watches_release(cd);
-	http_checks_release(cd);
+	curl_loop_free(cd->curl);
+	curl_lib_release();
+	tls_trust_release(cd->tls_trust);
+	agent_tls_free(cd->agent_tls);
 	acl_gate_free(cd->gate);
 	cd->gate = NULL;
 	timer_free(cd->reap);
@@ -166,6 +207,8 @@ checkd_fini(struct daemon *d)
 	persist_close(&cd->persist);
 	tokens_release(&cd->tokens);
 	json_object_put(cd->started_with);
+	free(cd);
+	d->ctx = NULL;
 }
 
 static void
@@ -210,5 +253,12 @@ main(int argc, char **argv)
 		.info = checkd_info,
 	};
 
+	/*
+	 * libuv looks names up in half of its threads, of which it has four:
+	 * two names that nobody answers for would hold up all others. They
+	 * are made when the first name is looked up.
+	 */
+	if (setenv("UV_THREADPOOL_SIZE", RESOLVERS, 0) < 0)
+		return 1;
 	return daemon_main(argc, argv, &spec);
 }

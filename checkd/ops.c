@@ -386,7 +386,8 @@ checkd_cancelled(void *ctx, struct rpc_token token)
 {
 	struct checkd *cd = ((struct daemon *)ctx)->ctx;
 
-	if (acl_gate_cancelled(cd->gate, token))
+	/* At the end of the daemon connections are closed last. */
+	if (cd == NULL || acl_gate_cancelled(cd->gate, token))
 		return;
 	for (struct hash_watch **at = &cd->watches; *at != NULL; at = &(*at)->next) {
 		struct hash_watch *x = *at;
@@ -427,6 +428,7 @@ static const struct {
 	{ OP_AGENT_CHECK_DEREGISTER, op_check_deregister },
 	{ OP_AGENT_CHECK_UPDATE, op_check_update },
 	{ OP_AGENT_MAINTENANCE, op_maintenance },
+	{ OP_AGENT_WHY, op_why },
 };
 
 /* Every operation goes through the gate. */
@@ -444,5 +446,6 @@ const struct rpc_route checkd_routes[] = {
 	{ OP_AGENT_SERVICES, serve }, { OP_AGENT_SERVICE, serve }, { OP_AGENT_CHECKS, serve }, { OP_AGENT_HEALTH, serve },
 	{ OP_AGENT_SERVICE_REGISTER, serve }, { OP_AGENT_SERVICE_DEREGISTER, serve }, { OP_AGENT_CHECK_REGISTER, serve },
 	{ OP_AGENT_CHECK_DEREGISTER, serve }, { OP_AGENT_CHECK_UPDATE, serve }, { OP_AGENT_MAINTENANCE, serve },
+	{ OP_AGENT_WHY, serve },
 };
 const size_t checkd_nroutes = ARRAY_LEN(checkd_routes);

@@ -56,7 +56,7 @@ op_service_register(void *ctx, const struct rpc_request *req, struct acl_facts *
 		if (definition_service(&q.service, SOURCE_API, &cd->script_policy, &a, &why) < 0)
 			refuse(cd, req, &why);
 		else if (permitted(f, permit_register_service(cd, f, &q.service)))
-			done(cd, req, register_service(cd, &q.service, SOURCE_API, q.replace_existing_checks));
+			done(cd, req, register_service(cd, &q.service, SOURCE_API, q.client, q.replace_existing_checks));
 	}
 	arena_release(&a);
 }

@@ -19,6 +19,8 @@ static const struct field f_persisted_service[] = {
 	FIELD(persisted_service, token, "Token", F_STR, 0),
 	FIELD_SUB(persisted_service, service, "Service", F_RECORD, 0, rec_node_service),
 	FIELD(persisted_service, source, "Source", F_STR, 0),
+	FIELD(persisted_service, from, "From", F_STR, FF_OMITEMPTY),
+	FIELD(persisted_service, since_s, "Since", F_INT, FF_OMITEMPTY),
 };
 RECORD(rec_persisted_service, persisted_service, "PersistedService", f_persisted_service);
 
@@ -150,9 +152,9 @@ store(const struct persist *p, enum persist_dir dir, struct str id, const struct
 }
 
 int
-persist_service(const struct persist *p, const struct node_service *rec, struct str token)
+persist_service(const struct persist *p, const struct node_service *rec, struct str token, struct str from, int64_t since_s)
 {
-	struct persisted_service s = { .token = token, .source = STR("remote"), .service = *rec };
+	struct persisted_service s = { .token = token, .source = STR("remote"), .from = from, .since_s = since_s, .service = *rec };
 
 	return store(p, PERSIST_SERVICES, rec->id, &rec_persisted_service, &s, true);
 }

@@ -2,7 +2,7 @@
  * persist.h - registrations that came over the API, kept in the data
  * directory.
  *
- *	services/HASH	{"Token", "Service", "Source"}
+ *	services/HASH	{"Token", "Service", "Source", "From", "Since"}
  *	checks/HASH	{"Check", "ChkType", "Token", "Source"}
  *	checks/state/HASH {"CheckID", "Output", "Status", "Expires"} of TTL checks
  *
@@ -27,7 +27,8 @@ int MUST_CHECK persist_open(struct persist *p, const char *data_dir);
 void persist_close(struct persist *p);
 
 /* Write; -errno, -ENOMEM. Registrations are synced to disk before these return, states are not. */
-int MUST_CHECK persist_service(const struct persist *p, const struct node_service *rec, struct str token);
+int MUST_CHECK persist_service(const struct persist *p, const struct node_service *rec, struct str token, struct str from,
+    int64_t since_s);
 int MUST_CHECK persist_check(const struct persist *p, const struct health_check *rec, const struct check_def *def);
 int MUST_CHECK persist_state(const struct persist *p, struct str id, struct str output, const char *status, int64_t expires_s);
 
@@ -36,6 +37,8 @@ void persist_remove(const struct persist *p, enum persist_dir dir, struct str id
 
 struct persisted_service {
 	struct str token, source;
+	struct str from;	/* the client that registered it */
+	int64_t since_s;	/* when, Unix time */
 	struct node_service service;
 };
 

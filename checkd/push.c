@@ -4,17 +4,15 @@
 
 #include "checkd/sync_state.h"
 
-enum { ALONG_BYTES_MAX = 1 * MiB };	/* of texts of the checks that go with their service in one write */
+/* Bytes of a batch, about; one that is larger alone goes alone. */
+enum { BATCH_BYTES_MAX = 1 * MiB, ALONG_BYTES_MAX = 1 * MiB, ITEM_ROOM = 64 * KiB };
 
 static void
 push_free(struct push *p)
 {
 	if (p == NULL)
 		return;
-	for (size_t i = 0; i < p->nchecks; i++)
-		free(p->check_ids[i]);
-	free(p->check_ids);
-	free(p->service_id);
+	arena_release(&p->arena);
 	free(p);
 }
 
@@ -25,7 +23,8 @@ begin(struct entry_sync *e)
 	e->pushed = e->version;
 }
 
-enum outcome { PUSH_OK, PUSH_DENIED, PUSH_FAILED };
+/* Of one entry; PUSH_REFUSED: this one alone, for another reason than its rights. */
+enum outcome { PUSH_OK, PUSH_DENIED, PUSH_REFUSED, PUSH_FAILED };
 
 /* Whether the entry now stands in the catalog as it does here. */
 static bool
@@ -34,18 +33,25 @@ end(struct entry_sync *e, enum outcome o)
 	e->pushing = false;
 	if (o == PUSH_FAILED || e->version != e->pushed)
 		return false;
-	/* What was denied will not be allowed by repeating it before the next comparison. */
+	/* What was not taken will not be by repeating it before the next comparison. */
 	e->dirty = false;
-	e->denied = o == PUSH_DENIED;
+	e->denied = o != PUSH_OK;
+	e->there = e->there || o == PUSH_OK;
 	return o == PUSH_OK;
 }
 
-/* What is denied with every comparison is worth one line. */
+/* What is refused with every comparison is worth one line. */
 static void
-tell_denied(const struct entry_sync *e, const char *what, const char *id, const struct rpc_error *why)
+tell_refused(const struct entry_sync *e, enum outcome o, const char *what, const char *id, struct str why)
 {
-	log_write(e->denied ? LOG_DEBUG : LOG_WARN, "agent", "%s blocked by ACLs: %s=%s error=\"%.*s\"",
-	    e->deleted ? "deregistration" : "registration", what, id, STR_ARG(why->text));
+	enum log_level level = e->denied ? LOG_DEBUG : LOG_WARN;
+
+	if (o == PUSH_DENIED)
+		log_write(level, "agent", "%s blocked by ACLs: %s=%s error=\"%.*s\"",
+		    e->deleted ? "deregistration" : "registration", what, id, STR_ARG(why));
+	else
+		log_write(level, "agent", "the catalog refuses a %s: %s=%s error=\"%.*s\"",
+		    e->deleted ? "deregistration" : "registration", what, id, STR_ARG(why));
 }
 
 /* The catalog took a service's checks out with it. */
@@ -61,7 +67,7 @@ forget_checks_of(struct local *l, struct str service_id)
 }
 
 static void
-pushed_service(struct sync *s, const struct push *p, enum outcome o)
+pushed_service(struct sync *s, const struct push_item *p, enum outcome o)
 {
 	struct local *l = &s->cd->local;
 	struct service *e = local_service_entry(l, str_from(p->service_id));
@@ -78,7 +84,7 @@ pushed_service(struct sync *s, const struct push *p, enum outcome o)
 }
 
 static void
-pushed_check(struct sync *s, const struct push *p, const char *id, enum outcome o)
+pushed_check(struct sync *s, const struct push_item *p, const char *id, enum outcome o)
 {
 	struct local *l = &s->cd->local;
 	struct check *c = local_check_entry(l, str_from(id));
@@ -96,34 +102,92 @@ pushed_check(struct sync *s, const struct push *p, const char *id, enum outcome 
 }
 
 static enum outcome
-outcome_of(const struct rpc_answer *a)
+outcome_of(int64_t code)
 {
-	struct rpc_error e;
-
-	if (a->rc == 0)
-		return PUSH_OK;
-	if (a->rc != -EPROTO)
-		return PUSH_FAILED;
-	rpc_error_decode(a, &e);
-	return e.code == 403 ? PUSH_DENIED : PUSH_FAILED;
+	return code == 0 ? PUSH_OK : code == 403 ? PUSH_DENIED : PUSH_REFUSED;
 }
 
-/* The first of what a write was about. */
+/* The first of what an item was about. */
 static void
-tell_refused(struct sync *s, const struct push *p, const struct rpc_answer *a)
+tell_item(struct sync *s, const struct push_item *p, enum outcome o, struct str why)
 {
 	struct local *l = &s->cd->local;
 	const struct service *e = p->service_id != NULL ? local_service_entry(l, str_from(p->service_id)) : NULL;
 	const struct check *c = p->service_id == NULL && p->nchecks > 0 ? local_check_entry(l, str_from(p->check_ids[0])) : NULL;
-	struct rpc_error why;
 
-	rpc_error_decode(a, &why);
 	if (e != NULL)
-		tell_denied(&e->sync, "service", e->id, &why);
+		tell_refused(&e->sync, o, "service", e->id, why);
 	else if (c != NULL)
-		tell_denied(&c->sync, "check", c->id, &why);
+		tell_refused(&c->sync, o, "check", c->id, why);
 	else if (p->node)
-		tell_denied(&s->node, "node", checkd_node(s->cd), &why);
+		tell_refused(&s->node, o, "node", checkd_node(s->cd), why);
+}
+
+/* What became of an item. */
+static void
+pushed_item(struct sync *s, const struct push_item *p, enum outcome o, struct str why)
+{
+	if (o == PUSH_DENIED || o == PUSH_REFUSED)
+		tell_item(s, p, o, why);
+	/* What is wrong with one thing may pass, but nothing else waits for it. */
+	if (o == PUSH_REFUSED)
+		s->refused = true;
+	if (p->service_id != NULL)
+		pushed_service(s, p, o);
+	for (size_t i = 0; i < p->nchecks; i++)
+		pushed_check(s, p, p->check_ids[i], o);
+	/* What was wrong was not the node, if it was not alone. */
+	if (p->node && end(&s->node, o != PUSH_OK && (p->service_id != NULL || p->nchecks > 0) ? PUSH_FAILED : o))
+		log_info("agent", "Synced node info");
+}
+
+/* The answers to a batch, as many as it had items; in the push's arena. */
+static int
+read_results(struct push *p, const struct rpc_answer *a, struct batch_result *v)
+{
+	struct query_meta meta;
+	struct str payload;
+	struct mp_r r;
+	int rc = op_reply_decode(a->body, a->len, &meta, &payload);
+
+	if (rc < 0)
+		return rc;
+	r = mp_r_init(payload.p, payload.len);
+	if (mp_r_array(&r) != p->n)
+		return -EDECODE;
+	for (size_t i = 0; rc == 0 && i < p->n; i++)
+		rc = record_decode(&rec_batch_result, &r, &v[i], &p->arena);
+	return rc == 0 && !mp_r_done(&r) ? -EDECODE : rc;
+}
+
+/* All of it ended in the same way. */
+static void
+pushed_all(struct sync *s, const struct push *p, enum outcome o, struct str why)
+{
+	for (size_t i = 0; i < p->n; i++)
+		pushed_item(s, &p->items[i], o, why);
+}
+
+static void
+pushed(struct sync *s, struct push *p, const struct rpc_answer *a)
+{
+	struct batch_result *v = a->rc == 0 ? arena_alloc(&p->arena, (p->n + 1) * sizeof(*v)) : NULL;
+	int rc = a->rc == 0 ? (v == NULL ? -ENOMEM : read_results(p, a, v)) : a->rc;
+	struct rpc_error e = { .code = 0 };
+
+	if (rc == 0) {
+		for (size_t i = 0; i < p->n; i++)
+			pushed_item(s, &p->items[i], outcome_of(v[i].code), v[i].text);
+		return;
+	}
+	if (a->rc == -EPROTO)
+		rpc_error_decode(a, &e);
+	if (e.code == 403) {
+		pushed_all(s, p, PUSH_DENIED, e.text);
+		return;
+	}
+	sync_fail(s, "changes", a->rc != 0 ? a : &(struct rpc_answer){ .rc = rc });
+	pushed_all(s, p, PUSH_FAILED, STR_NONE);
 }
 
 static void
@@ -131,54 +195,58 @@ on_pushed(void *arg, const struct rpc_answer *a)
 {
 	struct push *p = arg, **at;
 	struct sync *s = p->s;
-	enum outcome o = outcome_of(a);
 
 	for (at = &s->pushes; *at != p; at = &(*at)->next)
 		;
 	*at = p->next;
 	s->npushes--;
 	write_stamps_done(&s->stamps, p->seq);
-	if (o == PUSH_FAILED)
-		sync_fail(s, "changes", a);
-	else if (o == PUSH_DENIED)
-		tell_refused(s, p, a);
-	if (p->service_id != NULL)
-		pushed_service(s, p, o);
-	for (size_t i = 0; i < p->nchecks; i++)
-		pushed_check(s, p, p->check_ids[i], o);
-	if (p->node && end(&s->node, o))
-		log_info("agent", "Synced node info");
+	pushed(s, p, a);
 	push_free(p);
 	if (!s->failed)
 		push_dirty(s);
 	sync_settle(s);
 }
 
-static struct push *
-push_new(struct sync *s, const char *service_id, size_t max_checks)
+/* ---- a batch being made */
+
+struct batch {
+	struct push *p;
+	struct batch_item *v;		/* what is sent, in the push's arena */
+	size_t bytes;
+	bool full;
+};
+
+static int
+batch_begin(struct sync *s, struct batch *b)
 {
 	struct push *p = calloc(1, sizeof(*p));
 
+	*b = (struct batch){ .p = p };
 	if (p == NULL)
-		return NULL;
+		return -ENOMEM;
 	p->s = s;
-	p->check_ids = calloc(max_checks > 0 ? max_checks : 1, sizeof(*p->check_ids));
-	p->service_id = service_id != NULL ? strdup(service_id) : NULL;
-	if (p->check_ids == NULL || (service_id != NULL && p->service_id == NULL)) {
+	arena_init(&p->arena, PUSH_ARENA_MAX);
+	p->items = arena_alloc(&p->arena, CATALOG_BATCH_MAX * sizeof(*p->items));
+	b->v = arena_alloc(&p->arena, CATALOG_BATCH_MAX * sizeof(*b->v));
+	if (p->items == NULL || b->v == NULL) {
 		push_free(p);
-		return NULL;
+		return -ENOMEM;
 	}
-	return p;
+	return 0;
 }
 
-static bool
-request_too_large(uint16_t op, const struct query_options *o, const void *request)
+/* The bytes of a request; -ELIMIT: no operation takes so many. */
+static int
+measure(const struct record *rec, const void *request, size_t *ret_n)
 {
-	struct buf b = BUF_INIT(op_info(op)->body_max);
-	int rc = op_request_encode(op, o, request, &b);
+	struct buf b = BUF_INIT(op_info(OP_CATALOG_BATCH)->body_max - ITEM_ROOM);
+	struct mp_w w = mp_w_init(&b);
 
+	record_encode(rec, request, RECORD_WHOLE, &w);
+	*ret_n = b.len;
 	buf_release(&b);
-	return rc == -ELIMIT;
+	return w.err;
 }
 
 /*
@@ -186,43 +254,100 @@ request_too_large(uint16_t op, const struct query_options *o, const void *reques
  * long as it stays as it is.
  */
 static void
-give_up(struct sync *s, const struct push *p)
+give_up(struct sync *s, const struct push_item *p)
 {
 	struct local *l = &s->cd->local;
 	struct service *e = p->service_id != NULL ? local_service_entry(l, str_from(p->service_id)) : NULL;
 	const char *id = p->service_id != NULL ? p->service_id : p->nchecks > 0 ? p->check_ids[0] : "";
 
 	log_err("agent", "too large for the catalog, not synced: %s=%.100s max=%u", e != NULL ? "service" : "check", id,
-	    op_info(OP_CATALOG_REGISTER)->body_max);
-	if (e != NULL)
+	    op_info(OP_CATALOG_BATCH)->body_max);
+	if (e != NULL) {
 		e->sync.dirty = false;
-	for (size_t i = 0; i < p->nchecks; i++)
-		local_check_entry(l, str_from(p->check_ids[i]))->sync.dirty = false;
+		e->sync.denied = true;
+	}
+	for (size_t i = 0; i < p->nchecks; i++) {
+		struct check *c = local_check_entry(l, str_from(p->check_ids[i]));
+
+		c->sync.dirty = false;
+		c->sync.denied = true;
+	}
 }
 
-/* Send it, stamped; p is taken over. 0; 1: it was given up; negative. What it is about is marked by the caller on 0. */
-static int
-push_send(struct sync *s, struct push *p, uint16_t op, const void *request, struct str token)
+/* All that an item is about is on its way, or is no longer. */
+static void
+mark_item(struct sync *s, const struct push_item *p, bool on_its_way)
 {
-	struct query_options o = { .token = token };
+	struct local *l = &s->cd->local;
+	struct entry_sync *e[2] = { p->service_id != NULL ? &local_service_entry(l, str_from(p->service_id))->sync : NULL,
+		p->node ? &s->node : NULL };
+
+	for (size_t i = 0; i < ARRAY_LEN(e); i++)
+		if (e[i] != NULL && on_its_way)
+			begin(e[i]);
+		else if (e[i] != NULL)
+			e[i]->pushing = false;
+	for (size_t i = 0; i < p->nchecks; i++) {
+		struct check *c = local_check_entry(l, str_from(p->check_ids[i]));
+
+		if (on_its_way)
+			begin(&c->sync);
+		else
+			c->sync.pushing = false;
+	}
+}
+
+/* Add an item; the request and what it points to last as long as the push. What does not fit any more goes with the next batch. */
+static int
+batch_add(struct sync *s, struct batch *b, const struct push_item *item, const void *request, bool deregister, struct str token)
+{
+	struct push *p = b->p;
+	size_t n;
+	int rc = measure(deregister ? &rec_deregister_request : &rec_register_request, request, &n);
+
+	if (rc == -ELIMIT) {
+		give_up(s, item);
+		return 0;
+	}
+	if (rc < 0)
+		return rc;
+	n += token.len + 64;
+	if (p->n > 0 && b->bytes + n > BATCH_BYTES_MAX) {
+		b->full = true;
+		return 0;
+	}
+	p->items[p->n] = *item;
+	b->v[p->n] = (struct batch_item){ .token = token };
+	*(deregister ? &b->v[p->n].dereg : &b->v[p->n].reg) = (struct records){ (void *)(uintptr_t)request, 1 };
+	p->n++;
+	b->bytes += n;
+	b->full = p->n == CATALOG_BATCH_MAX;
+	mark_item(s, item, true);
+	return 0;
+}
+
+/* Send it, stamped; the push is taken over. */
+static int
+batch_send(struct sync *s, struct batch *b)
+{
+	const struct catalog_batch q = { .items = { b->v, b->p->n } };
+	struct query_options o = { .token = STR_NONE };
+	struct push *p = b->p;
 	int rc = write_stamps_take(&s->stamps, &o);
 
+	if (rc == 0) {
+		p->seq = o.seq;
+		p->call = rpc_call_record(s->cd->raftd, OP_CATALOG_BATCH, &o, &q, RPC_RETRY, SYNC_CALL_MS, on_pushed, p);
+		if (p->call == 0) {
+			write_stamps_done(&s->stamps, p->seq);
+			rc = -EBUSY;
+		}
+	}
 	if (rc < 0) {
+		for (size_t i = 0; i < p->n; i++)
+			mark_item(s, &p->items[i], false);
 		push_free(p);
 		return rc;
-	}
-	p->seq = o.seq;
-	/* Any registration tells of the node as well, while the catalog has it otherwise. */
-	p->node = op == OP_CATALOG_REGISTER && s->node.dirty && !s->node.pushing;
-	p->call = rpc_call_record(s->cd->raftd, op, &o, request, RPC_RETRY, SYNC_CALL_MS, on_pushed, p);
-	if (p->call == 0) {
-		bool large = request_too_large(op, &o, request);
-
-		write_stamps_done(&s->stamps, p->seq);
-		if (large)
-			give_up(s, p);
-		push_free(p);
-		return large ? 1 : -EBUSY;
 	}
 	p->next = s->pushes;
 	s->pushes = p;
@@ -230,17 +355,25 @@ push_send(struct sync *s, struct push *p, uint16_t op, const void *request, stru
 	return 0;
 }
 
-static struct register_request
-base_request(const struct sync *s)
+/* ---- its items */
+
+/* A registration of this node, in the push's arena. The first of those that differ tells of the node as well. */
+static struct register_request *
+base_request(const struct sync *s, struct batch *b, struct push_item *ret_item)
 {
+	struct register_request *q = arena_alloc(&b->p->arena, sizeof(*q));
 	const struct self *me = &s->self.self;
 
-	return (struct register_request){
+	*ret_item = (struct push_item){ .node = s->node.dirty && !s->node.pushing };
+	if (q == NULL)
+		return NULL;
+	*q = (struct register_request){
 		.datacenter = me->datacenter, .id = me->id, .node = me->node, .address = me->address,
 		.tagged_addresses = me->tagged_addresses, .node_meta = me->meta,
 		/* Known to the catalog as it is: writing it again would wake whoever watches nodes. */
-		.skip_node_update = !s->node.dirty,
+		.skip_node_update = !ret_item->node,
 	};
+	return q;
 }
 
 static bool
@@ -249,174 +382,207 @@ check_waits(const struct check *c)
 	return c->sync.dirty && !c->sync.pushing;
 }
 
-/* The checks of a service that go with it: those with the same token. */
+/* The checks that wait, by their services. */
+struct waiting {
+	struct check **v;
+	size_t n;
+};
+
+static int
+by_service(const void *a, const void *b)
+{
+	const struct check *x = *(struct check *const *)a, *y = *(struct check *const *)b;
+	int c = str_cmp(x->rec->service_id, y->rec->service_id);
+
+	return c != 0 ? c : strcmp(x->id, y->id);
+}
+
+static int
+waiting_take(const struct local *l, struct waiting *ret)
+{
+	*ret = (struct waiting){ .v = malloc((l->nchecks + 1) * sizeof(struct check *)) };
+	if (ret->v == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < l->nchecks; i++) {
+		struct check *c = l->checks[i];
+
+		if (check_waits(c) && !c->sync.deleted && c->rec->service_id.len > 0)
+			ret->v[ret->n++] = c;
+	}
+	qsort(ret->v, ret->n, sizeof(*ret->v), by_service);
+	return 0;
+}
+
+/* Where those of a service begin. */
+static size_t
+waiting_of(const struct waiting *w, struct str service_id)
+{
+	size_t lo = 0, hi = w->n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (str_cmp(w->v[mid]->rec->service_id, service_id) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/* Those with the same token go with their service. */
 static bool
 goes_along(const struct check *c, const struct service *e)
 {
 	const struct tokens *t = &c->cd->tokens;
 
-	return !c->sync.deleted && check_waits(c) && str_eqs(c->rec->service_id, e->id) &&
-	    (!c->cd->acls || str_eq(tokens_check(t, c), tokens_service(t, e)));
+	return !c->cd->acls || str_eq(tokens_check(t, c), tokens_service(t, e));
 }
 
-/* Their records into v and their ids into p; both have room for them. What would make the write too long follows by itself. */
+/* Their records into the request. What would make it too long follows by itself. */
 static int
-take_along(struct sync *s, const struct service *e, struct push *p, struct health_check *v)
+take_along(struct batch *b, const struct service *e, const struct waiting *w, struct push_item *item, struct register_request *q)
 {
-	struct local *l = &s->cd->local;
-	size_t bytes = 0;
+	size_t from = waiting_of(w, str_from(e->id)), n = 0, bytes = 0;
+	struct arena *a = &b->p->arena;
+	struct health_check *v;
 
-	for (size_t i = 0; i < l->nchecks; i++) {
-		struct health_check *h = &v[p->nchecks];
+	while (from + n < w->n && str_eqs(w->v[from + n]->rec->service_id, e->id))
+		n++;
+	v = arena_alloc(a, (n + 1) * sizeof(*v));
+	item->check_ids = arena_alloc(a, (n + 1) * sizeof(*item->check_ids));
+	if (v == NULL || item->check_ids == NULL)
+		return -ENOMEM;
+	for (size_t i = from; i < from + n; i++) {
+		const struct check *c = w->v[i];
 
-		if (!goes_along(l->checks[i], e))
+		bytes += c->rec->notes.len + c->output.len;
+		if (!goes_along(c, e) || bytes > ALONG_BYTES_MAX)
 			continue;
-		local_check_record(l->checks[i], h);
-		bytes += h->notes.len + h->output.len;
-		if (bytes > ALONG_BYTES_MAX)
-			break;
-		p->check_ids[p->nchecks] = strdup(l->checks[i]->id);
-		if (p->check_ids[p->nchecks] == NULL)
+		local_check_record(c, &v[item->nchecks]);
+		item->check_ids[item->nchecks] = arena_strdup(a, str_from(c->id));
+		if (item->check_ids[item->nchecks] == NULL)
 			return -ENOMEM;
-		p->nchecks++;
+		item->nchecks++;
 	}
+	q->checks = (struct records){ v, item->nchecks };
 	return 0;
-}
-
-/* All that p is about is on its way. */
-static void
-begin_all(struct sync *s, const struct push *p, struct service *e)
-{
-	if (e != NULL)
-		begin(&e->sync);
-	for (size_t i = 0; i < p->nchecks; i++)
-		begin(&local_check_entry(&s->cd->local, str_from(p->check_ids[i]))->sync);
-	if (p->node)
-		begin(&s->node);
 }
 
 /* One service with those of its checks that differ. */
 static int
-register_service(struct sync *s, struct service *e)
+register_service(struct sync *s, struct batch *b, struct service *e, const struct waiting *w)
 {
-	struct local *l = &s->cd->local;
-	struct register_request q = base_request(s);
-	struct health_check *v;
-	struct push *p;
-	size_t n = 0;
+	struct push_item item;
+	struct register_request *q = base_request(s, b, &item);
 	int rc;
 
-	for (size_t i = 0; i < l->nchecks; i++)
-		n += goes_along(l->checks[i], e);
-	v = calloc(n > 0 ? n : 1, sizeof(*v));
-	p = push_new(s, e->id, n);
-	rc = v == NULL || p == NULL ? -ENOMEM : take_along(s, e, p, v);
-	if (rc == 0) {
-		q.service = (struct records){ e->rec, 1 };
-		q.checks = (struct records){ v, p->nchecks };
-		rc = push_send(s, p, OP_CATALOG_REGISTER, &q, tokens_service(&s->cd->tokens, e));
-		if (rc == 0)
-			begin_all(s, p, e);
-	} else {
-		push_free(p);
-	}
-	free(v);
-	return rc < 0 ? rc : 0;
+	item.service_id = arena_strdup(&b->p->arena, str_from(e->id));
+	if (q == NULL || item.service_id == NULL)
+		return -ENOMEM;
+	rc = take_along(b, e, w, &item, q);
+	q->service = (struct records){ e->rec, 1 };
+	return rc < 0 ? rc : batch_add(s, b, &item, q, false, tokens_service(&s->cd->tokens, e));
+}
+
+/* An item about one check. */
+static int
+name_check(struct batch *b, const struct check *c, struct push_item *item)
+{
+	item->check_ids = arena_alloc(&b->p->arena, sizeof(*item->check_ids));
+	if (item->check_ids == NULL || (item->check_ids[0] = arena_strdup(&b->p->arena, str_from(c->id))) == NULL)
+		return -ENOMEM;
+	item->nchecks = 1;
+	return 0;
 }
 
 static int
-register_check(struct sync *s, struct check *c)
+register_check(struct sync *s, struct batch *b, struct check *c)
 {
-	struct register_request q = base_request(s);
-	struct push *p = push_new(s, NULL, 1);
-	struct health_check h;
-	int rc;
+	struct push_item item;
+	struct register_request *q = base_request(s, b, &item);
+	struct health_check *h = arena_alloc(&b->p->arena, sizeof(*h));
 
-	if (p == NULL || (p->check_ids[0] = strdup(c->id)) == NULL) {
-		push_free(p);
+	if (q == NULL || h == NULL || name_check(b, c, &item) < 0)
 		return -ENOMEM;
-	}
-	p->nchecks = 1;
-	local_check_record(c, &h);
-	q.check = (struct records){ &h, 1 };
-	rc = push_send(s, p, OP_CATALOG_REGISTER, &q, tokens_check(&s->cd->tokens, c));
-	if (rc == 0)
-		begin_all(s, p, NULL);
-	return rc < 0 ? rc : 0;
+	local_check_record(c, h);
+	q->check = (struct records){ h, 1 };
+	return batch_add(s, b, &item, q, false, tokens_check(&s->cd->tokens, c));
 }
 
 static int
-register_node(struct sync *s)
+register_node(struct sync *s, struct batch *b)
 {
-	struct register_request q = base_request(s);
-	struct push *p = push_new(s, NULL, 0);
-	int rc;
+	struct push_item item;
+	struct register_request *q = base_request(s, b, &item);
 
-	if (p == NULL)
-		return -ENOMEM;
-	rc = push_send(s, p, OP_CATALOG_REGISTER, &q, tokens_agent(&s->cd->tokens));
-	if (rc == 0)
-		begin_all(s, p, NULL);
-	return rc < 0 ? rc : 0;
+	return q == NULL ? -ENOMEM : batch_add(s, b, &item, q, false, tokens_agent(&s->cd->tokens));
 }
 
 static int
-deregister(struct sync *s, struct service *e, struct check *c)
+deregister(struct sync *s, struct batch *b, struct service *e, struct check *c)
 {
-	struct deregister_request q = { .datacenter = s->self.self.datacenter, .node = s->self.self.node };
-	struct push *p = push_new(s, e != NULL ? e->id : NULL, 1);
-	int rc;
+	struct deregister_request *q = arena_alloc(&b->p->arena, sizeof(*q));
+	struct push_item item = { .deregister = true };
 
-	if (p == NULL)
+	if (q == NULL)
 		return -ENOMEM;
-	p->deregister = true;
+	*q = (struct deregister_request){ .datacenter = s->self.self.datacenter, .node = s->self.self.node };
 	if (e != NULL) {
-		q.service_id = str_from(e->id);
-	} else {
-		q.check_id = str_from(c->id);
-		p->check_ids[0] = strdup(c->id);
-		if (p->check_ids[0] == NULL) {
-			push_free(p);
+		item.service_id = arena_strdup(&b->p->arena, str_from(e->id));
+		if (item.service_id == NULL)
 			return -ENOMEM;
-		}
-		p->nchecks = 1;
+		q->service_id = str_from(e->id);
+	} else {
+		if (name_check(b, c, &item) < 0)
+			return -ENOMEM;
+		q->check_id = str_from(c->id);
 	}
-	rc = push_send(s, p, OP_CATALOG_DEREGISTER, &q, e != NULL ? tokens_service(&s->cd->tokens, e) : tokens_check(&s->cd->tokens, c));
-	if (rc == 0)
-		begin(e != NULL ? &e->sync : &c->sync);
-	return rc < 0 ? rc : 0;
+	return batch_add(s, b, &item, q, true, e != NULL ? tokens_service(&s->cd->tokens, e) : tokens_check(&s->cd->tokens, c));
 }
 
 static int
-push_services(struct sync *s)
+push_services(struct sync *s, struct batch *b)
 {
 	struct local *l = &s->cd->local;
+	struct waiting w = { .v = NULL };
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < l->nservices && s->npushes < SYNC_WRITES_MAX; i++) {
+	for (size_t i = 0; rc == 0 && i < l->nservices && !b->full; i++) {
 		struct service *e = l->services[i];
 
 		if (!e->sync.dirty || e->sync.pushing)
 			continue;
-		rc = e->sync.deleted ? deregister(s, e, NULL) : register_service(s, e);
+		if (w.v == NULL)
+			rc = waiting_take(l, &w);
+		if (rc == 0)
+			rc = e->sync.deleted ? deregister(s, b, e, NULL) : register_service(s, b, e, &w);
 	}
+	free(w.v);
 	return rc;
 }
 
-/* Checks whose service is on its way, or still to go, follow it. */
+/* Whether the service of a check has to be there before it, and is not: it is on its way, or still to go, or was refused as a whole. */
+static bool
+service_comes_first(const struct local *l, const struct check *c)
+{
+	const struct service *e = c->rec != NULL ? local_service_entry(l, c->rec->service_id) : NULL;
+
+	return e != NULL && (e->sync.dirty || e->sync.pushing || (e->sync.denied && !e->sync.there && !e->sync.deleted && !c->sync.deleted));
+}
+
 static int
-push_checks(struct sync *s)
+push_checks(struct sync *s, struct batch *b)
 {
 	struct local *l = &s->cd->local;
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < l->nchecks && s->npushes < SYNC_WRITES_MAX; i++) {
+	for (size_t i = 0; rc == 0 && i < l->nchecks && !b->full; i++) {
 		struct check *c = l->checks[i];
-		struct service *e = c->rec != NULL ? local_service_entry(l, c->rec->service_id) : NULL;
 
-		if (!check_waits(c) || (e != NULL && (e->sync.dirty || e->sync.pushing)))
+		if (!check_waits(c) || service_comes_first(l, c))
 			continue;
-		rc = c->sync.deleted ? deregister(s, NULL, c) : register_check(s, c);
+		rc = c->sync.deleted ? deregister(s, b, NULL, c) : register_check(s, b, c);
 	}
 	return rc;
 }
@@ -440,21 +606,69 @@ forget_clean(struct local *l)
 			local_forget_service(l, l->services[i]);
 }
 
-void
-push_dirty(struct sync *s)
+/* What goes into one batch. */
+static int
+gather(struct sync *s, struct batch *b)
 {
 	int rc = 0;
 
-	forget_clean(&s->cd->local);
 	/* A service's token says nothing about the node, whose own write goes ahead of it; without ACLs one write does. */
 	if (s->cd->acls && s->node.dirty && !s->node.pushing)
-		rc = register_node(s);
+		rc = register_node(s, b);
 	if (rc == 0 && !(s->cd->acls && s->node.pushing))
-		rc = push_services(s);
+		rc = push_services(s, b);
 	if (rc == 0 && !(s->cd->acls && s->node.pushing))
-		rc = push_checks(s);
-	if (rc == 0 && s->npushes == 0 && s->node.dirty && !s->node.pushing)
-		rc = register_node(s);
+		rc = push_checks(s, b);
+	if (rc == 0 && s->npushes == 0 && b->p->n == 0 && s->node.dirty && !s->node.pushing)
+		rc = register_node(s, b);
+	return rc;
+}
+
+static bool
+is_waiting(const struct entry_sync *e)
+{
+	return e->dirty && !e->pushing;
+}
+
+static bool
+anything_waits(const struct sync *s)
+{
+	const struct local *l = &s->cd->local;
+
+	if (is_waiting(&s->node))
+		return true;
+	for (size_t i = 0; i < l->nservices; i++)
+		if (is_waiting(&l->services[i]->sync))
+			return true;
+	for (size_t i = 0; i < l->nchecks; i++)
+		if (is_waiting(&l->checks[i]->sync))
+			return true;
+	return false;
+}
+
+/* What waits while as much is on its way as may be gathers for the next batch: the busier, the fewer entries of the log. */
+void
+push_dirty(struct sync *s)
+{
+	struct batch b;
+	int rc = 0;
+
+	forget_clean(&s->cd->local);
+	while (rc == 0 && s->npushes < SYNC_WRITES_MAX && anything_waits(s)) {
+		rc = batch_begin(s, &b);
+		if (rc < 0)
+			break;
+		rc = gather(s, &b);
+		/* Without memory for all of it, what was gathered goes. */
+		if (b.p->n == 0) {
+			push_free(b.p);
+			break;
+		}
+		if (rc == 0)
+			rc = batch_send(s, &b);
+		else if (batch_send(s, &b) < 0)
+			log_debug("agent", "a batch for the catalog could not be sent");
+	}
 	if (rc < 0)
 		sync_fail(s, "changes", &(struct rpc_answer){ .rc = rc });
 }

@@ -1,6 +1,8 @@
 /* register.c - adding and removing services and checks. */
 #include <string.h>
+#include <time.h>
 
+#include "checkd/dns_names.h"
 #include "checkd/kinds.h"
 #include "checkd/register.h"
 #include "lib/duration.h"
@@ -61,7 +63,7 @@ save_check(struct checkd *cd, const struct check_def *def, const struct node_ser
  * dropped at the next start, should we not get that far.
  */
 static int
-save_service(struct checkd *cd, const struct service_def *def, const struct node_service *rec)
+save_service(struct checkd *cd, const struct service_def *def, const struct node_service *rec, struct str from)
 {
 	const struct check_def *v = def->checks.v;
 	size_t done = 0;
@@ -70,7 +72,7 @@ save_service(struct checkd *cd, const struct service_def *def, const struct node
 	for (; rc == 0 && done < def->checks.n; done++)
 		rc = save_check(cd, &v[done], rec);
 	if (rc == 0)
-		rc = persist_service(&cd->persist, rec, def->token);
+		rc = persist_service(&cd->persist, rec, def->token, from, (int64_t)time(NULL));
 	for (size_t i = 0; rc < 0 && i < done; i++)
 		if (local_check(&cd->local, v[i].check_id) == NULL)
 			persist_remove(&cd->persist, PERSIST_CHECKS, v[i].check_id);
@@ -103,18 +105,22 @@ drop_other_checks(struct checkd *cd, const struct service_def *def, enum source 
 }
 
 int
-register_service(struct checkd *cd, const struct service_def *def, enum source source, bool replace_checks)
+register_service(struct checkd *cd, const struct service_def *def, enum source source, struct str from, bool replace_checks)
 {
 	const struct check_def *v = def->checks.v;
 	struct node_service rec;
-	struct service *s;
+	struct service *s = local_service(&cd->local, def->id);
 	int rc;
 
 	definition_node_service(def, &rec);
-	rc = source == SOURCE_API ? save_service(cd, def, &rec) : 0;
+	dns_names_warn(&rec, s != NULL ? s->rec : NULL);
+	rc = source == SOURCE_API ? save_service(cd, def, &rec, from) : 0;
 	if (rc < 0)
 		return rc;
 	rc = local_put_service(&cd->local, &rec, def->token, source, &s);
+	/* A file that is read again said so before. */
+	if (rc == 0 && (source == SOURCE_API || s->from == NULL || !str_eqs(from, s->from)))
+		local_note_origin(s, from, (int64_t)time(NULL));
 	if (rc == 0 && source == SOURCE_FILE)
 		persist_remove(&cd->persist, PERSIST_SERVICES, def->id);
 	for (size_t i = 0; rc == 0 && i < def->checks.n; i++)
@@ -246,6 +252,8 @@ restore_service(void *arg, const void *obj)
 	if (rc < 0)
 		log_err("agent", "cannot restore a service: service=%.*s error=\"%s\"", STR_ARG(p->service.id), err_text(rc));
 	else
+		local_note_origin(s, p->from, p->since_s);
+	if (rc == 0)
 		log_debug("agent", "restored service definition from file: service=%s", s->id);
 }
 

@@ -8,13 +8,15 @@
 #include "checkd/checkd.h"
 
 /*
- * Add or replace a completed definition (definition.h) and its checks. Of
+ * Add or replace a completed definition (definition.h) and its checks;
+ * from: who brought it, "FILE:LINE" or a client's address, "" unknown. Of
  * the checks the service had, those that are the same go on as they were,
  * and those that the definition lacks stay, unless replace_checks (all go)
  * or the source is a file (its earlier checks go). -errno of the data directory:
  * nothing has changed; -ENOMEM, -ELIMIT: parts of it may be in place.
  */
-int MUST_CHECK register_service(struct checkd *cd, const struct service_def *def, enum source source, bool replace_checks);
+int MUST_CHECK register_service(struct checkd *cd, const struct service_def *def, enum source source, struct str from,
+    bool replace_checks);
 
 /* Add or replace one check; its service, if it names one, is there. */
 int MUST_CHECK register_check(struct checkd *cd, const struct check_def *def, enum source source);

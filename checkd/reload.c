@@ -143,6 +143,16 @@ drop_undefined(struct checkd *cd, const struct desired *d)
 	}
 }
 
+/* "FILE:LINE" of a service definition. */
+static struct str
+written_in(struct json_object *slice, size_t i)
+{
+	struct json_object *list = cfg_get(slice, "definition_sources.services");
+	struct json_object *v = json_object_is_type(list, json_type_array) ? json_object_array_get_idx(list, i) : NULL;
+
+	return json_object_is_type(v, json_type_string) ? str_from(json_object_get_string(v)) : STR_NONE;
+}
+
 int
 reload_definitions(struct checkd *cd, struct json_object *slice, struct refusal *ret_why)
 {
@@ -156,7 +166,7 @@ reload_definitions(struct checkd *cd, struct json_object *slice, struct refusal 
 	drop_undefined(cd, &d);
 	/* Registering what stands already changes nothing: its checks go on as they were. */
 	for (size_t i = 0; rc == 0 && i < d.nservices; i++)
-		rc = register_service(cd, &d.services[i], SOURCE_FILE, false);
+		rc = register_service(cd, &d.services[i], SOURCE_FILE, written_in(slice, i), false);
 	for (size_t i = 0; rc == 0 && i < d.nchecks; i++)
 		rc = register_check(cd, &d.checks[i], SOURCE_FILE);
 	if (rc < 0)

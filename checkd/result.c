@@ -68,12 +68,16 @@ void
 result_set(struct check *c, enum check_status status, struct str output)
 {
 	struct checkd *cd = c->cd;
-	bool same_status = c->status == status;
+	bool same_status = c->status == status, first = c->result_ms == 0;
 
+	c->result_ms = clock_ms();
+	/* What fails from the start would else never be told: it was critical before. */
+	if (first && same_status && status == CHECK_CRITICAL && c->def != NULL && c->def->interval > 0)
+		log_status(c);
 	if (cd->discard_output)
 		output = STR("");
 	if (status == CHECK_CRITICAL && c->critical_since_ms == 0)
-		c->critical_since_ms = clock_ms();
+		c->critical_since_ms = alarms_clock_ms(CLOCK_MONOTONIC);	/* sleep of the machine does not count: reap.c */
 	else if (status != CHECK_CRITICAL)
 		c->critical_since_ms = 0;
 	if (same_status && str_eq(c->output, output))

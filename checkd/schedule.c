@@ -7,7 +7,7 @@
 #include "lib/duration.h"
 
 static const struct check_kind *const kinds[] = { &check_kind_script, &check_kind_http, &check_kind_tcp, &check_kind_ttl,
-	&check_kind_alias };
+	&check_kind_alias, &check_kind_grpc, &check_kind_h2ping, &check_kind_udp, &check_kind_docker, &check_kind_os_service };
 
 uint64_t
 random_below(uint64_t n)
@@ -54,15 +54,122 @@ schedule_interval_ms(int64_t interval_ns)
 	return ms < CHECK_INTERVAL_MIN_MS ? CHECK_INTERVAL_MIN_MS : (uint64_t)ms;
 }
 
-static void
-on_due(uv_timer_t *t)
+uint64_t
+schedule_when(uint64_t due_ms, uint64_t now_ms, uint64_t interval_ms, bool moved, uint64_t (*below)(uint64_t n))
 {
-	struct check *c = t->data;
+	if (moved || now_ms < due_ms + ALARMS_LATE_MS)
+		return now_ms;
+	return now_ms + below(interval_ms < SPREAD_MAX_MS ? interval_ms : SPREAD_MAX_MS);
+}
 
-	if (c->runner.running)
+/* ---- the clocks, while there is a check that needs them */
+
+struct schedule {
+	struct alarms *due, *deadlines;
+	size_t users;
+};
+
+static int
+clocks_hold(struct checkd *cd)
+{
+	struct schedule *s = cd->schedule;
+	int rc;
+
+	if (s != NULL) {
+		s->users++;
+		return 0;
+	}
+	s = calloc(1, sizeof(*s));
+	rc = s == NULL ? -ENOMEM : alarms_new(&cd->d->loop, CLOCK_BOOTTIME, &s->due);
+	if (rc == 0)
+		rc = alarms_new(&cd->d->loop, CLOCK_MONOTONIC, &s->deadlines);
+	if (rc < 0) {
+		if (s != NULL)
+			alarms_free(s->due);
+		free(s);
+		return rc;
+	}
+	s->users = 1;
+	cd->schedule = s;
+	return 0;
+}
+
+static void
+clocks_drop(struct checkd *cd)
+{
+	struct schedule *s = cd->schedule;
+
+	if (--s->users > 0)
 		return;
-	c->runner.running = true;
-	c->runner.kind->start(c);
+	alarms_free(s->due);
+	alarms_free(s->deadlines);
+	free(s);
+	cd->schedule = NULL;
+}
+
+static struct check *
+check_of(struct alarm *a, size_t offset)
+{
+	return (struct check *)(void *)((char *)a - offset);
+}
+
+static void
+on_late(struct alarm *a, uint64_t now_ms)
+{
+	struct check *c = check_of(a, offsetof(struct check, runner.deadline));
+
+	(void)now_ms;
+	c->runner.late(c);
+}
+
+static void
+on_expired(struct alarm *a, uint64_t now_ms)
+{
+	struct check *c = check_of(a, offsetof(struct check, runner.due));
+
+	(void)now_ms;
+	c->runner.expired(c);
+}
+
+void
+schedule_deadline(struct check *c, uint64_t ms, void (*late)(struct check *c))
+{
+	struct alarms *all = c->cd->schedule->deadlines;
+
+	c->runner.late = late;
+	c->runner.deadline.due = on_late;
+	alarms_set(all, &c->runner.deadline, alarms_now(all) + ms);
+}
+
+void
+schedule_expire(struct check *c, uint64_t ms, void (*expired)(struct check *c))
+{
+	struct alarms *all = c->cd->schedule->due;
+
+	c->runner.expired = expired;
+	c->runner.due.due = on_expired;
+	alarms_set(all, &c->runner.due, alarms_now(all) + ms);
+}
+
+/* ---- runs */
+
+static void
+on_due(struct alarm *a, uint64_t now_ms)
+{
+	struct check *c = check_of(a, offsetof(struct check, runner.due));
+	struct runner *r = &c->runner;
+	uint64_t when;
+
+	if (r->running)
+		return;
+	when = schedule_when(a->at_ms, now_ms, schedule_interval_ms(c->def->interval), r->moved, random_below);
+	r->moved = when > now_ms;
+	if (r->moved) {
+		alarms_set(c->cd->schedule->due, a, when);
+		return;
+	}
+	r->running = true;
+	r->kind->start(c);
 }
 
 static const struct check_kind *
@@ -70,43 +177,47 @@ kind_of(const struct check *c)
 {
 	const char *type = check_def_type(c->def);
 
+	if (strcmp(type, "tcp") == 0 && c->def->tcp_use_tls)
+		return &check_kind_tcp_tls;
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		if (strcmp(kinds[i]->type, type) == 0)
 			return kinds[i];
 	return NULL;
 }
 
-static int
+static void
 attach_timed(struct check *c)
 {
-	c->runner.timer = timer_new(&c->cd->d->loop.uv, c);
-	if (c->runner.timer == NULL)
-		return -ENOMEM;
+	struct alarms *all = c->cd->schedule->due;
+
 	if (c->def->interval < CHECK_INTERVAL_MIN_MS * NS_PER_MS)
 		log_warn("agent", "check has interval below minimum: check=%s minimum_interval=1s", c->id);
-	return uv_timer_start(c->runner.timer, on_due, random_below(schedule_interval_ms(c->def->interval)), 0);
+	c->runner.due.due = on_due;
+	alarms_set(all, &c->runner.due, alarms_now(all) + random_below(schedule_interval_ms(c->def->interval)));
 }
 
 int
 schedule_attach(struct check *c)
 {
 	struct runner *r = &c->runner;
-	int rc = 0;
+	const struct check_kind *kind = c->def != NULL ? kind_of(c) : NULL;
+	int rc;
 
-	if (c->def == NULL)
+	if (kind == NULL)
 		return 0;
-	r->kind = kind_of(c);
-	if (r->kind == NULL)
-		return 0;
+	rc = clocks_hold(c->cd);
+	if (rc < 0)
+		return rc;
+	r->kind = kind;
 	threshold_init(&r->threshold, c->def->success_before_passing, c->def->failures_before_warning,
 	    c->def->failures_before_critical);
-	if (r->kind->timed) {
-		rc = attach_timed(c);
+	if (kind->timed) {
+		attach_timed(c);
 	} else {
 		r->running = true;
-		r->kind->start(c);
+		kind->start(c);
 	}
-	return rc;
+	return 0;
 }
 
 void
@@ -118,8 +229,11 @@ schedule_detach(struct check *c)
 		return;
 	if (r->running)
 		r->kind->stop(c);
+	alarms_clear(c->cd->schedule->due, &r->due);
+	alarms_clear(c->cd->schedule->deadlines, &r->deadline);
 	timer_free(r->timer);
 	*r = (struct runner){ .kind = NULL };
+	clocks_drop(c->cd);
 }
 
 void
@@ -142,9 +256,12 @@ schedule_result(struct check *c, enum check_status status, struct str output)
 void
 schedule_ended(struct check *c)
 {
+	struct schedule *s = c->cd->schedule;
+
 	c->runner.running = false;
-	if (c->runner.timer != NULL)
-		(void)uv_timer_start(c->runner.timer, on_due, schedule_interval_ms(c->def->interval), 0);
+	alarms_clear(s->deadlines, &c->runner.deadline);
+	if (c->runner.kind->timed)
+		alarms_set(s->due, &c->runner.due, alarms_now(s->due) + schedule_interval_ms(c->def->interval));
 }
 
 void

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checkd/kinds.h"
 #include "checkd/sync_state.h"
 
 enum { REPLY_ARENA_MAX = 256 * 1024 * 1024, SCALE_NODES = 128 };
@@ -58,9 +59,9 @@ schedule_next(struct sync *s)
 {
 	uint64_t scale = sync_scale(s->pool.members), wait;
 
-	if (!s->failed) {
+	if (!s->failed && !s->refused) {
 		wait = SYNC_INTERVAL_MS + random_below(SYNC_INTERVAL_MS * scale);
-	} else if (!s->succeeded && s->retry_ms < SYNC_RETRY_MS) {
+	} else if (s->failed && !s->succeeded && s->retry_ms < SYNC_RETRY_MS) {
 		/* At the start of a node raftd may need a moment to have a leader. */
 		s->retry_ms = s->retry_ms == 0 ? SYNC_FIRST_RETRY_MS : s->retry_ms * 2;
 		wait = s->retry_ms;
@@ -84,9 +85,10 @@ sync_settle(struct sync *s)
 	answer_waiters(s, UINT64_MAX);
 	if (s->full_due && !s->failed)
 		(void)uv_timer_start(s->timer, on_timer, 0, 0);
-	else if (s->failed || !uv_is_active((uv_handle_t *)s->timer))
+	else if (s->failed || s->refused || !uv_is_active((uv_handle_t *)s->timer))
 		schedule_next(s);
 	s->full_due = false;
+	s->refused = false;
 }
 
 /* A node that leaves is out of the catalog: that is as it should be, and enough to be said once. */
@@ -197,17 +199,32 @@ compare(struct sync *s)
 	return rc;
 }
 
+/* After a comparison. Aliases repeat what was taken over from the catalog before anything is said of them. */
+static void
+differs(struct sync *s, bool resumed)
+{
+	if (resumed) {
+		alias_evaluate(s->cd);
+		ops_wake(s->cd);
+		if (s->cd->local.adopted > 0)
+			log_info("agent", "Checks keep the status that the catalog has until they have run again: checks=%zu", s->cd->local.adopted);
+	}
+	push_dirty(s);
+}
+
 static void
 on_fetched(void *arg, const struct rpc_answer *a)
 {
 	struct fetch *f = arg;
 	struct sync *s = f->s;
+	bool resumed = s->cd->local.resumed;
 	int rc;
 
 	f->call = 0;
 	s->fetching--;
 	rc = a->rc == 0 ? keep_body(f, a) : 0;
-	if (a->rc < 0 || rc < 0)
+	/* Both answers fail for one reason, as a rule, which is told once. */
+	if ((a->rc < 0 || rc < 0) && !s->failed)
 		sync_fail(s, "remote state", a->rc < 0 ? a : &(struct rpc_answer){ .rc = rc });
 	if (s->fetching > 0)
 		return;
@@ -216,7 +233,7 @@ on_fetched(void *arg, const struct rpc_answer *a)
 		if (rc < 0)
 			sync_fail(s, "remote state", &(struct rpc_answer){ .rc = rc });
 		else
-			push_dirty(s);
+			differs(s, resumed);
 	}
 	sync_settle(s);
 }

@@ -17,7 +17,7 @@ enum {
 	SYNC_FIRST_RETRY_MS = 250,	/* doubled up to SYNC_RETRY_MS until the first success */
 	SYNC_SERVER_UP_MS = 3 * 1000,	/* after servers have appeared, at a moment within this */
 	SYNC_CALL_MS = 10 * 1000,
-	SYNC_WRITES_MAX = 16,		/* writes on their way */
+	SYNC_WRITES_MAX = 2,		/* batches on their way */
 	SYNC_WAITERS_MAX = 1024,
 	SYNC_WAIT_MS = 3 * 1000,	/* a registration is answered by then, pushed or not */
 	SYNC_BODY_MAX = 64 * 1024 * 1024,

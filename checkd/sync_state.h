@@ -26,16 +26,25 @@ struct fetch {
 	struct buf body;
 };
 
-/* What a write on its way is about; ids, because entries may go meanwhile. */
+/* What an item of a write on its way is about; ids, because entries may go meanwhile. In the push's arena. */
+struct push_item {
+	bool deregister, node;
+	char *service_id;	/* NULL: no service */
+	char **check_ids;
+	size_t nchecks;
+};
+
+enum { PUSH_ARENA_MAX = 64 * 1024 * 1024 };
+
+/* A batch on its way. */
 struct push {
 	struct push *next;
 	struct sync *s;
 	uint32_t call;
 	uint64_t seq;		/* of its stamp */
-	bool deregister, node;
-	char *service_id;	/* NULL: no service */
-	char **check_ids;
-	size_t nchecks;
+	struct arena arena;
+	struct push_item *items;
+	size_t n;
 };
 
 struct sync {
@@ -54,6 +63,7 @@ struct sync {
 	size_t nwaiters;
 	bool succeeded, failed;		/* ever; the last attempt */
 	bool leaves;			/* nothing is taken from this node any more, which has been said */
+	bool refused;			/* the catalog did not take something, for another reason than rights: compared again soon */
 	bool full_due;			/* a comparison waits for the writes under way */
 	uint64_t retry_ms;
 	struct metric_slot *failures;

@@ -52,5 +52,6 @@ const struct command *const commands[] = {
 	&command_validate,
 	&command_version,
 	&command_watch,
+	&command_why,
 	NULL,
 };

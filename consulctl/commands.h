@@ -67,5 +67,6 @@ extern const struct command command_snapshot_inspect, command_snapshot_restore, 
 extern const struct command command_validate;
 extern const struct command command_version;
 extern const struct command command_watch;
+extern const struct command command_why;
 
 #endif

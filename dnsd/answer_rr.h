@@ -13,6 +13,12 @@ enum extra_owner {
 	OWNER_NAME,		/* a name of its own */
 };
 
+/* What is left out by some writings. */
+enum extra_kind {
+	EXTRA_MORE = 1,		/* once something was cut: TXT, and what is not the first record of its name */
+	EXTRA_FAR = 2,		/* for clients without EDNS: there are many */
+};
+
 /* A record of the answer section. Offsets are into answer.bytes; what stands there begins behind the owner. */
 struct answer_rr {
 	uint32_t at, extra;	/* its extras are extra .. extra + nextra - 1; equal targets share them */
@@ -26,7 +32,8 @@ struct answer_extra {
 	uint32_t stamp;		/* the last writing or count that has it */
 	uint16_t len;
 	uint8_t owner, owner_len;
-	bool txt;
+	uint8_t kinds;		/* enum extra_kind */
+	bool in_answer;		/* it stands in the answer section: where a CNAME leads */
 };
 
 #endif

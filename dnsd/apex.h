@@ -2,7 +2,8 @@
  * apex.h - replies that need no view of their own: what the domain says of
  * itself (SOA, NS), addresses written in names, and refusals. Pure.
  *
- * Each writes into out and returns the reply's length (0: it did not fit).
+ * Each writes into out and returns the reply's length. cap is what the client
+ * takes (answer_max()), 512 at least: what does not fit is left out.
  */
 #ifndef DNSD_APEX_H
 #define DNSD_APEX_H
@@ -15,7 +16,7 @@ enum { APEX_NS_MAX = 3 };	/* name servers told of */
 size_t apex_negative(const struct pkt_query *q, const struct settings *s, uint32_t now, enum pkt_rcode rcode,
     uint8_t *out, size_t cap);
 
-/* An rcode and nothing else. flags: FLAG_AA, FLAG_RA. */
+/* An rcode and nothing else. flags: FLAG_AA, with which RA goes when there are recursors, or FLAG_RA alone. */
 size_t apex_error(const struct pkt_query *q, const struct settings *s, unsigned flags, enum pkt_rcode rcode,
     uint8_t *out, size_t cap);
 

@@ -28,19 +28,40 @@ struct instance {
 	struct str node;		/* name as registered */
 	struct addr any, v4, v6;	/* to be told, and what A and AAAA questions prefer */
 	struct addr node_addr;
-	bool own_addr;			/* `any` is the service's, not its node's */
+	bool own_addr;			/* `any` is not what the node was registered with */
 	bool passing;			/* no check of it is anything else */
 	bool critical;
 	uint16_t port, weight;
 	struct str *tags;
 	struct strpair *meta;		/* of the node */
 	size_t ntags, nmeta;
+	struct instance *wan;		/* its addresses and port for other datacenters (translate_wan_addrs); NULL: the same */
+};
+
+/* What raftd says of a prepared query beside its instances. */
+struct query_facts {
+	bool has_ttl;			/* else that of the service holds */
+	bool watchable;			/* raftd tells when the answer changes */
+	bool sorted;			/* by distance: ranks differ */
+	bool per_client;		/* the order depends on the client's address */
+	uint32_t ttl;			/* seconds */
+	struct str service, dc;		/* which was found, and the datacenter that answered; behind the ranks */
+	uint16_t ranks[];		/* of each instance: equal ones are equally good */
+};
+
+/* A tag with a dot in it. */
+struct dotted_tag {
+	struct dotted_tag *next;
+	struct str tag;
+	char text[];
 };
 
 struct facts {
 	bool known;			/* the service or node exists, whatever its health */
+	struct dotted_tag *dotted;	/* of instances that were left out, each once: labels that are such a tag are no others */
+	struct query_facts *query;	/* NULL unless these are a prepared query's */
 	size_t n;
-	struct instance *v[];		/* critical ones are left out: nobody is told of them */
+	struct instance *v[];		/* critical ones are left out, but for a query's: it has chosen already */
 };
 
 /* A text as an address: literal IPv4 or IPv6, else a name; "" is ADDR_NONE. The name is borrowed. */
@@ -51,6 +72,12 @@ int MUST_CHECK facts_from_health(struct str payload, struct arena *scratch, stru
 
 /* The payload of catalog.node. */
 int MUST_CHECK facts_from_node(struct str payload, struct arena *scratch, struct facts **ret);
+
+/* The payload of query.execute, asked with Ranked (query.c). */
+int MUST_CHECK facts_from_query(struct str payload, struct arena *scratch, struct facts **ret);
+
+/* A list of health entries, the critical ones too if all; nothing else of facts is set. For the two above. */
+int MUST_CHECK facts_entries(struct mp_r *r, bool all, struct arena *scratch, struct facts **ret);
 
 /* Facts of nothing. */
 struct facts *facts_new_unknown(void);

@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 
-enum { BUCKETS_FIRST = 256 };
+/* Of one answer no more than this is brought near: the next ones need the cache too. */
+enum { BUCKETS_FIRST = 256, LINE = 64, AHEAD_BYTES_MAX = 24 * LINE };
 
 int
 answer_index_init(struct answer_index *x, uint64_t seed)
@@ -32,6 +33,40 @@ answer_index_find(const struct answer_index *x, const struct pkt_query *q)
 	    memcmp(a->name, q->name, q->name_len) != 0))
 		a = a->next_in_bucket;
 	return a;
+}
+
+static void
+bring(const void *p, size_t from, size_t to)
+{
+	for (; from < to; from += LINE)
+		__builtin_prefetch((const char *)p + from);
+}
+
+void
+answer_index_ahead(const struct answer_index *x, const struct pkt_query *q, unsigned n)
+{
+	uint32_t h[INDEX_AHEAD];
+	const struct answer *a;
+
+	for (unsigned i = 0; i < n; i++) {
+		h[i] = pkt_name_hash(q[i].name, q[i].name_len, q[i].type, x->seed);
+		__builtin_prefetch(&x->buckets[h[i] & (x->nbuckets - 1)]);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		a = x->buckets[h[i] & (x->nbuckets - 1)];
+		if (a != NULL)
+			bring(a, 0, sizeof(*a));
+	}
+	for (unsigned i = 0; i < n; i++) {
+		a = x->buckets[h[i] & (x->nbuckets - 1)];
+		while (a != NULL && a->hash != h[i])
+			a = a->next_in_bucket;
+		if (a == NULL)
+			continue;
+		/* The view's first two lines tell whether it may be believed. */
+		bring(a->view, 0, 2 * LINE);
+		bring(a, sizeof(*a) / LINE * LINE, a->size < AHEAD_BYTES_MAX ? a->size : AHEAD_BYTES_MAX);
+	}
 }
 
 static void

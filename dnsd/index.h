@@ -15,6 +15,13 @@ void answer_index_release(struct answer_index *x);
 
 struct answer *answer_index_find(const struct answer_index *x, const struct pkt_query *q);
 
+/*
+ * Answers to these n questions (INDEX_AHEAD at most) are about to be looked up and written: what that will
+ * read is brought nearer, all at once, where one after the other would be waited for.
+ */
+enum { INDEX_AHEAD = 16 };
+void answer_index_ahead(const struct answer_index *x, const struct pkt_query *q, unsigned n);
+
 /* a must not be in it yet; it replaces nothing. */
 void answer_index_add(struct answer_index *x, struct answer *a);
 void answer_index_remove(struct answer_index *x, struct answer *a);

@@ -83,7 +83,7 @@ keyword(struct str label)
 	} words[] = {
 		{ { "service", 7 }, NAME_SERVICE }, { { "node", 4 }, NAME_NODE },
 		{ { "addr", 4 }, NAME_ADDR }, { { "query", 5 }, NAME_QUERY },
-		{ { "connect", 7 }, NAME_MESH }, { { "ingress", 7 }, NAME_MESH },
+		{ { "connect", 7 }, NAME_MESH }, { { "ingress", 7 }, NAME_MESH }, { { "virtual", 7 }, NAME_MESH },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
@@ -130,6 +130,17 @@ parse_service(struct dns_name *d, size_t *at, struct str *v, size_t n)
 	d->tag = join(d, at, v, n - 1);
 }
 
+/* The name or ID of a prepared query; _name._protocol as in RFC 2782, where the protocol says nothing. */
+static void
+parse_query(struct dns_name *d, size_t *at, struct str *v, size_t n)
+{
+	if (n >= 2 && underscored(v[0]) && underscored(v[n - 1])) {
+		v[0] = (struct str){ v[0].p + 1, v[0].len - 1 };
+		n--;
+	}
+	d->name = join(d, at, v, n);
+}
+
 static int
 hex_digit(char c)
 {
@@ -141,8 +152,13 @@ hex_digit(char c)
 static void
 parse_addr(struct dns_name *d, struct str hex)
 {
-	if (hex.len != 8 && hex.len != 32) {
+	/* One digit too many is taken for a spelling mistake, any other length for an address without records. */
+	if (hex.len / 2 != 4 && hex.len / 2 != 16) {
 		d->kind = NAME_ADDR_EMPTY;
+		return;
+	}
+	if (hex.len % 2 != 0) {
+		d->kind = NAME_NONE;
 		return;
 	}
 	for (size_t i = 0; i < hex.len; i += 2) {
@@ -176,35 +192,97 @@ find_keyword(const struct labels *l, uint16_t qtype, size_t *ret_parts, size_t *
 	return NAME_NONE;
 }
 
+/* Where a name is looked up: what stands behind the keyword. */
+struct locality {
+	struct str dc, peer, partition, namespace;
+};
+
+/*
+ * One label is a datacenter; more are pairs of a value and what it is, as
+ * Consul 1.16 has them. False: neither.
+ */
+static bool
+parse_locality(const struct str *v, size_t n, struct locality *ret)
+{
+	const struct {
+		struct str word;
+		struct str *to;
+	} words[] = {
+		{ { "dc", 2 }, &ret->dc }, { { "peer", 4 }, &ret->peer },
+		{ { "ap", 2 }, &ret->partition }, { { "ns", 2 }, &ret->namespace },
+	};
+
+	*ret = (struct locality){ .dc = STR("") };
+	if (n == 1)
+		ret->dc = v[0];
+	if (n <= 1)
+		return true;
+	for (size_t i = 0; i + 1 < n; i += 2) {
+		struct str *to = NULL;
+
+		for (size_t k = 0; k < ARRAY_LEN(words); k++)
+			if (str_eq(v[i + 1], words[k].word))
+				to = words[k].to;
+		if (to == NULL || to->len > 0)
+			return false;
+		*to = v[i];
+	}
+	return n % 2 == 0;
+}
+
+/* There is one partition with one namespace, and no peer. Addresses are the same everywhere. */
+static bool
+is_here(const struct locality *where, enum name_kind kind)
+{
+	if (kind == NAME_ADDR)
+		return true;
+	return where->peer.len == 0 && (where->partition.len == 0 || str_eqs(where->partition, "default")) &&
+	    (where->namespace.len == 0 || str_eqs(where->namespace, "default"));
+}
+
+/* What stands before the keyword: n labels, at least one. */
+static void
+parse_subject(struct dns_name *d, size_t *at, struct str *v, size_t n)
+{
+	switch (d->kind) {
+	case NAME_SERVICE:
+		parse_service(d, at, v, n);
+		break;
+	case NAME_QUERY:
+		parse_query(d, at, v, n);
+		break;
+	case NAME_ADDR:
+		if (n == 1)
+			parse_addr(d, v[0]);
+		else
+			d->kind = NAME_NONE;
+		return;
+	default:
+		d->name = join(d, at, v, n);
+		break;
+	}
+	/* All of the name was the underscore. */
+	if (d->name.len == 0)
+		d->kind = NAME_NONE;
+}
+
 void
 name_parse(const uint8_t *prefix, size_t prefix_len, uint16_t qtype, struct dns_name *d)
 {
 	struct labels l;
+	struct locality where;
 	size_t parts = 0, behind = 0, at = 0;
 
 	d->name = d->tag = d->dc = STR("");
 	d->addr_len = 0;
 	labels_split(prefix, prefix_len, &l);
 	d->kind = find_keyword(&l, qtype, &parts, &behind);
-	/* At least something before the keyword, and no more than a datacenter behind it. */
-	if (d->kind == NAME_NONE || parts == 0 || l.n - behind > 1) {
+	if (d->kind == NAME_NONE || parts == 0 || !parse_locality(&l.v[behind], l.n - behind, &where) ||
+	    !is_here(&where, d->kind)) {
 		d->kind = NAME_NONE;
 		return;
 	}
-	if (l.n > behind)
-		d->dc = join(d, &at, &l.v[behind], 1);
-	switch (d->kind) {
-	case NAME_SERVICE:
-		parse_service(d, &at, l.v, parts);
-		break;
-	case NAME_ADDR:
-		if (parts == 1)
-			parse_addr(d, l.v[0]);
-		else
-			d->kind = NAME_NONE;
-		break;
-	default:
-		d->name = join(d, &at, l.v, parts);
-		break;
-	}
+	if (where.dc.len > 0)
+		d->dc = join(d, &at, &where.dc, 1);
+	parse_subject(d, &at, l.v, parts);
 }

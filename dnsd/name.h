@@ -21,7 +21,7 @@ enum name_kind {
 	NAME_SERVICE,
 	NAME_NODE,
 	NAME_QUERY,		/* a prepared query */
-	NAME_MESH,		/* proxies and gateways of a service mesh */
+	NAME_MESH,		/* proxies, gateways and virtual addresses of a service mesh */
 	NAME_ADDR,		/* an address written in hex */
 	NAME_ADDR_EMPTY,	/* hex digits of another length: exists, has no records */
 };
@@ -47,7 +47,12 @@ int MUST_CHECK zone_set(struct zone *z, struct str text);
 /* Whether name is the zone's or below; ret_prefix gets the length of what stands before the zone's labels. */
 bool name_in_zone(const uint8_t *name, size_t len, const struct zone *z, size_t *ret_prefix);
 
-/* Read the labels in prefix_len bytes, those before the zone, of a question of this type. */
+/*
+ * Read the labels in prefix_len bytes, those before the zone, of a question
+ * of this type: [tag.]name.service[.dc] and its like, as Consul 1.10 has it,
+ * and what 1.16 puts behind the keyword (.<dc>.dc, .<x>.peer, and of
+ * partitions and namespaces the one that there is: default.ap, default.ns).
+ */
 void name_parse(const uint8_t *prefix, size_t prefix_len, uint16_t qtype, struct dns_name *ret);
 
 #endif

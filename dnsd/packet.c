@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+/* An EDNS option has a code and a length before its data (RFC 6891, 6.1.2). */
+enum { OPTION_HEAD = 4 };
+
 /* ---- reading */
 
 struct pkt_r {
@@ -77,18 +80,83 @@ rd_skip_name(struct pkt_r *r)
 	}
 }
 
+/*
+ * The client's subnet (RFC 7871, 6). The address must have as many bytes as
+ * its bits need; of families that we do not know only the empty one is taken
+ * (7.1.2 lets clients say "no subnet" so).
+ */
+static int
+rd_ecs(struct pkt_r *r, struct pkt_ecs *ret)
+{
+	uint16_t family = rd_u16(r);
+	uint8_t source = rd_u8(r), scope = rd_u8(r);
+	size_t n = (size_t)(r->end - r->p), most = family == 1 ? 32 : family == 2 ? 128 : 0;
+	const uint8_t *addr = rd_take(r, n);
+
+	if (r->err != 0 || scope != 0 || source > most || n != (source + 7u) / 8 || family > UINT8_MAX)
+		return RCODE_FORMERR;
+	ret->family = (uint8_t)family;
+	ret->source = source;
+	ret->scope = 0;
+	memset(ret->addr, 0, sizeof(ret->addr));
+	memcpy(ret->addr, addr, n);
+	if (source % 8 != 0)
+		ret->addr[n - 1] &= (uint8_t)(0xff00 >> source % 8);
+	ret->present = true;
+	return 0;
+}
+
+/* A cookie is the client's alone or has the server's behind it (RFC 7873, 5.2.2: anything else is malformed). */
+static int
+rd_cookie(struct pkt_r *r, struct pkt_cookie *ret)
+{
+	size_t n = (size_t)(r->end - r->p);
+
+	if (n != PKT_COOKIE_CLIENT && (n < 2 * PKT_COOKIE_CLIENT || n > PKT_COOKIE_MAX))
+		return RCODE_FORMERR;
+	memcpy(ret->data, r->p, n);
+	ret->len = (uint8_t)n;
+	return 0;
+}
+
+/* The options of OPT. Of equal ones the first counts (RFC 7873, 5.2). */
+static int
+rd_options(const uint8_t *p, size_t n, struct pkt_query *q)
+{
+	struct pkt_r r = { p, p + n, 0 };
+	int rc = 0;
+
+	while (rc == 0 && r.p < r.end) {
+		uint16_t code = rd_u16(&r), len = rd_u16(&r);
+		struct pkt_r data = { .p = rd_take(&r, len) };
+
+		/* Not in the initializer: nothing says which of two members is evaluated first. */
+		data.end = r.p;
+		if (r.err != 0)
+			return RCODE_FORMERR;
+		if (code == OPTION_ECS && !q->ecs.present)
+			rc = rd_ecs(&data, &q->ecs);
+		else if (code == OPTION_COOKIE && q->cookie.len == 0)
+			rc = rd_cookie(&data, &q->cookie);
+		else if (code == OPTION_KEEPALIVE)
+			q->keepalive = 1;
+	}
+	return rc;
+}
+
 /* One record behind the question. Only OPT is of interest; two of them are an error (RFC 6891, 6.1.1). */
 static int
 rd_record(struct pkt_r *r, bool additional, struct pkt_query *q)
 {
-	const uint8_t *owner = r->p, *ttl;
-	uint16_t type, class;
+	const uint8_t *owner = r->p, *ttl, *data;
+	uint16_t type, class, len;
 
 	rd_skip_name(r);
 	type = rd_u16(r);
 	class = rd_u16(r);
 	ttl = rd_take(r, 4);
-	rd_take(r, rd_u16(r));
+	len = rd_u16(r);
+	data = rd_take(r, len);
 	if (r->err != 0)
 		return RCODE_FORMERR;
 	if (type != TYPE_OPT)
@@ -97,7 +165,9 @@ rd_record(struct pkt_r *r, bool additional, struct pkt_query *q)
 		return RCODE_FORMERR;
 	q->edns = true;
 	q->udp_size = class;
-	return ttl[1] != 0 ? RCODE_BADVERS : 0;
+	if (ttl[1] != 0)
+		return RCODE_BADVERS;
+	return len > 0 ? rd_options(data, len, q) : 0;
 }
 
 static void
@@ -130,6 +200,10 @@ pkt_query_read(const uint8_t *p, size_t n, struct pkt_query *q)
 	q->question = NULL;
 	q->edns = false;
 	q->udp_size = 0;
+	q->ecs.present = false;
+	q->cookie.len = 0;
+	q->cookie.reply = false;
+	q->keepalive = 0;
 	q->type = q->class = 0;
 	q->id = rd_u16(&r);
 	q->flags = rd_u16(&r);
@@ -142,14 +216,16 @@ pkt_query_read(const uint8_t *p, size_t n, struct pkt_query *q)
 	if ((q->flags & 0x7800) != 0)
 		return RCODE_NOTIMP;
 	/* One question (RFC 9619); a query has no use for more records than a SOA, an OPT and a signature. */
-	if (qd != 1 || an > 1 || ns > 1 || ar > 2)
+	if (qd > 1 || an > 1 || ns > 1 || ar > 2)
 		return RCODE_FORMERR;
-	rd_question(&r, q);
+	if (qd == 1)
+		rd_question(&r, q);
 	if (r.err != 0)
 		return RCODE_FORMERR;
 	for (unsigned i = 0; i < an + ns + ar && rc == 0; i++)
 		rc = rd_record(&r, i >= an + ns, q);
-	return rc;
+	/* Without a question it can only be one for a cookie (RFC 7873, 5.4). */
+	return rc == 0 && qd == 0 && q->cookie.len == 0 ? RCODE_FORMERR : rc;
 }
 
 uint32_t
@@ -172,8 +248,8 @@ pkt_name_hash(const uint8_t *name, size_t len, uint16_t type, uint64_t seed)
 
 /* ---- writing */
 
-static uint8_t *
-wr_room(struct pkt_w *w, size_t n)
+uint8_t *
+pkt_room(struct pkt_w *w, size_t n)
 {
 	uint8_t *at = w->p + w->len;
 
@@ -195,7 +271,7 @@ put_u16(uint8_t *p, unsigned v)
 void
 pkt_bytes(struct pkt_w *w, const void *p, size_t n)
 {
-	uint8_t *at = wr_room(w, n);
+	uint8_t *at = pkt_room(w, n);
 
 	if (at != NULL && n > 0)
 		memcpy(at, p, n);
@@ -204,7 +280,7 @@ pkt_bytes(struct pkt_w *w, const void *p, size_t n)
 void
 pkt_u16(struct pkt_w *w, uint16_t v)
 {
-	uint8_t *at = wr_room(w, 2);
+	uint8_t *at = pkt_room(w, 2);
 
 	if (at != NULL)
 		put_u16(at, v);
@@ -227,7 +303,7 @@ pkt_begin(struct pkt_w *w, uint8_t *out, size_t cap, const struct pkt_query *q, 
 	w->compress = compress;
 	w->nnames = 0;
 	memset(w->counts, 0, sizeof(w->counts));
-	wr_room(w, PKT_HEADER);
+	pkt_room(w, PKT_HEADER);
 	pkt_bytes(w, q->question, q->question_len);
 }
 
@@ -316,7 +392,7 @@ pkt_name_at(struct pkt_w *w, size_t at, size_t len)
 		pkt_u16(w, (uint16_t)(0xc000 | at));
 		return;
 	}
-	to = wr_room(w, len);
+	to = pkt_room(w, len);
 	if (to != NULL)
 		memcpy(to, w->p + at, len);
 }
@@ -352,18 +428,71 @@ pkt_rr_tail(struct pkt_w *w, enum pkt_section s, const uint8_t *tail, size_t len
 	pkt_bytes(w, tail, len);
 }
 
-static void
-write_opt(struct pkt_w *w, uint16_t udp_size, enum pkt_rcode rcode)
+size_t
+pkt_opt_len(const struct pkt_query *q)
 {
-	uint8_t *at = wr_room(w, PKT_OPT_LEN);
+	size_t n = PKT_OPT_LEN;
+
+	if (!q->edns)
+		return 0;
+	if (q->ecs.present)
+		n += OPTION_HEAD + 4 + (q->ecs.source + 7u) / 8;
+	if (q->cookie.reply)
+		n += OPTION_HEAD + PKT_COOKIE_CLIENT + PKT_COOKIE_SERVER;
+	if (q->keepalive > 0)
+		n += OPTION_HEAD + 2;
+	return n;
+}
+
+/* Code and length of an option; where its data go. */
+static uint8_t *
+put_option(uint8_t *at, unsigned code, size_t len)
+{
+	put_u16(at, code);
+	put_u16(at + 2, (unsigned)len);
+	return at + OPTION_HEAD;
+}
+
+static void
+put_options(uint8_t *at, const struct pkt_query *q)
+{
+	if (q->ecs.present) {
+		size_t n = (q->ecs.source + 7u) / 8;
+
+		at = put_option(at, OPTION_ECS, 4 + n);
+		put_u16(at, q->ecs.family);
+		at[2] = q->ecs.source;
+		at[3] = q->ecs.scope;
+		memcpy(at + 4, q->ecs.addr, n);
+		at += 4 + n;
+	}
+	if (q->cookie.reply) {
+		at = put_option(at, OPTION_COOKIE, PKT_COOKIE_CLIENT + PKT_COOKIE_SERVER);
+		memcpy(at, q->cookie.data, PKT_COOKIE_CLIENT);
+		memcpy(at + PKT_COOKIE_CLIENT, q->cookie.server, PKT_COOKIE_SERVER);
+		at += PKT_COOKIE_CLIENT + PKT_COOKIE_SERVER;
+	}
+	if (q->keepalive > 0)
+		put_u16(put_option(at, OPTION_KEEPALIVE, 2), q->keepalive);
+}
+
+static void
+write_opt(struct pkt_w *w, const struct pkt_query *q, enum pkt_rcode rcode)
+{
+	size_t len = pkt_opt_len(q);
+	uint8_t *at = pkt_room(w, len);
 
 	w->counts[SECTION_ADDITIONAL]++;
 	if (at == NULL)
 		return;
 	memset(at, 0, PKT_OPT_LEN);
 	put_u16(at + 1, TYPE_OPT);
-	put_u16(at + 3, udp_size);
+	put_u16(at + 3, q->udp_size);
 	at[5] = (uint8_t)(rcode >> 4);
+	if (len > PKT_OPT_LEN) {
+		put_u16(at + 9, (unsigned)(len - PKT_OPT_LEN));
+		put_options(at + PKT_OPT_LEN, q);
+	}
 }
 
 size_t
@@ -372,7 +501,7 @@ pkt_end(struct pkt_w *w, const struct pkt_query *q, unsigned flags, enum pkt_rco
 	uint8_t *h = w->p;
 
 	if (q->edns)
-		write_opt(w, q->udp_size, rcode);
+		write_opt(w, q, rcode);
 	if (w->err != 0)
 		return 0;
 	put_u16(h, q->id);

@@ -14,8 +14,15 @@ struct render {
 	const struct pkt_query *q;
 	const struct settings *s;
 	struct str dc;
+	const struct zone *zone;		/* below which names in the answer are */
+	bool wan;				/* addresses for other datacenters are told */
+	bool each_tag;				/* the tag asked for is several, each of which an instance must have */
 	uint32_t ttl;
-	struct buf bytes, rrs, extras;
+	const struct hosts *hosts;		/* may be NULL */
+	const struct query_facts *query;	/* NULL unless it is a prepared query */
+	uint16_t rank;				/* of the instance at hand */
+	struct buf bytes, rrs, extras, ranks;
+	struct buf nodes;			/* SRV: struct str, whose record each is */
 	struct seen {		/* open addressing: index of a record + 1 */
 		uint32_t *slots, mask;
 	} records, targets;
@@ -146,8 +153,11 @@ add_rr(struct render *r, uint32_t at, uint16_t len, uint32_t extra, uint16_t nex
 {
 	struct answer_rr rr = { .at = at, .len = len, .extra = extra, .nextra = nextra };
 
-	if (rr_count(r) < FACTS_MAX)
-		keep(r, buf_add(&r->rrs, &rr, sizeof(rr)));
+	if (rr_count(r) >= FACTS_MAX)
+		return;
+	keep(r, buf_add(&r->rrs, &rr, sizeof(rr)));
+	if (r->query != NULL && r->query->sorted)
+		keep(r, buf_add(&r->ranks, &r->rank, sizeof(r->rank)));
 }
 
 static void
@@ -168,12 +178,26 @@ seen_init(struct seen *s, size_t n)
 	return s->slots != NULL ? 0 : -ENOMEM;
 }
 
+/* SRV: whose record i is, and whether its weight is that of tail, too. */
+static struct str
+node_at(const struct render *r, uint32_t i)
+{
+	return ((const struct str *)(const void *)r->nodes.data)[i];
+}
+
+static bool
+same_weight(const struct render *r, const struct answer_rr *rr, const uint8_t *tail)
+{
+	return memcmp(r->bytes.data + rr->at + PKT_RR_FIXED + 2, tail + PKT_RR_FIXED + 2, 2) == 0;
+}
+
 /*
  * The record with equal bytes from `from` on, or NULL; then the tail is
- * remembered under the number that the next record will have.
+ * remembered under the number that the next record will have. With node
+ * given only a record of this node, or of this weight, is the same.
  */
 static const struct answer_rr *
-seen_before(struct render *r, struct seen *s, const uint8_t *tail, size_t len, size_t from)
+seen_before(struct render *r, struct seen *s, const uint8_t *tail, size_t len, size_t from, const struct str *node)
 {
 	uint32_t h = pkt_name_hash(tail + from, len - from, 0, 0);
 
@@ -188,7 +212,8 @@ seen_before(struct render *r, struct seen *s, const uint8_t *tail, size_t len, s
 		if (*slot > rr_count(r))
 			continue;
 		rr = rr_at(r, *slot - 1);
-		if (rr->len == len && memcmp(r->bytes.data + rr->at + from, tail + from, len - from) == 0)
+		if (rr->len == len && memcmp(r->bytes.data + rr->at + from, tail + from, len - from) == 0 &&
+		    (node == NULL || same_weight(r, rr, tail) || str_eq(node_at(r, *slot - 1), *node)))
 			return rr;
 	}
 }
@@ -218,10 +243,48 @@ add_addr(struct render *r, const struct addr *a)
 	if (!family_asked(r->q->type, a->kind))
 		return;
 	n = answer_addr_tail(a, r->ttl, tail);
-	if (seen_before(r, &r->records, tail, n, 0) != NULL)
+	if (seen_before(r, &r->records, tail, n, 0, NULL) != NULL)
 		return;
 	add_rr(r, (uint32_t)r->bytes.len, (uint16_t)n, 0, 0);
 	keep(r, buf_add(&r->bytes, tail, n));
+}
+
+static bool
+names_equal(const uint8_t *a, const uint8_t *b)
+{
+	size_t n = pkt_name_len(a);
+
+	return n == pkt_name_len(b) && memcmp(a, b, n) == 0;
+}
+
+/*
+ * Where a host name leads, under the TTL of what named it. Answers are kept for clients with EDNS and without, so what only the
+ * former get is marked.
+ */
+static void
+add_host(struct render *r, const uint8_t *name, bool in_answer)
+{
+	struct host_rr found[HOST_RRS_MAX];
+	size_t n = r->hosts != NULL && r->err == 0 ? r->hosts->find(r->hosts->ctx, name, r->q->type, found) : 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct answer_extra x = { .owner = OWNER_NAME, .owner_at = (uint32_t)r->bytes.len, .in_answer = in_answer,
+			.kinds = i >= HOST_RRS_PLAIN ? EXTRA_FAR : 0, .len = found[i].len };
+		size_t owner = pkt_name_len(found[i].owner);
+		uint8_t fixed[PKT_RR_FIXED];
+
+		x.owner_len = (uint8_t)owner;
+		if (!in_answer && i > 0 && names_equal(found[i - 1].owner, found[i].owner))
+			x.kinds |= EXTRA_MORE;
+		keep(r, buf_add(&r->bytes, found[i].owner, owner));
+		x.at = (uint32_t)r->bytes.len;
+		memcpy(fixed, found[i].tail, sizeof(fixed));
+		put16(fixed + 4, r->ttl >> 16);
+		put16(fixed + 6, r->ttl & 0xffff);
+		keep(r, buf_add(&r->bytes, fixed, sizeof(fixed)));
+		keep(r, buf_add(&r->bytes, found[i].tail + sizeof(fixed), found[i].len - sizeof(fixed)));
+		add_extra(r, x);
+	}
 }
 
 /* A host name as address; one alone, and only if nothing better was found, by the caller's care. */
@@ -236,6 +299,8 @@ add_cname(struct render *r, struct str host)
 	put_fixed(tail, TYPE_CNAME, r->ttl, (size_t)n);
 	add_rr(r, (uint32_t)r->bytes.len, (uint16_t)(PKT_RR_FIXED + n), 0, 0);
 	keep(r, buf_add(&r->bytes, tail, PKT_RR_FIXED + (size_t)n));
+	add_host(r, tail + PKT_RR_FIXED, true);
+	r->ncommon = extra_count(r);
 }
 
 /* ---- nodes */
@@ -244,7 +309,7 @@ static void
 add_meta(struct render *r, const struct instance *i, struct answer_extra owner, bool in_answer)
 {
 	for (size_t m = 0; m < i->nmeta; m++) {
-		owner.txt = true;
+		owner.kinds = EXTRA_MORE;
 		owner.len = 0;
 		add_txt_tail(r, &i->meta[m], &owner.at, &owner.len);
 		if (owner.len == 0)
@@ -262,6 +327,13 @@ preferred(const struct instance *i, uint16_t qtype)
 	return qtype == TYPE_A ? &i->v4 : qtype == TYPE_AAAA ? &i->v6 : &i->any;
 }
 
+/* Where the addresses of an instance are told: it itself, or what it is for other datacenters. */
+static const struct instance *
+addresses(const struct render *r, const struct instance *i)
+{
+	return r->wan && i->wan != NULL ? i->wan : i;
+}
+
 static enum outcome
 render_node(struct render *r, const struct facts *f)
 {
@@ -270,7 +342,7 @@ render_node(struct render *r, const struct facts *f)
 
 	if (f->n == 0)
 		return OUTCOME_NXDOMAIN;
-	a = preferred(f->v[0], type);
+	a = preferred(addresses(r, f->v[0]), type);
 	if (type != TYPE_TXT && a->kind == ADDR_NAME)
 		add_cname(r, a->u.name);
 	else if (type != TYPE_TXT && a->kind != ADDR_NONE)
@@ -295,6 +367,55 @@ has_tag(const struct instance *i, struct str tag)
 	return false;
 }
 
+/* Whether each label of the tag asked for is a tag. */
+static bool
+has_each_tag(const struct instance *i, struct str tag)
+{
+	for (;;) {
+		const char *dot = memchr(tag.p, '.', tag.len);
+		size_t n = dot != NULL ? (size_t)(dot - tag.p) : tag.len;
+
+		if (!has_tag(i, (struct str){ tag.p, n }))
+			return false;
+		if (dot == NULL)
+			return true;
+		tag.p += n + 1;
+		tag.len -= n + 1;
+	}
+}
+
+/*
+ * Labels joined are one tag, as Consul has it, whoever has it, be it ill.
+ * Only when nobody does are they several: what Consul has no answer for.
+ */
+static bool
+tag_is_several(const struct render *r, const struct facts *f)
+{
+	struct str tag = r->n->tag;
+
+	if (!r->s->combine_tags || tag.len == 0 || memchr(tag.p, '.', tag.len) == NULL)
+		return false;
+	for (size_t i = 0; i < f->n; i++)
+		if (has_tag(f->v[i], tag))
+			return false;
+	for (const struct dotted_tag *t = f->dotted; t != NULL; t = t->next)
+		if (str_eq_nocase(t->tag, tag))
+			return false;
+	return true;
+}
+
+/* Whether an instance is among those asked for. */
+static bool
+is_meant(const struct render *r, const struct instance *i)
+{
+	/* A prepared query has its own rule of who is healthy. */
+	if (r->s->only_passing && !i->passing && r->query == NULL)
+		return false;
+	if (r->n->tag.len == 0)
+		return true;
+	return r->each_tag ? has_each_tag(i, r->n->tag) : has_tag(i, r->n->tag);
+}
+
 /* Whether q asks for the very name that stands as the service's address. */
 static bool
 is_question(const struct render *r, struct str host)
@@ -314,8 +435,10 @@ is_question(const struct render *r, struct str host)
 static const struct addr *
 reached_by(const struct render *r, const struct instance *i, uint16_t qtype, bool *ret_own)
 {
-	const struct addr *a = preferred(i, qtype);
+	const struct addr *a;
 
+	i = addresses(r, i);
+	a = preferred(i, qtype);
 	*ret_own = i->own_addr;
 	if (i->own_addr && a->kind == ADDR_NAME && is_question(r, a->u.name) &&
 	    (i->node_addr.kind == ADDR_V4 || i->node_addr.kind == ADDR_V6)) {
@@ -325,50 +448,50 @@ reached_by(const struct render *r, const struct instance *i, uint16_t qtype, boo
 	return a;
 }
 
-int
-answer_node_name(struct str node, const struct settings *s, struct str dc, uint8_t out[PKT_NAME_MAX + 1])
+/* To the `at` bytes of labels in out: <word>.<dc>.<zone>. */
+static int
+finish_name(uint8_t out[PKT_NAME_MAX + 1], size_t at, const char *word, struct str dc, const struct zone *z)
 {
-	static const uint8_t label[] = "\004node";
-	int n = name_to_wire(node, out);
-	size_t at, len;
+	size_t n = strlen(word);
 
-	/* A label for the datacenter, and the domain. */
-	if (n <= 1 || dc.len == 0 || dc.len > PKT_LABEL_MAX)
+	if (dc.len == 0 || dc.len > PKT_LABEL_MAX || at + 1 + n + 1 + dc.len + z->len > PKT_NAME_MAX)
 		return -EINVAL;
-	at = (size_t)n - 1;
-	len = at + sizeof(label) - 1 + 1 + dc.len + s->domain.len;
-	if (len > PKT_NAME_MAX)
-		return -EINVAL;
-	memcpy(out + at, label, sizeof(label) - 1);
-	at += sizeof(label) - 1;
+	out[at++] = (uint8_t)n;
+	memcpy(out + at, word, n);
+	at += n;
 	out[at++] = (uint8_t)dc.len;
 	memcpy(out + at, dc.p, dc.len);
 	at += dc.len;
-	memcpy(out + at, s->domain.name, s->domain.len);
-	return (int)len;
+	memcpy(out + at, z->name, z->len);
+	return (int)(at + z->len);
 }
 
-/* <hex>.addr.<dc>.<domain> */
-static int
-addr_name(const struct addr *a, const struct settings *s, struct str dc, uint8_t out[PKT_NAME_MAX + 1])
+int
+answer_node_name_in(struct str node, const struct zone *z, struct str dc, uint8_t out[PKT_NAME_MAX + 1])
 {
-	static const uint8_t label[] = "\004addr";
+	int n = name_to_wire(node, out);
+
+	return n <= 1 ? -EINVAL : finish_name(out, (size_t)n - 1, "node", dc, z);
+}
+
+int
+answer_node_name(struct str node, const struct settings *s, struct str dc, uint8_t out[PKT_NAME_MAX + 1])
+{
+	return answer_node_name_in(node, &s->domain, dc, out);
+}
+
+/* <hex>.addr.<dc>.<zone> */
+static int
+addr_name(const struct addr *a, const struct zone *z, struct str dc, uint8_t out[PKT_NAME_MAX + 1])
+{
 	size_t n = a->kind == ADDR_V4 ? 4 : 16, at = 1;
 
-	if (1 + 2 * n + sizeof(label) - 1 + 1 + dc.len + s->domain.len > PKT_NAME_MAX)
-		return -EINVAL;
 	out[0] = (uint8_t)(2 * n);
 	for (size_t i = 0; i < n; i++) {
 		out[at++] = (uint8_t)"0123456789abcdef"[a->u.ip[i] >> 4];
 		out[at++] = (uint8_t)"0123456789abcdef"[a->u.ip[i] & 15];
 	}
-	memcpy(out + at, label, sizeof(label) - 1);
-	at += sizeof(label) - 1;
-	out[at++] = (uint8_t)dc.len;
-	memcpy(out + at, dc.p, dc.len);
-	at += dc.len;
-	memcpy(out + at, s->domain.name, s->domain.len);
-	return (int)(at + s->domain.len);
+	return finish_name(out, at, "addr", dc, z);
 }
 
 /* The target's address, and its node's meta data under the node's name. */
@@ -384,10 +507,12 @@ add_srv_extras(struct render *r, const struct instance *i, const struct addr *a,
 		x.len = (uint16_t)answer_addr_tail(a, r->ttl, tail);
 		keep(r, buf_add(&r->bytes, tail, x.len));
 		add_extra(r, x);
+	} else if (a->kind == ADDR_NAME) {
+		add_host(r, target, false);
 	}
 	if (!r->s->node_meta_txt || i->nmeta == 0)
 		return;
-	n = answer_node_name(i->node, r->s, r->dc, node);
+	n = answer_node_name_in(i->node, r->zone, r->dc, node);
 	if (n < 0)
 		return;
 	if (n != target_len || memcmp(node, target, (size_t)n) != 0) {
@@ -414,18 +539,19 @@ add_srv(struct render *r, const struct instance *i)
 	if (a->kind == ADDR_NAME)
 		n = name_to_wire(a->u.name, target);
 	else
-		n = own ? addr_name(a, r->s, r->dc, target) : answer_node_name(i->node, r->s, r->dc, target);
+		n = own ? addr_name(a, r->zone, r->dc, target) : answer_node_name_in(i->node, r->zone, r->dc, target);
 	if (n < 0)
 		return;
 	put_fixed(tail, TYPE_SRV, r->ttl, 6 + (size_t)n);
 	put16(tail + PKT_RR_FIXED, 1);
 	put16(tail + PKT_RR_FIXED + 2, i->weight);
-	put16(tail + PKT_RR_FIXED + 4, i->port);
+	put16(tail + PKT_RR_FIXED + 4, addresses(r, i)->port);
 	len = ANSWER_SRV_TARGET + (size_t)n;
-	/* Port and target make it the same, whatever the weight. */
-	if (seen_before(r, &r->records, tail, len, PKT_RR_FIXED + 4) != NULL)
+	/* Port and target make it the same, of one node whatever the weight. */
+	if (seen_before(r, &r->records, tail, len, PKT_RR_FIXED + 4, &i->node) != NULL)
 		return;
-	same = seen_before(r, &r->targets, tail, len, ANSWER_SRV_TARGET);
+	same = seen_before(r, &r->targets, tail, len, ANSWER_SRV_TARGET, NULL);
+	keep(r, buf_add(&r->nodes, &i->node, sizeof(i->node)));
 	at = (uint32_t)r->bytes.len;
 	keep(r, buf_add(&r->bytes, tail, len));
 	if (same != NULL) {
@@ -443,13 +569,15 @@ render_service(struct render *r, const struct facts *f)
 	const struct addr *cname = NULL;
 	bool found = false, own;
 
+	r->each_tag = tag_is_several(r, f);
 	for (size_t k = 0; k < f->n && r->err == 0; k++) {
 		const struct instance *i = f->v[k];
 		const struct addr *a;
 
-		if ((r->s->only_passing && !i->passing) || (r->n->tag.len > 0 && !has_tag(i, r->n->tag)))
+		if (!is_meant(r, i))
 			continue;
 		found = true;
+		r->rank = r->query != NULL ? r->query->ranks[k] : 0;
 		if (r->q->type == TYPE_SRV) {
 			add_srv(r, i);
 			continue;
@@ -469,28 +597,84 @@ render_service(struct render *r, const struct facts *f)
 
 /* ---- the finished answer, in one block */
 
+static uint16_t
+rr_type(const struct answer *a, uint32_t i)
+{
+	const uint8_t *p = a->bytes + a->rr[i].at;
+
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+/* For minimal_any (RFC 8482, 4.1): the records of one type go first, and UDP gets no others. */
+static void
+one_type_first(struct answer *a)
+{
+	uint16_t first = a->n > 0 ? rr_type(a, 0) : 0;
+	uint32_t at = 0;
+
+	for (uint32_t i = 0; i < a->n; i++)
+		if (rr_type(a, i) == first)
+			a->order[at++] = (uint16_t)i;
+	a->nfirst = at;
+	for (uint32_t i = 0; i < a->n; i++)
+		if (rr_type(a, i) != first)
+			a->order[at++] = (uint16_t)i;
+}
+
+/* Whether the answer is plain, and what it takes then: see answer.h. */
+static void
+find_plain(struct answer *a)
+{
+	uint32_t rrs = 0, extras = 0, next = 0;
+
+	if (!a->of_service || a->nfirst != a->n)
+		return;
+	for (uint32_t i = 0; i < a->n; i++) {
+		const struct answer_rr *rr = &a->rr[i];
+		uint32_t at = rr->at + rr->len;
+
+		rrs += 2u + rr->len;
+		for (uint32_t j = 0; j < rr->nextra; j++, next++) {
+			const struct answer_extra *x = &a->extra[next];
+
+			if (rr->extra + j != next || x->at != at || x->owner != OWNER_TARGET || (x->kinds & EXTRA_FAR) != 0)
+				return;
+			at += x->len;
+			extras += 2u + x->len;
+		}
+	}
+	if (next != a->nextra)
+		return;
+	a->plain_rrs = rrs;
+	a->plain_extras = extras;
+}
+
+/* What each writing needs lies together in front, in the order in which it is read; the extras are last. */
 static struct answer *
 answer_pack(const struct render *r)
 {
-	size_t n = rr_count(r), head = sizeof(struct answer) + r->rrs.len + r->extras.len;
-	size_t order = n * sizeof(uint16_t);
-	struct answer *a = malloc(head + order + r->bytes.len + r->q->name_len);
+	size_t n = rr_count(r), order = sizeof(struct answer) + r->rrs.len, bytes = order + n * sizeof(uint16_t) + r->ranks.len;
+	size_t extra = (bytes + r->q->name_len + r->bytes.len + _Alignof(struct answer_extra) - 1) &
+	    ~(_Alignof(struct answer_extra) - 1);
+	struct answer *a = malloc(extra + r->extras.len);
 	uint8_t *p;
 
 	if (a == NULL)
 		return NULL;
 	memset(a, 0, sizeof(*a));
 	a->rr = (struct answer_rr *)(void *)(a + 1);
-	a->extra = (struct answer_extra *)(void *)(a->rr + n);
-	a->order = (uint16_t *)(void *)((char *)a + head);
-	a->bytes = (uint8_t *)a + head + order;
-	p = a->bytes + r->bytes.len;
+	a->extra = (struct answer_extra *)(void *)((char *)a + extra);
+	a->order = (uint16_t *)(void *)((char *)a + order);
+	p = (uint8_t *)a + bytes;
 	memcpy(p, r->q->name, r->q->name_len);
 	a->name = p;
+	a->bytes = p + r->q->name_len;
+	a->size = (uint32_t)(a->bytes + r->bytes.len - (uint8_t *)a);
 	a->name_len = r->q->name_len;
 	a->type = r->q->type;
-	a->of_service = r->n->kind == NAME_SERVICE;
-	a->n = (uint32_t)n;
+	a->of_service = r->n->kind != NAME_NODE;
+	a->of_query = r->query != NULL;
+	a->n = a->nfirst = (uint32_t)n;
 	a->nextra = extra_count(r);
 	a->ncommon = r->ncommon;
 	if (r->rrs.len > 0)
@@ -501,6 +685,13 @@ answer_pack(const struct render *r)
 		memcpy(a->bytes, r->bytes.data, r->bytes.len);
 	for (size_t i = 0; i < n; i++)
 		a->order[i] = (uint16_t)i;
+	if (r->s->minimal_any && a->type == TYPE_ANY)
+		one_type_first(a);
+	if (r->ranks.len > 0) {
+		a->ranks = a->order + n;
+		memcpy(a->ranks, r->ranks.data, r->ranks.len);
+	}
+	find_plain(a);
 	return a;
 }
 
@@ -521,18 +712,46 @@ render_all(struct render *r, const struct facts *f, enum outcome *ret_outcome, s
 	return 0;
 }
 
+/* That of the query itself, else of the service that it found. */
+static uint32_t
+query_ttl(const struct query_facts *query, const struct settings *s)
+{
+	char name[PKT_NAME_MAX + 1];
+	size_t n = query->service.len < sizeof(name) ? query->service.len : sizeof(name);
+
+	if (query->has_ttl)
+		return query->ttl;
+	for (size_t i = 0; i < n; i++)
+		name[i] = (char)ascii_lower((unsigned char)query->service.p[i]);
+	return settings_service_ttl(s, (struct str){ name, n });
+}
+
 int
 answer_render(const struct facts *f, const struct dns_name *n, const struct pkt_query *q, const struct settings *s,
     enum outcome *ret_outcome, struct answer **ret)
 {
+	return answer_render_with(f, n, q, s, NULL, ret_outcome, ret);
+}
+
+int
+answer_render_with(const struct facts *f, const struct dns_name *n, const struct pkt_query *q, const struct settings *s,
+    const struct hosts *hosts, enum outcome *ret_outcome, struct answer **ret)
+{
 	struct render r = {
-		.n = n, .q = q, .s = s,
+		.n = n, .q = q, .s = s, .hosts = hosts, .query = f->query, .ranks = BUF_INIT(ANSWER_BYTES_MAX),
 		.dc = n->dc.len > 0 ? n->dc : str_from(s->datacenter),
 		.ttl = n->kind == NAME_SERVICE ? settings_service_ttl(s, n->name) : s->node_ttl,
 		.bytes = BUF_INIT(ANSWER_BYTES_MAX), .rrs = BUF_INIT(ANSWER_BYTES_MAX), .extras = BUF_INIT(ANSWER_BYTES_MAX),
+		.nodes = BUF_INIT(ANSWER_BYTES_MAX),
 	};
 	int rc;
 
+	if (f->query != NULL) {
+		r.dc = f->query->dc;
+		r.ttl = query_ttl(f->query, s);
+	}
+	r.zone = settings_answer_zone(s, q);
+	r.wan = s->translate_wan_addrs && !str_eqs(r.dc, s->datacenter);
 	rc = seen_init(&r.records, f->n);
 	if (rc == 0)
 		rc = seen_init(&r.targets, q->type == TYPE_SRV ? f->n : 0);
@@ -543,5 +762,7 @@ answer_render(const struct facts *f, const struct dns_name *n, const struct pkt_
 	buf_release(&r.bytes);
 	buf_release(&r.rrs);
 	buf_release(&r.extras);
+	buf_release(&r.ranks);
+	buf_release(&r.nodes);
 	return rc;
 }

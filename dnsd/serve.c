@@ -1,12 +1,12 @@
-/* serve.c - a question's way: zone, kind of name, view, answer. */
+/* serve.c - questions taken, answered, waiting, logged and counted. */
 #include "dnsd/serve.h"
 
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
-#include "dnsd/apex.h"
+#include "dnsd/resolve.h"
+#include "dnsd/tcp.h"
 #include "lib/log.h"
 #include "lib/metrics.h"
 
@@ -20,6 +20,10 @@ struct pending {
 	TAILQ_ENTRY(pending) in_order;	/* by age */
 	struct serve *serve;
 	uint64_t since_ms, since_ns;	/* in the loop's time, and for the log */
+	uint64_t until_ms;		/* it is given up */
+	unsigned rounds;		/* times that it was resolved again */
+	bool client;			/* what it waits for is only the better order */
+	bool no_client;
 	struct asker who;
 	struct pkt_query q;
 	uint8_t question[PKT_QUESTION_MAX];
@@ -28,155 +32,15 @@ struct pending {
 struct serve {
 	struct loop *loop;
 	struct settings *settings;
-	struct views *views;
-	struct zone arpa;
-	uint64_t rng;
+	struct resolver r;
+	struct upstream *upstream;
 	TAILQ_HEAD(, pending) waiting;
 	size_t nwaiting;
 	uv_timer_t *expire;
 	uint8_t *out;			/* for answers that come later */
-	struct metric_slot *queries;
+	struct metric_slot *queries, *reverse_queries;
+	unsigned nreverse;		/* of the questions that serve_took() has not been told of */
 };
-
-/* ---- the answer, given all that is known */
-
-/* One question on its way. */
-struct turn {
-	struct serve *s;
-	const struct pkt_query *q;
-	bool tcp;
-	struct view *wait;		/* set: not known yet */
-	uint8_t *out;
-	size_t cap;
-};
-
-static size_t
-refuse(const struct turn *t, unsigned flags, enum pkt_rcode rcode)
-{
-	return apex_error(t->q, t->s->settings, flags, rcode, t->out, t->cap);
-}
-
-static size_t
-negative(const struct turn *t, enum pkt_rcode rcode)
-{
-	return apex_negative(t->q, t->s->settings, (uint32_t)time(NULL), rcode, t->out, t->cap);
-}
-
-/* The facts of a view; NULL when t->wait was set, or when there is no room to ask. */
-static struct view *
-look_up(struct turn *t, enum name_kind kind, struct str dc, struct str name)
-{
-	enum view_state state;
-	struct view *v = views_get(t->s->views, kind, dc, name, &state);
-
-	if (state == VIEW_WAIT)
-		t->wait = v;
-	return state == VIEW_READY ? v : NULL;
-}
-
-/* A service or node: rendered, kept for the next time, written. */
-static size_t
-from_view(struct turn *t, const struct dns_name *n)
-{
-	struct serve *s = t->s;
-	struct answer *a = NULL;
-	enum outcome o;
-	struct view *v = look_up(t, n->kind, n->dc, n->name);
-
-	if (v == NULL)
-		return t->wait != NULL ? 0 : refuse(t, FLAG_AA, RCODE_SERVFAIL);
-	if (answer_render(view_facts(v), n, t->q, s->settings, &o, &a) < 0)
-		return refuse(t, FLAG_AA, RCODE_SERVFAIL);
-	switch (o) {
-	case OUTCOME_RECORDS:
-		views_keep(s->views, v, a);
-		return answer_write(a, t->q, s->settings, t->tcp, &s->rng, t->out, t->cap);
-	case OUTCOME_EMPTY:
-		return refuse(t, FLAG_AA, RCODE_OK);
-	case OUTCOME_NODATA:
-		return negative(t, RCODE_OK);
-	case OUTCOME_NXDOMAIN:
-		break;
-	}
-	return negative(t, RCODE_NXDOMAIN);
-}
-
-/* SOA and NS are answered for every name in the zone, from the servers. */
-static size_t
-from_servers(struct turn *t)
-{
-	struct view *v = look_up(t, NAME_SERVICE, STR(""), STR("consul"));
-
-	if (v == NULL)
-		return t->wait != NULL ? 0 : refuse(t, FLAG_AA, RCODE_SERVFAIL);
-	return apex_answer(t->q, t->s->settings, view_facts(v), (uint32_t)time(NULL), &t->s->rng, t->out, t->cap);
-}
-
-/* Nodes have no records of other types; whether there is such a node is not even looked up. */
-static bool
-node_type(uint16_t type)
-{
-	return type == TYPE_A || type == TYPE_AAAA || type == TYPE_ANY || type == TYPE_TXT;
-}
-
-static size_t
-from_name(struct turn *t, size_t prefix_len)
-{
-	struct dns_name n;
-
-	name_parse(t->q->name, prefix_len, t->q->type, &n);
-	switch (n.kind) {
-	case NAME_NODE:
-		if (!node_type(t->q->type))
-			return refuse(t, FLAG_AA, RCODE_OK);
-		return from_view(t, &n);
-	case NAME_SERVICE:
-		return from_view(t, &n);
-	case NAME_ADDR:
-		return apex_addr(t->q, t->s->settings, &n, t->out, t->cap);
-	case NAME_ADDR_EMPTY:
-		return refuse(t, FLAG_AA, RCODE_OK);
-	case NAME_QUERY:
-	case NAME_MESH:
-	case NAME_NONE:
-		break;
-	}
-	/* No prepared query and no mesh is known here: they do not exist. */
-	return negative(t, RCODE_NXDOMAIN);
-}
-
-/* The reply's length, or 0 with t->wait set. */
-static size_t
-resolve(struct turn *t)
-{
-	const struct pkt_query *q = t->q;
-	struct serve *s = t->s;
-	struct answer *a;
-	size_t prefix;
-
-	if (q->class != CLASS_IN && q->class != CLASS_ANY)
-		return refuse(t, 0, RCODE_REFUSED);
-	a = views_warm(s->views, q);
-	if (a != NULL)
-		return answer_write(a, q, s->settings, t->tcp, &s->rng, t->out, t->cap);
-	if (!name_in_zone(q->name, q->name_len, &s->settings->domain, &prefix) &&
-	    !name_in_zone(q->name, q->name_len, &s->settings->alt_domain, &prefix)) {
-		/* Reverse names are ours to look up, but nobody is there to ask about the others. */
-		if (name_in_zone(q->name, q->name_len, &s->arpa, &prefix))
-			return refuse(t, FLAG_RA, RCODE_SERVFAIL);
-		return refuse(t, 0, RCODE_REFUSED);
-	}
-	switch (q->type) {
-	case TYPE_AXFR:
-	case TYPE_IXFR:
-		return refuse(t, FLAG_AA, RCODE_NOTIMP);
-	case TYPE_SOA:
-	case TYPE_NS:
-		return from_servers(t);
-	default:
-		return from_name(t, prefix);
-	}
-}
 
 /* ---- questions that wait */
 
@@ -218,8 +82,8 @@ type_text(uint16_t type, char out[16])
 			(void)snprintf(out, 16, "%s", names[i].name);
 }
 
-static void
-log_served(const struct pkt_query *q, const struct asker *who, uint64_t since_ns)
+void
+serve_log(const struct pkt_query *q, const struct asker *who, uint64_t since_ns)
 {
 	char name[NAME_TEXT_MAX] = "", type[16], client[SOCK_ADDR_TEXT_MAX];
 
@@ -246,26 +110,93 @@ pending_free(struct pending *p)
 	free(p);
 }
 
+/* A reply about to leave: its length, 0 when it is not to be sent. Who has recursors says so in all answers. */
+static size_t
+finish(struct serve *s, const struct pkt_query *q, const struct asker *who, uint8_t *out, size_t len)
+{
+	if (len >= PKT_HEADER && s->settings->nrecursors > 0)
+		out[3] |= FLAG_RA;
+	return guard_reply(s->r.guard, q, who, out, len);
+}
+
+/* The answer of n bytes to a question that has waited; n 0: a recursor's will come. */
+static void
+reply_late(struct pending *p, const struct turn *t, size_t n)
+{
+	if (!t->counted)
+		n = finish(p->serve, &p->q, &p->who, t->out, n);
+	if (n > 0)
+		p->who.deliver(&p->who, t->out, n);
+}
+
+/* The end of its waiting. */
+static void
+pending_answer(struct pending *p, const struct turn *t, size_t n)
+{
+	struct serve *s = p->serve;
+
+	/* What is needed goes again and again: better an error than another round. */
+	if (t->wait != NULL)
+		n = resolve_refuse(t, FLAG_AA, RCODE_SERVFAIL);
+	reply_late(p, t, n);
+	if (!t->relayed) {
+		serve_log(&p->q, &p->who, p->since_ns);
+		s->nreverse += t->reverse;
+		serve_took(s, 1, (double)(uv_now(&s->loop->uv) - p->since_ms));
+	}
+	pending_free(p);
+}
+
+static struct turn
+turn_of(struct pending *p)
+{
+	struct serve *s = p->serve;
+
+	return (struct turn){ .r = &s->r, .q = &p->q, .tcp = p->who.tcp, .who = &p->who, .no_client = p->no_client, .out = s->out,
+		.cap = p->who.tcp ? PKT_TCP_MAX : PKT_UDP_MAX };
+}
+
+/* Recursors have their own time, each of them. */
+static uint64_t
+patience_ms(const struct serve *s, const struct turn *t)
+{
+	uint64_t ms = (uint64_t)s->settings->recursor_timeout_ms * s->settings->nrecursors;
+
+	if (!t->wait_host)
+		return QUESTION_WAIT_MS;
+	return QUESTION_WAIT_MS + (ms < QUESTION_WAIT_HOST_MS ? ms : QUESTION_WAIT_HOST_MS);
+}
+
+static void
+wait_view(struct pending *p, const struct turn *t)
+{
+	p->until_ms = p->since_ms + patience_ms(p->serve, t);
+	p->client = t->wait_client;
+	view_wait(t->wait, &p->waiter);
+}
+
 static void
 on_expire(uv_timer_t *timer)
 {
 	struct serve *s = timer->data;
 	uint64_t now = uv_now(&s->loop->uv);
-	struct pending *p;
+	struct pending *p, *next;
 
-	while ((p = TAILQ_FIRST(&s->waiting)) != NULL && now - p->since_ms >= QUESTION_WAIT_MS) {
-		struct turn t = { .s = s, .q = &p->q, .out = s->out, .cap = p->who.tcp ? PKT_TCP_MAX : PKT_UDP_MAX };
-		size_t n = refuse(&t, FLAG_AA, RCODE_SERVFAIL);
+	for (p = TAILQ_FIRST(&s->waiting); p != NULL; p = next) {
+		struct turn t = turn_of(p);
+		size_t n;
 
-		if (n > 0)
-			p->who.deliver(&p->who, s->out, n);
-		pending_free(p);
+		next = TAILQ_NEXT(p, in_order);
+		if (now < p->until_ms)
+			continue;
+		n = resolve_without(&t, p->client);
+		pending_answer(p, &t, n);
 	}
 }
 
 /* One more that waits; false: too many do. */
 static bool
-wait_for(struct serve *s, struct view *v, const struct pkt_query *q, const struct asker *who)
+wait_for(struct serve *s, const struct turn *t, const struct pkt_query *q, const struct asker *who)
 {
 	struct pending *p = s->nwaiting < QUESTIONS_WAITING_MAX ? malloc(sizeof(*p)) : NULL;
 
@@ -275,13 +206,15 @@ wait_for(struct serve *s, struct view *v, const struct pkt_query *q, const struc
 	p->since_ms = uv_now(&s->loop->uv);
 	p->since_ns = clock_ns();
 	p->who = *who;
+	p->rounds = 0;
+	p->no_client = false;
 	p->q = *q;
 	memcpy(p->question, q->question, q->question_len);
 	p->q.question = p->question;
 	TAILQ_INSERT_TAIL(&s->waiting, p, in_order);
 	if (s->nwaiting++ == 0)
 		(void)uv_timer_start(s->expire, on_expire, EXPIRE_MS, EXPIRE_MS);
-	view_wait(v, &p->waiter);
+	wait_view(p, t);
 	return true;
 }
 
@@ -290,41 +223,69 @@ static void
 on_view(void *ctx, struct waiter *w, bool ok)
 {
 	struct pending *p = (struct pending *)(void *)w;
-	struct serve *s = ctx;
-	struct turn t = { .s = s, .q = &p->q, .tcp = p->who.tcp, .out = s->out,
-		.cap = p->who.tcp ? PKT_TCP_MAX : PKT_UDP_MAX };
-	size_t n = ok ? resolve(&t) : refuse(&t, FLAG_AA, RCODE_SERVFAIL);
+	struct turn t;
+	size_t n;
 
-	/* The view has gone again already: better an error than another round. */
-	if (t.wait != NULL)
-		n = refuse(&t, FLAG_AA, RCODE_SERVFAIL);
-	if (n > 0)
-		p->who.deliver(&p->who, s->out, n);
-	log_served(&p->q, &p->who, p->since_ns);
-	serve_took(s, 1, (double)(uv_now(&s->loop->uv) - p->since_ms));
-	pending_free(p);
+	(void)ctx;
+	p->no_client |= !ok && p->client;
+	t = turn_of(p);
+	n = ok ? resolve(&t) : resolve_without(&t, p->client);
+	if (t.wait != NULL && ++p->rounds < RESOLVE_ROUNDS_MAX) {
+		wait_view(p, &t);
+		return;
+	}
+	pending_answer(p, &t, n);
 }
 
 /* ---- the interface */
 
 int
+serve_read(const uint8_t *p, size_t n, struct pkt_query *q)
+{
+	return pkt_query_read(p, n, q);
+}
+
+void
+serve_ahead(const struct serve *s, const struct pkt_query *q, unsigned n)
+{
+	views_ahead(s->r.views, q, n);
+}
+
+int
 serve_query(struct serve *s, const struct asker *who, const uint8_t *p, size_t n, uint8_t *out, size_t cap)
 {
 	struct pkt_query q;
-	struct turn t = { .s = s, .q = &q, .tcp = who->tcp, .out = out, .cap = cap };
+	int rc = serve_read(p, n, &q);
+
+	return serve_answer(s, who, p, n, &q, rc, out, cap);
+}
+
+int
+serve_answer(struct serve *s, const struct asker *who, const uint8_t *p, size_t n, struct pkt_query *q, int rc, uint8_t *out,
+    size_t cap)
+{
+	struct turn t = { .r = &s->r, .q = q, .tcp = who->tcp, .who = who, .raw = p, .raw_len = n, .out = out, .cap = cap };
 	uint64_t since_ns = log_enabled(LOG_DEBUG) ? clock_ns() : 0;
-	int rc = pkt_query_read(p, n, &q);
 	size_t len;
 
 	if (rc < 0)
 		return 0;
-	len = rc > 0 ? refuse(&t, 0, (enum pkt_rcode)rc) : resolve(&t);
+	if (q->keepalive > 0)
+		q->keepalive = who->tcp ? TCP_IDLE_MS / 100 : 0;
+	if (rc == 0)
+		rc = guard_query(s->r.guard, q, who);
+	len = rc != 0 ? resolve_refuse(&t, 0, rc > 0 ? (enum pkt_rcode)rc : RCODE_OK) : resolve(&t);
+	if (t.relayed)
+		return SERVE_LATER;
 	if (t.wait != NULL) {
-		if (wait_for(s, t.wait, &q, who))
+		if (wait_for(s, &t, q, who))
 			return SERVE_LATER;
-		len = refuse(&t, FLAG_AA, RCODE_SERVFAIL);
+		len = resolve_refuse(&t, FLAG_AA, RCODE_SERVFAIL);
 	}
-	log_served(&q, who, since_ns);
+	if (!t.counted)
+		len = finish(s, q, who, out, len);
+	s->nreverse += t.reverse;
+	serve_log(q, who, since_ns);
 	return (int)len;
 }
 
@@ -338,25 +299,33 @@ serve_forget(struct serve *s, const void *transport)
 		if (p->who.transport == transport)
 			pending_free(p);
 	}
+	relay_forget(s->r.relay, transport);
 }
 
 void
 serve_took(struct serve *s, unsigned n, double ms)
 {
 	for (unsigned i = 0; i < n; i++)
-		metric_add(s->queries, ms / n);
+		metric_add(i < s->nreverse ? s->reverse_queries : s->queries, ms / n);
+	s->nreverse -= s->nreverse < n ? s->nreverse : n;
 }
 
 size_t
 serve_waiting(const struct serve *s)
 {
-	return s->nwaiting;
+	return s->nwaiting + relay_waiting(s->r.relay);
 }
 
 void
 serve_stats(const struct serve *s, struct views_stats *ret)
 {
-	views_stats(s->views, ret);
+	views_stats(s->r.views, ret);
+}
+
+struct settings *const *
+serve_settings(const struct serve *s)
+{
+	return &s->settings;
 }
 
 void
@@ -367,7 +336,18 @@ serve_set(struct serve *s, struct settings *settings)
 	settings_inherit(settings, s->settings);
 	settings_free(s->settings);
 	s->settings = settings;
-	views_settings_changed(s->views, token_changed);
+	views_settings_changed(s->r.views, token_changed);
+}
+
+/* Times of questions are told by node, as Consul does. */
+static struct metric_slot *
+timer_of(const struct settings *s, const char *what)
+{
+	char name[METRIC_NAME_MAX];
+
+	/* A semicolon would begin another label. */
+	(void)snprintf(name, sizeof(name), "%s;node=%.*s", what, (int)strcspn(s->node_name, ";"), s->node_name);
+	return metric_get(name, METRIC_SAMPLE);
 }
 
 struct serve *
@@ -382,17 +362,26 @@ serve_new(struct loop *l, int run_fd, struct settings *settings)
 	s->loop = l;
 	s->settings = settings;
 	TAILQ_INIT(&s->waiting);
-	randombytes_buf(&s->rng, sizeof(s->rng));
-	s->rng |= 1;
-	s->queries = metric_get("dns.domain_query", METRIC_SAMPLE);
+	s->r.loop = l;
+	s->r.settings = &s->settings;
+	randombytes_buf(&s->r.rng, sizeof(s->r.rng));
+	s->r.rng |= 1;
+	s->queries = timer_of(settings, "dns.domain_query");
+	s->reverse_queries = timer_of(settings, "dns.ptr_query");
 	s->out = malloc(PKT_TCP_MAX);
 	s->expire = malloc(sizeof(*s->expire));
 	if (s->expire != NULL) {
 		(void)uv_timer_init(&l->uv, s->expire);
 		s->expire->data = s;
 	}
-	s->views = views_new(l, run_fd, &s->settings, on_view, s);
-	if (s->out == NULL || s->expire == NULL || s->views == NULL || zone_set(&s->arpa, STR("arpa.")) < 0) {
+	s->r.guard = guard_new(&s->settings);
+	s->upstream = upstream_new(l, &s->settings);
+	if (s->upstream != NULL) {
+		s->r.relay = relay_new(&s->settings, s->upstream);
+		s->r.views = views_new(l, run_fd, &s->settings, s->upstream, on_view, s);
+	}
+	if (s->r.guard == NULL || s->r.relay == NULL || s->out == NULL || s->expire == NULL || s->r.views == NULL ||
+	    zone_set(&s->r.arpa, STR("arpa.")) < 0) {
 		serve_free(s);
 		return NULL;
 	}
@@ -414,7 +403,10 @@ serve_free(struct serve *s)
 		return;
 	while ((p = TAILQ_FIRST(&s->waiting)) != NULL)
 		pending_free(p);
-	views_free(s->views);
+	relay_free(s->r.relay);
+	views_free(s->r.views);
+	upstream_free(s->upstream);
+	guard_free(s->r.guard);
 	if (s->expire != NULL)
 		uv_close((uv_handle_t *)s->expire, timer_closed);
 	settings_free(s->settings);

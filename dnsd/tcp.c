@@ -20,8 +20,10 @@ struct conn {
 	struct defer flush;
 	struct buf in, out, sending;	/* in: what came behind the last whole question */
 	uint64_t active_ms;
+	size_t queued;			/* bytes that libuv had not got rid of when we looked last */
 	unsigned waiting;
 	bool writing, eof, paused;
+	bool broken;			/* an answer is lost: closed at the end of the turn */
 };
 
 struct listener {
@@ -34,6 +36,7 @@ struct tcp {
 	struct serve *serve;
 	struct listener *listeners[LISTENERS_MAX];
 	size_t nlisteners, nconns;
+	size_t buffered;		/* answers not taken */
 	TAILQ_HEAD(, conn) conns;
 	uv_timer_t *sweep;
 	uint8_t *scratch;		/* READ_SIZE to read into, then PKT_TCP_MAX for an answer */
@@ -64,6 +67,7 @@ conn_close(struct conn *c)
 	if (uv_is_closing((uv_handle_t *)&c->handle))
 		return;
 	serve_forget(t->serve, c);
+	t->buffered -= c->out.len + c->sending.len;
 	loop_undefer(t->loop, DEFER_FLUSH, &c->flush);
 	TAILQ_REMOVE(&t->conns, c, in_list);
 	if (--t->nconns == 0 && t->sweep != NULL)
@@ -79,15 +83,31 @@ conn_active(struct conn *c)
 	TAILQ_INSERT_TAIL(&c->tcp->conns, c, in_list);
 }
 
+/* Whether the other end has taken some of what is being written, however slowly. */
+static bool
+conn_takes(struct conn *c)
+{
+	size_t left = uv_stream_get_write_queue_size((uv_stream_t *)&c->handle), before = c->queued;
+
+	c->queued = left;
+	return left < before;
+}
+
 static void
 on_sweep(uv_timer_t *timer)
 {
 	struct tcp *t = timer->data;
 	uint64_t now = uv_now(&t->loop->uv);
-	struct conn *c;
+	struct conn *c, *next;
 
-	while ((c = TAILQ_FIRST(&t->conns)) != NULL && now - c->active_ms >= TCP_IDLE_MS)
-		conn_close(c);
+	for (c = TAILQ_FIRST(&t->conns); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, in_list);
+		/* A question that waits has its own end, and its client cannot do anything. */
+		if (conn_takes(c) || c->waiting > 0)
+			conn_active(c);
+		else if (now - c->active_ms >= TCP_IDLE_MS)
+			conn_close(c);
+	}
 }
 
 /* ---- answers out */
@@ -102,6 +122,8 @@ conn_put(struct conn *c, const uint8_t *reply, size_t len)
 		rc = buf_add(&c->out, prefix, PREFIX);
 	if (rc == 0)
 		rc = buf_add(&c->out, reply, len);
+	if (rc == 0)
+		c->tcp->buffered += PREFIX + len;
 	loop_defer(c->tcp->loop, DEFER_FLUSH, &c->flush);
 	return rc;
 }
@@ -112,14 +134,17 @@ deliver(const struct asker *a, const uint8_t *reply, size_t len)
 	struct conn *c = a->transport;
 
 	c->waiting--;
-	/* Without memory the client asks again: this answer is lost. */
-	(void)conn_put(c, reply, len);
+	/* Nothing may be closed here: other answers are on their way. */
+	if (conn_put(c, reply, len) < 0)
+		c->broken = true;
 }
 
 static bool
 conn_busy(const struct conn *c)
 {
-	return c->waiting >= TCP_WAITING_MAX || c->out.len + c->sending.len >= TCP_OUT_HIGH;
+	size_t most = c->tcp->buffered < TCP_OUT_ALL ? TCP_OUT_HIGH : 1;
+
+	return c->waiting >= TCP_WAITING_MAX || c->out.len + c->sending.len >= most;
 }
 
 /* ---- questions in */
@@ -128,6 +153,7 @@ static bool
 conn_question(struct conn *c, const uint8_t *p, size_t len)
 {
 	uint8_t *out = c->tcp->scratch + READ_SIZE;
+	uint64_t since_ns = clock_ns();
 	int n = serve_query(c->tcp->serve, &c->who, p, len, out, PKT_TCP_MAX);
 
 	conn_active(c);
@@ -135,6 +161,7 @@ conn_question(struct conn *c, const uint8_t *p, size_t len)
 		c->waiting++;
 		return true;
 	}
+	serve_took(c->tcp->serve, 1, (double)(clock_ns() - since_ns) / 1e6);
 	/* What deserves no answer over UDP is no DNS over TCP. */
 	return n > 0 && conn_put(c, out, (size_t)n) == 0;
 }
@@ -241,6 +268,9 @@ on_written(uv_write_t *w, int status)
 	struct conn *c = w->data;
 
 	c->writing = false;
+	/* What was closed has been accounted for. */
+	if (!uv_is_closing((uv_handle_t *)&c->handle))
+		c->tcp->buffered -= c->sending.len;
 	buf_release(&c->sending);
 	if (uv_is_closing((uv_handle_t *)&c->handle))
 		return;
@@ -263,6 +293,10 @@ conn_flush(struct defer *d)
 	uv_buf_t b = uv_buf_init((char *)c->out.data, (unsigned)c->out.len);
 	int n;
 
+	if (c->broken) {
+		conn_close(c);
+		return;
+	}
 	if (c->writing)
 		return;
 	n = c->out.len > 0 ? uv_try_write(h, &b, 1) : 0;
@@ -270,8 +304,10 @@ conn_flush(struct defer *d)
 		conn_close(c);
 		return;
 	}
-	if (n > 0)
+	if (n > 0) {
 		buf_consume(&c->out, (size_t)n);
+		c->tcp->buffered -= (size_t)n;
+	}
 	if (c->out.len == 0) {
 		buf_release(&c->out);
 		conn_go_on(c);
@@ -302,13 +338,41 @@ conn_new(struct tcp *t)
 	c->flush.cb = conn_flush;
 	c->who = (struct asker){ .deliver = deliver, .transport = c, .tcp = true };
 	buf_init(&c->in, READ_SIZE + PREFIX + PKT_TCP_MAX);
-	buf_init(&c->out, TCP_OUT_HIGH + TCP_WAITING_MAX * (PREFIX + PKT_TCP_MAX));
+	buf_init(&c->out, TCP_OUT_MAX);
 	buf_init(&c->sending, c->out.max);
 	c->active_ms = uv_now(&t->loop->uv);
 	TAILQ_INSERT_TAIL(&t->conns, c, in_list);
 	if (t->nconns++ == 0)
 		(void)uv_timer_start(t->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
 	return c;
+}
+
+/* Whether two addresses are the same client's, as far as one can tell. */
+static bool
+same_client(const union sock_addr *a, const union sock_addr *b)
+{
+	if (a->sa.sa_family != b->sa.sa_family)
+		return false;
+	if (a->sa.sa_family == AF_INET)
+		return a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
+	return memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr) ? 16 : 8) == 0;
+}
+
+/* Nobody keeps the others out: one client has its share of the connections. */
+static void
+share(struct conn *c)
+{
+	struct conn *v, *oldest = NULL;
+	size_t n = 0;
+
+	TAILQ_FOREACH(v, &c->tcp->conns, in_list) {
+		if (v == c || !same_client(&v->who.peer, &c->who.peer))
+			continue;
+		if (n++ == 0)
+			oldest = v;
+	}
+	if (n >= TCP_CLIENT_CONNS_MAX)
+		conn_close(oldest);
 }
 
 static void
@@ -333,6 +397,7 @@ on_connection(uv_stream_t *h, int status)
 		return;
 	}
 	(void)uv_tcp_nodelay(&c->handle, 1);
+	share(c);
 }
 
 static void

@@ -6,9 +6,12 @@
 
 enum {
 	TCP_CONNS_MAX = 512,		/* beyond it the one idle for longest is closed */
-	TCP_IDLE_MS = 10 * 1000,	/* without a whole question or a byte taken of an answer */
-	TCP_WAITING_MAX = 64,		/* questions of one connection that wait for raftd */
+	TCP_CLIENT_CONNS_MAX = 256,	/* of one address (IPv6: /64), beyond it its own one idle for longest */
+	TCP_IDLE_MS = 10 * 1000,	/* without a whole question, a question that waits or an answer being taken */
+	TCP_WAITING_MAX = 64,		/* questions of one connection that wait for raftd or a recursor */
 	TCP_OUT_HIGH = 256 * 1024,	/* answers not taken, above which a connection is not read */
+	TCP_OUT_MAX = 512 * 1024,	/* ... and above which it is closed: its questions had waited */
+	TCP_OUT_ALL = 32 * 1024 * 1024,	/* of all connections: above it none is read that has any */
 	TCP_BACKLOG = 1024,
 };
 

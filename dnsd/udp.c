@@ -155,24 +155,27 @@ prepare(struct udp *u, unsigned n)
 	}
 }
 
+/* A cut question cannot be read whole: what is left of it is refused. */
+static size_t
+question_size(const struct mmsghdr *m)
+{
+	return (m->msg_hdr.msg_flags & MSG_TRUNC) != 0 ? PKT_HEADER : m->msg_len;
+}
+
 static void
-answer_one(struct udp *u, unsigned i)
+answer_one(struct udp *u, unsigned i, struct pkt_query *q, int rc)
 {
 	struct batch *b = u->batch;
 	struct msghdr *h = &b->in[i].msg_hdr;
 	struct asker *who = &b->who[i];
-	size_t len = b->in[i].msg_len;
 	int n;
 
 	who->control_len = 0;
 	if (u->wildcard)
 		turn_control(h, who);
-	/* A cut question cannot be read whole: what is left of it is refused. */
-	if ((h->msg_flags & MSG_TRUNC) != 0)
-		len = PKT_HEADER;
 	if (OUT_SIZE - b->used < PKT_UDP_MAX)
 		flush(u);
-	n = serve_query(u->serve, who, b->queries[i], len, b->replies + b->used, PKT_UDP_MAX);
+	n = serve_answer(u->serve, who, b->queries[i], question_size(&b->in[i]), q, rc, b->replies + b->used, PKT_UDP_MAX);
 	if (n <= 0)
 		return;
 	b->out_iov[b->nout] = (struct iovec){ b->replies + b->used, (size_t)n };
@@ -181,6 +184,24 @@ answer_one(struct udp *u, unsigned i)
 		.msg_control = who->control_len > 0 ? who->control : NULL, .msg_controllen = who->control_len };
 	b->nout++;
 	b->used += (size_t)n;
+}
+
+/* Some at a time are read before the first of them is answered, so that their answers come out of memory together. */
+static void
+answer_all(struct udp *u, unsigned n)
+{
+	struct batch *b = u->batch;
+	struct pkt_query q[SERVE_AHEAD];
+	int rc[SERVE_AHEAD];
+
+	for (unsigned from = 0, k; from < n; from += k) {
+		k = n - from < SERVE_AHEAD ? n - from : SERVE_AHEAD;
+		for (unsigned i = 0; i < k; i++)
+			rc[i] = serve_read(b->queries[from + i], question_size(&b->in[from + i]), &q[i]);
+		serve_ahead(u->serve, q, k);
+		for (unsigned i = 0; i < k; i++)
+			answer_one(u, from + i, &q[i], rc[i]);
+	}
 }
 
 static void
@@ -200,8 +221,7 @@ on_readable(uv_poll_t *h, int status, int events)
 		if (n <= 0)
 			break;
 		t = clock_ns();
-		for (unsigned i = 0; i < (unsigned)n; i++)
-			answer_one(u, i);
+		answer_all(u, (unsigned)n);
 		flush(u);
 		serve_took(u->serve, (unsigned)n, (double)(clock_ns() - t) / 1e6);
 		if (n < UDP_BATCH)
@@ -256,8 +276,14 @@ udp_new(struct loop *l, int fd, struct serve *s)
 	u->poll.data = u;
 	u->unsent = metric_get("dns.unsent", METRIC_COUNTER);
 	set_options(u);
-	(void)uv_poll_start(&u->poll, UV_READABLE, on_readable);
+	udp_start(u);
 	return u;
+}
+
+void
+udp_start(struct udp *u)
+{
+	(void)uv_poll_start(&u->poll, UV_READABLE, on_readable);
 }
 
 void

@@ -16,6 +16,9 @@ struct udp;
 /* Serve fd, which is owned from now on. NULL, with fd closed, when it cannot be. */
 struct udp *udp_new(struct loop *l, int fd, struct serve *s);
 
+/* Questions again, after udp_stop(). */
+void udp_start(struct udp *u);
+
 /* No more questions; those that wait are still answered until udp_free(). */
 void udp_stop(struct udp *u);
 void udp_free(struct udp *u);

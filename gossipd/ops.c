@@ -449,7 +449,8 @@ gossipd_cancelled(void *ctx, struct rpc_token token)
 	struct daemon *d = ctx;
 	struct gossipd *g = d->ctx;
 
-	if (acl_gate_cancelled(g->gate, token))
+	/* At the very end connections close when the state has gone, and with it whatever waited. */
+	if (g == NULL || acl_gate_cancelled(g->gate, token))
 		return;
 	if (token.op == OP_GOSSIP_JOIN)
 		join_cancel(g, token);

@@ -59,8 +59,34 @@ agent_service_register(struct request *r)
 	}
 	if (replace != NULL && replace->len == 0)
 		q.replace_existing_checks = true;
+	q.client = request_ip(r);
 	if (body_record(r, &rec_service_def, &q.service, true))
 		upstream_write(r, OP_AGENT_SERVICE_REGISTER, &q, upstream_ok_empty);
+}
+
+/* Who registered the instances of a service here: ours. */
+void
+agent_why(struct request *r)
+{
+	struct id_request q = { r->rest };
+
+	if (r->rest.len == 0)
+		respond_bad(r, "Missing service name");
+	else
+		upstream_read(r, OP_AGENT_WHY, &q, render_json);
+}
+
+/* Which of its instances DNS returns: ours. */
+void
+agent_dns(struct request *r)
+{
+	const struct str *tag = param_get(&r->params, "tag");
+	struct explain_query q = { r->rest, tag != NULL ? *tag : STR_NONE };
+
+	if (r->rest.len == 0)
+		respond_bad(r, "Missing service name");
+	else
+		upstream_read(r, OP_DNS_EXPLAIN, &q, render_json);
 }
 
 void

@@ -88,8 +88,8 @@ ip_text(struct request *r, int family, const void *addr)
 	return str_from(p);
 }
 
-static struct str
-ip_of_socket(struct request *r)
+struct str
+request_ip(struct request *r)
 {
 	const union MHD_ConnectionInfo *ci = MHD_get_connection_info(r->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	const struct sockaddr *sa = ci != NULL ? ci->client_addr : NULL;
@@ -118,18 +118,18 @@ source_ip(struct request *r)
 	size_t n;
 
 	if (xff == NULL)
-		return ip_of_socket(r);
+		return request_ip(r);
 	xff += strspn(xff, " \t");
 	n = strcspn(xff, ",");
 	while (n > 0 && (xff[n - 1] == ' ' || xff[n - 1] == '\t'))
 		n--;
 	if (n >= sizeof(first))
-		return ip_of_socket(r);
+		return request_ip(r);
 	memcpy(first, xff, n);
 	first[n] = 0;
 	if (inet_pton(AF_INET, first, addr) == 1)
 		return ip_text(r, AF_INET, addr);
-	return inet_pton(AF_INET6, first, addr) == 1 ? ip_text(r, AF_INET6, addr) : ip_of_socket(r);
+	return inet_pton(AF_INET6, first, addr) == 1 ? ip_text(r, AF_INET6, addr) : request_ip(r);
 }
 
 /* As strconv.Atoi; the complaint is the client's answer. */

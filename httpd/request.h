@@ -143,6 +143,9 @@ void request_completed(void *cls, struct MHD_Connection *conn, void **con_cls, e
 /* The answer is complete, or the client has gone: have the library come for it. */
 void request_wake(struct request *r);
 
+/* The address of the client at the other end of the connection, in the request's arena; empty on a Unix socket. (query.c) */
+struct str request_ip(struct request *r);
+
 /* Its client has gone: the connection is closed, from wherever this is found out. */
 void request_gone(struct request *r);
 

@@ -102,6 +102,8 @@ static const struct route routes[] = {
 	{ "/v1/agent/service/",            M_GET,                     RT_BLOCK,                "service:read",     OP_AGENT_SERVICE,           agent_service },
 	{ "/v1/agent/health/service/id/",  M_GET,                     0,                       "service:read",     OP_AGENT_HEALTH,            agent_health_by_id },
 	{ "/v1/agent/health/service/name/", M_GET,                    0,                       "service:read",     OP_AGENT_HEALTH,            agent_health_by_name },
+	{ "/v1/agent/why/",                M_GET,                     0,                       "service:read, node:read", OP_AGENT_WHY,        agent_why },
+	{ "/v1/agent/dns/",                M_GET,                     0,                       "service:read, node:read", OP_DNS_EXPLAIN,      agent_dns },
 	{ "/v1/agent/maintenance",         M_PUT,                     0,                       "node:write",       OP_AGENT_MAINTENANCE,       agent_node_maintenance },
 	{ "/v1/agent/self",                M_GET,                     RT_OWN,                  "agent:read",       0,                          agent_self },
 	{ "/v1/agent/host",                M_GET,                     RT_OWN,                  "operator:read",    0,                          agent_host },

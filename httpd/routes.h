@@ -93,6 +93,8 @@ void coordinate_datacenters(struct request *r);
 void coordinate_nodes(struct request *r);
 void coordinate_node(struct request *r);
 void coordinate_update(struct request *r);
+void agent_why(struct request *r);
+void agent_dns(struct request *r);
 void agent_self(struct request *r);
 void agent_host(struct request *r);
 void agent_version(struct request *r);

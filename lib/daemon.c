@@ -18,12 +18,13 @@
 #include "config.h"
 #include "lib/daemon_log.h"
 #include "lib/duration.h"
+#include "lib/fds.h"
 #include "lib/json.h"
 #include "lib/notify.h"
 #include "lib/sock.h"
 
 enum { SLICE_MAX = 64 * 1024 * 1024, SLICE_ERR_MAX = PATH_MAX + 512, TICK_MS = 1000, ROUTES_MAX = 128, LISTEN_BACKLOG = 4096,
-	LISTEN_WAIT_MS = 2000, LISTEN_RETRY_MS = 20 };
+	LISTEN_WAIT_MS = 2000, LISTEN_RETRY_MS = 20, RELOADS_MAX = 16, KEEP_MAX = 256 };
 
 /* What belongs to the running daemon but is no business of its code. */
 static struct life {
@@ -35,6 +36,10 @@ static struct life {
 	int exit_code;
 	uint64_t started_ms;
 	struct rpc_route routes[ROUTES_MAX];
+	bool reload_waits;		/* for daemon_reload_done() */
+	struct rpc_token reloads[RELOADS_MAX];
+	struct buf reload_texts[RELOADS_MAX];
+	size_t nreloads;
 } life;
 
 /* ---- the config slice */
@@ -209,11 +214,35 @@ op_reload_handler(void *ctx, const struct rpc_request *req)
 
 	if (!no_request(d, req))
 		return;
-	if (reload(d, req->info->number == OP_DAEMON_TOKENS, &msg) < 0)
+	if (reload(d, req->info->number == OP_DAEMON_TOKENS, &msg) < 0) {
 		rpc_reply_error(d->rpc, req->token, 500, "%s: %s", d->spec->name, buf_cstr(&msg) != NULL ? buf_cstr(&msg) : "out of memory");
-	else
+	} else if (life.reload_waits && life.nreloads < RELOADS_MAX) {
+		life.reloads[life.nreloads] = req->token;
+		life.reload_texts[life.nreloads++] = msg;
+		return;
+	} else {
 		rpc_reply_text(d->rpc, req->token, 1, (struct str){ (const char *)msg.data, msg.len });
+	}
 	buf_release(&msg);
+}
+
+void
+daemon_reload_wait(struct daemon *d)
+{
+	(void)d;
+	life.reload_waits = true;
+}
+
+void
+daemon_reload_done(struct daemon *d)
+{
+	life.reload_waits = false;
+	for (size_t i = 0; i < life.nreloads; i++) {
+		if (d->rpc != NULL)
+			rpc_reply_text(d->rpc, life.reloads[i], 1, (struct str){ (const char *)life.reload_texts[i].data, life.reload_texts[i].len });
+		buf_release(&life.reload_texts[i]);
+	}
+	life.nreloads = 0;
 }
 
 static void
@@ -263,6 +292,7 @@ serve_own_socket(struct daemon *d)
 	c.nroutes = ARRAY_LEN(common) + d->spec->nroutes;
 	(void)snprintf(name, sizeof(name), "%s.sock", d->spec->name);
 	fd = notify_take(name);
+	d->restarted = fd >= 0;
 	if (fd < 0) {
 		fd = sock_unix_listen(d->run_fd, name, 0600);
 		if (fd < 0) {
@@ -372,14 +402,19 @@ on_term(uv_signal_t *h, int signum)
 {
 	struct daemon *d = ((struct life *)h->data)->d;
 
+	/* Who stops all processes of a unit tells each, and so does our parent. */
+	if (life.stopping && d->child)
+		return;
 	if (life.stopping) {
 		log_warn("agent", "second signal, exiting at once: signal=%d", signum);
 		_exit(1);
 	}
 	life.stopping = d->draining = true;
 	(void)notify_send("STOPPING=1");
-	log_debug("agent", "stopping: daemon=%s signal=%d", d->spec->name, signum);
-	rpc_server_drain(d->rpc);
+	if (!d->child)
+		log_debug("agent", "stopping: daemon=%s signal=%d", d->spec->name, signum);
+	if (d->rpc != NULL)
+		rpc_server_drain(d->rpc);
 	(void)uv_timer_start(&life.drain, on_drain_over, DAEMON_DRAIN_MS, 0);
 	if (d->spec->drain != NULL)
 		d->spec->drain(d);
@@ -387,18 +422,23 @@ on_term(uv_signal_t *h, int signum)
 		daemon_stopped(d);
 }
 
+void
+daemon_reload(struct daemon *d, bool tokens)
+{
+	struct buf msg = BUF_INIT(64 * KiB);
+
+	if (reload(d, tokens, &msg) < 0)
+		log_err("agent", "reload refused: daemon=%s error=\"%s\"", d->spec->name, buf_cstr(&msg) != NULL ? buf_cstr(&msg) : "");
+	else if (msg.len > 0 && !d->child)
+		log_warn("agent", "a restart is needed for: daemon=%s keys=\"%s\"", d->spec->name, buf_cstr(&msg) != NULL ? buf_cstr(&msg) : "");
+	buf_release(&msg);
+}
+
 static void
 on_hup(uv_signal_t *h, int signum)
 {
-	struct buf msg = BUF_INIT(64 * KiB);
-	struct daemon *d = ((struct life *)h->data)->d;
-
 	(void)signum;
-	if (reload(d, false, &msg) < 0)
-		log_err("agent", "reload refused: daemon=%s error=\"%s\"", d->spec->name, buf_cstr(&msg) != NULL ? buf_cstr(&msg) : "");
-	else if (msg.len > 0)
-		log_warn("agent", "a restart is needed for: daemon=%s keys=\"%s\"", d->spec->name, buf_cstr(&msg) != NULL ? buf_cstr(&msg) : "");
-	buf_release(&msg);
+	daemon_reload(((struct life *)h->data)->d, false);
 }
 
 /* What every daemon has: memory from the allocator, and in RAM, its own and as a part of all daemons together. */
@@ -481,6 +521,95 @@ stop_handles(struct daemon *d)
 	uv_walk(&d->loop.uv, close_handle, NULL);
 	(void)uv_run(&d->loop.uv, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&d->loop.uv);
+}
+
+/* The end of all that a daemon has but its config and directory. */
+static void
+let_go(struct daemon *d)
+{
+	if (d->spec->fini != NULL)
+		d->spec->fini(d);	/* clears d->ctx when it frees it; gossipd's has handles that close below */
+	if (d->rpc != NULL)
+		rpc_server_free(d->rpc);
+	d->rpc = NULL;
+	daemon_reload_done(d);
+	daemon_log_fini();
+	stop_handles(d);
+}
+
+/* ---- more processes of one daemon */
+
+/*
+ * What was the parent's is closed by the code that owns it, as at the end of
+ * any daemon; so that nobody out there hears of that its sockets, and the
+ * lock, become /dev/null first. The loop's own descriptors libuv makes anew.
+ */
+static int
+become_child(struct daemon *d, pid_t parent, const int *keep, size_t n)
+{
+	int all[KEEP_MAX], rc;
+
+	if (n >= KEEP_MAX)
+		return -ELIMIT;
+	if (n > 0)
+		memcpy(all, keep, n * sizeof(*keep));
+	all[n] = d->run_fd;
+	/* It keeps nothing that a kill could spoil. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return -errno;
+	if (getppid() != parent)
+		return -ESRCH;
+	(void)unsetenv("NOTIFY_SOCKET");
+	(void)unsetenv("WATCHDOG_USEC");
+	rc = fds_nullify(all, n + 1);
+	if (rc == 0)
+		rc = uv_loop_fork(&d->loop.uv);
+	if (rc < 0)
+		return rc;
+	d->child = true;
+	let_go(d);
+	d->draining = life.stopping = false;
+	rc = loop_init(&d->loop);
+	if (rc < 0)
+		return rc;
+	start_handles(d);
+	daemon_log_init();
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		log_warn("agent", "cannot set no_new_privs: error=\"%s\"", err_text(-errno));
+	return 0;
+}
+
+pid_t
+daemon_fork(struct daemon *d, const int *keep, size_t n)
+{
+	pid_t parent = getpid(), pid;
+	sigset_t all, before;
+	int rc;
+
+	/* A signal must not find the child with the parent's handlers. */
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	pid = fork();
+	rc = pid < 0 ? -errno : 0;
+	if (pid == 0) {
+		rc = become_child(d, parent, keep, n);
+		if (rc < 0) {
+			log_err("agent", "a process of %s cannot begin: %s", d->spec->name, err_text(rc));
+			_exit(1);
+		}
+	}
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return rc < 0 ? rc : pid;
+}
+
+void
+daemon_child_run(struct daemon *d)
+{
+	loop_run(&d->loop);
+	let_go(d);
+	(void)close(d->run_fd);
+	json_object_put(d->config);
+	exit(life.exit_code);
 }
 
 /*
@@ -658,11 +787,7 @@ daemon_main(int argc, char **argv, const struct daemon_spec *spec)
 		_exit(EXIT_CONFIG);
 	}
 	loop_run(&d.loop);
-	if (spec->fini != NULL)
-		spec->fini(&d);
-	rpc_server_free(d.rpc);
-	daemon_log_fini();
-	stop_handles(&d);
+	let_go(&d);
 	(void)close(d.run_fd);
 	json_object_put(d.config);
 	return life.exit_code;

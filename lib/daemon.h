@@ -71,6 +71,8 @@ struct daemon {
 	struct rpc_server *rpc;		/* routes get d as ctx */
 	void *ctx;			/* the daemon's own state */
 	bool draining;
+	bool restarted;			/* our own socket was handed down: we ended before, and whoever supervises us did not */
+	bool child;			/* we are what daemon_fork() made: no socket of our own, no supervisor */
 };
 
 /* main() of every daemon. */
@@ -88,6 +90,26 @@ void daemon_stopped(struct daemon *d);
  * for init only.
  */
 int daemon_listen(struct daemon *d, const char *name, const char *ip, uint16_t port, int type, bool reuseport);
+
+/*
+ * Another process of this daemon, without exec. The parent gets its pid, or
+ * -errno. The child gets 0: fini has been called for what the parent had,
+ * which is untouched by that; of its sockets and files only `keep` are open,
+ * and d->run_fd. d has a loop of its own, the config, and d->ctx NULL. It dies with
+ * its parent, drains on SIGTERM, and ends by daemon_child_run(). Its loop must
+ * be idle of threads. May be called from init, or from a timer's callback.
+ */
+pid_t daemon_fork(struct daemon *d, const int *keep, size_t n);
+
+/* The child's life, once it has what it needs: its loop, fini, exit. */
+void daemon_child_run(struct daemon *d) __attribute__((noreturn));
+
+/* Read the slice again, as on SIGHUP; tokens: only those have changed. What is wrong is logged. */
+void daemon_reload(struct daemon *d, bool tokens);
+
+/* From reload or tokens: the answer to who asked for it waits for daemon_reload_done(). */
+void daemon_reload_wait(struct daemon *d);
+void daemon_reload_done(struct daemon *d);
 
 /* Told to the supervisor: READY=1. daemon_main() does it when init returned, unless d->spec->init called daemon_ready_later(). */
 void daemon_ready_later(struct daemon *d);

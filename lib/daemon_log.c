@@ -19,6 +19,9 @@ struct subscriber {
 };
 
 static struct subscriber subs[SUBSCRIBERS_MAX];
+static int lowest_wanted = LOG_ERR + 1;
+static void (*level_changed)(void *arg, int lowest);
+static void *level_arg;
 
 static void
 send_line(struct subscriber *s, const char *text)
@@ -67,12 +70,36 @@ set_tap(void)
 				lowest = subs[i].level;
 		}
 	log_set_tap(lowest, any ? on_line : NULL, NULL);
+	lowest_wanted = any ? (int)lowest : LOG_ERR + 1;
+	if (level_changed != NULL)
+		level_changed(level_arg, lowest_wanted);
+}
+
+void
+daemon_log_on_level(void (*changed)(void *arg, int lowest), void *arg)
+{
+	level_changed = changed;
+	level_arg = arg;
+}
+
+int
+daemon_log_level(void)
+{
+	return lowest_wanted;
+}
+
+void
+daemon_log_line(enum log_level l, const char *text, const char *json_text)
+{
+	on_line(NULL, l, text, json_text);
 }
 
 void
 daemon_log_init(void)
 {
 	memset(subs, 0, sizeof(subs));
+	lowest_wanted = LOG_ERR + 1;
+	level_changed = NULL;
 }
 
 void

@@ -22,20 +22,57 @@ struct metric_slot {
 	double total_sum;
 };
 
+/* One writer, its process; whoever reads may see an observation half counted. */
+struct metrics_area {
+	uint32_t n;
+	struct metric_slot v[METRICS_AREA_SLOTS];
+	uint32_t steps[METRICS_AREA_SLOTS][2 * METRICS_STEPS];
+};
+
 /* Slots never move: callers keep pointers. */
 static struct metric_slot *slots[METRICS_MAX];
-static size_t nslots;
+static size_t nslots, first;	/* those before `first` were got before metrics_use_area() */
 static struct metric_slot overflow = { .name = "metrics.overflow", .kind = METRIC_COUNTER };
 static uint64_t interval_end;
+static struct metrics_area *own_area;	/* of a child */
+static const struct metrics_area *areas[METRICS_AREAS_MAX];
+static size_t nareas;
+
+static struct metric_slot *
+find_slot(const char *name)
+{
+	for (size_t i = first; i < nslots; i++)
+		if (strcmp(slots[i]->name, name) == 0)
+			return slots[i];
+	return NULL;
+}
+
+/* The parent looks at slots below n alone. */
+static struct metric_slot *
+area_slot(struct metrics_area *a, const char *name, int kind)
+{
+	struct metric_slot *m;
+
+	if (a->n >= METRICS_AREA_SLOTS || nslots == METRICS_MAX)
+		return &overflow;
+	m = &a->v[a->n];
+	m->steps = kind == METRIC_SAMPLE ? a->steps[a->n] : NULL;
+	m->kind = kind;
+	(void)snprintf(m->name, sizeof(m->name), "%s", name);
+	slots[nslots++] = m;
+	__atomic_store_n(&a->n, a->n + 1, __ATOMIC_RELEASE);
+	return m;
+}
 
 struct metric_slot *
 metric_get(const char *name, int kind)
 {
-	struct metric_slot *m;
+	struct metric_slot *m = find_slot(name);
 
-	for (size_t i = 0; i < nslots; i++)
-		if (strcmp(slots[i]->name, name) == 0)
-			return slots[i];
+	if (m != NULL)
+		return m;
+	if (own_area != NULL)
+		return area_slot(own_area, name, kind);
 	m = nslots < METRICS_MAX ? calloc(1, sizeof(*m)) : NULL;
 	if (m == NULL)
 		return &overflow;
@@ -113,7 +150,7 @@ metrics_tick(uint64_t now_ms)
 	if (now_ms < interval_end)
 		return false;
 	interval_end = now_ms + METRICS_INTERVAL_MS;
-	for (size_t i = 0; i < nslots; i++) {
+	for (size_t i = first; i < nslots; i++) {
 		struct metric_slot *m = slots[i];
 
 		m->last = m->now;
@@ -143,32 +180,166 @@ metric_quantile(const struct metric_bucket *v, size_t n, double q)
 	return 0;
 }
 
+/* ---- areas */
+
+size_t
+metrics_area_size(void)
+{
+	return sizeof(struct metrics_area);
+}
+
+void
+metrics_use_area(struct metrics_area *a)
+{
+	own_area = a;
+	nareas = 0;
+	first = nslots;
+	for (uint32_t i = 0; i < a->n && nslots < METRICS_MAX; i++) {
+		struct metric_slot *m = &a->v[i];
+
+		/* The totals go on; the interval of the process before is not ours. */
+		m->now = m->last = (struct window){ 0 };
+		if (m->steps != NULL)
+			memset(m->steps, 0, 2 * METRICS_STEPS * sizeof(*m->steps));
+		slots[nslots++] = m;
+	}
+}
+
+void
+metrics_add_area(const struct metrics_area *a)
+{
+	if (nareas < METRICS_AREAS_MAX)
+		areas[nareas++] = a;
+}
+
+/* ---- telling */
+
+/* A gauge shows its newest value, the rest the last whole interval. */
+static const struct window *
+shown(const struct metric_slot *m)
+{
+	return m->kind == METRIC_GAUGE ? &m->now : &m->last;
+}
+
+/* One name's numbers of all processes. */
+struct sum {
+	struct window w;
+	uint64_t total_count;
+	double total_sum;
+	uint32_t steps[METRICS_STEPS];
+};
+
+static void
+sum_window(struct window *to, const struct window *w, int kind)
+{
+	if (w->count == 0)
+		return;
+	if (kind == METRIC_GAUGE) {
+		/* One value, the sum of all. */
+		*to = (struct window){ 1, to->sum + w->sum, 0, to->sum + w->sum, to->sum + w->sum };
+		to->sum_sq = to->sum * to->sum;
+		return;
+	}
+	to->min = to->count == 0 || w->min < to->min ? w->min : to->min;
+	to->max = to->count == 0 || w->max > to->max ? w->max : to->max;
+	to->count += w->count;
+	to->sum += w->sum;
+	to->sum_sq += w->sum_sq;
+}
+
+static void
+sum_slot(struct sum *s, const struct metric_slot *m)
+{
+	sum_window(&s->w, shown(m), m->kind);
+	s->total_count += m->total_count;
+	s->total_sum += m->total_sum;
+	for (unsigned i = 0; m->steps != NULL && i < METRICS_STEPS; i++)
+		s->steps[i] += m->steps[METRICS_STEPS + i];
+}
+
+static uint32_t
+area_slots(const struct metrics_area *a)
+{
+	return __atomic_load_n(&a->n, __ATOMIC_ACQUIRE);
+}
+
+static const struct metric_slot *
+area_find(const struct metrics_area *a, const char *name)
+{
+	uint32_t n = area_slots(a);
+
+	for (uint32_t i = 0; i < n; i++)
+		if (strcmp(a->v[i].name, name) == 0)
+			return &a->v[i];
+	return NULL;
+}
+
 /* The steps of the last interval in which something was observed. */
 static size_t
-last_buckets(const struct metric_slot *m, struct metric_bucket out[METRICS_STEPS])
+last_buckets(const struct sum *s, struct metric_bucket out[METRICS_STEPS])
 {
 	size_t n = 0;
 
-	for (unsigned i = 0; m->steps != NULL && i < METRICS_STEPS; i++)
-		if (m->steps[METRICS_STEPS + i] > 0)
-			out[n++] = (struct metric_bucket){ step_end(i), m->steps[METRICS_STEPS + i] };
+	for (unsigned i = 0; i < METRICS_STEPS; i++)
+		if (s->steps[i] > 0)
+			out[n++] = (struct metric_bucket){ step_end(i), s->steps[i] };
 	return n;
+}
+
+/* m is the first of its name; the areas from `from` on may have it, too. */
+static void
+encode_one(const struct metric_slot *m, size_t from, struct mp_w *w)
+{
+	struct metric_bucket buckets[METRICS_STEPS];
+	struct sum s = { 0 };
+	struct metric rec = { .name = str_from(m->name), .kind = m->kind };
+
+	sum_slot(&s, m);
+	for (size_t i = from; i < nareas; i++) {
+		const struct metric_slot *other = area_find(areas[i], m->name);
+
+		if (other != NULL && other->kind == m->kind)
+			sum_slot(&s, other);
+	}
+	rec.count = s.w.count;
+	rec.sum = s.w.sum;
+	rec.sum_sq = s.w.sum_sq;
+	rec.min = s.w.min;
+	rec.max = s.w.max;
+	rec.total_count = s.total_count;
+	rec.total_sum = s.total_sum;
+	rec.buckets.v = buckets;
+	rec.buckets.n = last_buckets(&s, buckets);
+	record_encode(&rec_metric, &rec, RECORD_WHOLE, w);
+}
+
+static bool
+told_before(const char *name, size_t area)
+{
+	if (find_slot(name) != NULL)
+		return true;
+	for (size_t i = 0; i < area; i++)
+		if (area_find(areas[i], name) != NULL)
+			return true;
+	return false;
 }
 
 void
 metrics_encode(struct mp_w *w)
 {
-	mp_w_array(w, (uint32_t)nslots);
-	for (size_t i = 0; i < nslots; i++) {
-		const struct metric_slot *m = slots[i];
-		/* A gauge shows its newest value, the rest the last whole interval. */
-		const struct window *v = m->kind == METRIC_GAUGE ? &m->now : &m->last;
-		struct metric_bucket buckets[METRICS_STEPS];
-		struct metric rec = {
-			.name = str_from(m->name), .kind = m->kind, .count = v->count, .sum = v->sum, .sum_sq = v->sum_sq,
-			.min = v->min, .max = v->max, .total_count = m->total_count, .total_sum = m->total_sum, .buckets = { buckets, last_buckets(m, buckets) },
-		};
+	uint32_t n = 0;
+	size_t at = mp_w_array_hold(w);
 
-		record_encode(&rec_metric, &rec, RECORD_WHOLE, w);
+	for (size_t i = first; i < nslots; i++, n++)
+		encode_one(slots[i], 0, w);
+	for (size_t a = 0; a < nareas; a++) {
+		uint32_t all = area_slots(areas[a]);
+
+		for (uint32_t i = 0; i < all; i++)
+			if (!told_before(areas[a]->v[i].name, a)) {
+				encode_one(&areas[a]->v[i], a + 1, w);
+				n++;
+			}
 	}
+	mp_w_array_patch(w, at, n);
 }

@@ -39,6 +39,21 @@ bool metrics_tick(uint64_t now_ms);
  */
 double metric_quantile(const struct metric_bucket *v, size_t n, double q);
 
+/*
+ * Daemons of several processes (daemon_fork()): each child counts in an area
+ * of memory that it shares with its parent, whose metrics_encode() tells the
+ * sums. An area outlives its process: the next one goes on counting in it.
+ */
+struct metrics_area;
+size_t metrics_area_size(void);		/* to be zeros at first */
+
+/* In a child: slots live in a from now on. Those got before are not shown any more. */
+void metrics_use_area(struct metrics_area *a);
+
+/* In the parent: a counts too, for ever. At most METRICS_AREAS_MAX. */
+enum { METRICS_AREAS_MAX = 64, METRICS_AREA_SLOTS = 64 };
+void metrics_add_area(const struct metrics_area *a);
+
 /* Append an array of Metric records. */
 void metrics_encode(struct mp_w *w);
 

@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { LISTEN_FIRST = 3, LISTEN_MAX = 64, LISTEN_NAME_MAX = 256 };
+enum { LISTEN_FIRST = 3, LISTEN_MAX = 128, LISTEN_NAME_MAX = 256 };
 
 static struct {
 	bool read;

@@ -247,6 +247,26 @@ static const struct field f_deregister_request[] = {
 };
 RECORD(rec_deregister_request, deregister_request, "DeregisterRequest", f_deregister_request);
 
+static const struct field f_batch_item[] = {
+	FIELD(batch_item, token, "Token", F_STR, E),
+	FIELD_SUB(batch_item, reg, "Register", F_RECORDS, E, rec_register_request),
+	FIELD_SUB(batch_item, dereg, "Deregister", F_RECORDS, E, rec_deregister_request),
+	FIELD(batch_item, code, "Code", F_INT, E),
+	FIELD(batch_item, text, "Text", F_STR, E),
+};
+RECORD(rec_batch_item, batch_item, "BatchItem", f_batch_item);
+
+static const struct field f_catalog_batch[] = {
+	FIELD_SUB(catalog_batch, items, "Items", F_RECORDS, 0, rec_batch_item),
+};
+RECORD(rec_catalog_batch, catalog_batch, "CatalogBatch", f_catalog_batch);
+
+static const struct field f_batch_result[] = {
+	FIELD(batch_result, code, "Code", F_INT, E),
+	FIELD(batch_result, text, "Text", F_STR, E),
+};
+RECORD(rec_batch_result, batch_result, "BatchResult", f_batch_result);
+
 static const struct field f_catalog_query[] = {
 	FIELD(catalog_query, node, "Node", F_STR, E),
 	FIELD(catalog_query, service, "Service", F_STR, E),
@@ -258,6 +278,11 @@ static const struct field f_catalog_query[] = {
 	FIELD(catalog_query, segment, "Segment", F_STR, E),
 };
 RECORD(rec_catalog_query, catalog_query, "CatalogQuery", f_catalog_query);
+
+static const struct field f_reverse_query[] = {
+	FIELD(reverse_query, address, "Address", F_STR, 0),
+};
+RECORD(rec_reverse_query, reverse_query, "ReverseQuery", f_reverse_query);
 
 static const struct field f_health_entry[] = {
 	FIELD_SUB(health_entry, node, "Node", F_RECORD, 0, rec_node),
@@ -335,7 +360,7 @@ static const struct field f_check_def[] = {
 	FIELD(check_def, grpc, "GRPC", F_STR, E),
 	FIELD(check_def, grpc_use_tls, "GRPCUseTLS", F_BOOL, E),
 	FIELD(check_def, h2ping, "H2PING", F_STR, E),
-	FIELD(check_def, h2ping_use_tls, "H2PingUseTLS", F_BOOL, E),
+	FIELD(check_def, h2ping_use_tls, "H2PingUseTLS", F_RAW, E),
 	FIELD(check_def, docker_container_id, "DockerContainerID", F_STR, E),
 	FIELD(check_def, shell, "Shell", F_STR, E),
 	FIELD(check_def, os_service, "OSService", F_STR, E),
@@ -391,8 +416,15 @@ RECORD(rec_agent_service, agent_service, "AgentService", f_agent_service);
 static const struct field f_agent_register[] = {
 	FIELD_SUB(agent_register, service, "Service", F_RECORD, 0, rec_service_def),
 	FIELD(agent_register, replace_existing_checks, "ReplaceExistingChecks", F_BOOL, E),
+	FIELD(agent_register, client, "Client", F_STR, E),
 };
 RECORD(rec_agent_register, agent_register, "AgentRegister", f_agent_register);
+
+static const struct field f_explain_query[] = {
+	FIELD(explain_query, service, "Service", F_STR, 0),
+	FIELD(explain_query, tag, "Tag", F_STR, E),
+};
+RECORD(rec_explain_query, explain_query, "ExplainQuery", f_explain_query);
 
 static const struct field f_agent_query[] = {
 	FIELD(agent_query, id, "ID", F_STR, E),

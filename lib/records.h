@@ -201,6 +201,27 @@ struct deregister_request {
 	struct str datacenter, node, service_id, check_id;
 };
 
+/* Several of both, judged and answered one by one. */
+enum { CATALOG_BATCH_MAX = 512 };
+
+struct batch_item {
+	struct str token;			/* whose rights decide, "" those of the request's; never in the log */
+	struct records reg;			/* register_request: 0 or 1 */
+	struct records dereg;			/* deregister_request: 0 or 1 */
+	int64_t code;				/* in the log: refused by the leader, as in struct rpc_error; 0: it is not */
+	struct str text;
+};
+
+struct catalog_batch {
+	struct records items;			/* batch_item, at most CATALOG_BATCH_MAX */
+};
+
+/* What came of an item; code 0: it stands. */
+struct batch_result {
+	int64_t code;
+	struct str text;
+};
+
 /* Parameters of catalog.* and health.* reads; each uses what it needs. */
 struct catalog_query {
 	struct str node;
@@ -211,6 +232,11 @@ struct catalog_query {
 	struct str near;
 	struct str filter;
 	struct str segment;	/* coordinate.*: "" any */
+};
+
+/* catalog.reverse */
+struct reverse_query {
+	struct str address;	/* IPv4 or IPv6, as text */
 };
 
 /* health.service: one entry of the reply. Encoded by hand-off: Node, Service, Checks. */
@@ -272,7 +298,7 @@ struct check_def {
 	struct str udp, grpc;
 	bool grpc_use_tls;
 	struct str h2ping;
-	bool h2ping_use_tls;
+	struct str h2ping_use_tls;	/* a boolean as it came; "" when it did not, which means true */
 	struct str docker_container_id, shell;
 	struct str os_service;
 	struct str alias_node, alias_service;
@@ -314,6 +340,7 @@ struct agent_service {
 struct agent_register {
 	struct service_def service;
 	bool replace_existing_checks;
+	struct str client;	/* its address, for agent.why; "" unknown */
 };
 
 struct agent_query {
@@ -322,6 +349,11 @@ struct agent_query {
 	struct str hash;	/* agent.service: content hash to wait on */
 	int64_t wait;
 	struct str filter;
+};
+
+/* dns.explain */
+struct explain_query {
+	struct str service, tag;
 };
 
 struct check_update {
@@ -514,7 +546,7 @@ struct snapshot_chunk {
 
 /* ---- between servers */
 
-enum { PEER_PROTOCOL = 2 };	/* raised when entries of the log say what an older server would pass over */
+enum { PEER_PROTOCOL = 3 };	/* raised when entries of the log say what an older server would pass over */
 
 struct peer_hello {
 	uint64_t protocol;	/* PEER_PROTOCOL */
@@ -584,10 +616,11 @@ extern const struct record rec_kv_entry, rec_kv_query, rec_kv_op;
 extern const struct record rec_service_check_ref, rec_session, rec_session_create, rec_id_request;
 extern const struct record rec_node, rec_service_address, rec_weights, rec_node_service, rec_service_node;
 extern const struct record rec_strs_value, rec_check_definition, rec_health_check, rec_register_request, rec_deregister_request;
-extern const struct record rec_catalog_query, rec_health_entry;
+extern const struct record rec_batch_item, rec_catalog_batch, rec_batch_result;
+extern const struct record rec_catalog_query, rec_health_entry, rec_reverse_query;
 extern const struct record rec_txn_kv, rec_txn_node, rec_txn_service, rec_txn_check, rec_txn_op, rec_txn_request;
 extern const struct record rec_check_def, rec_service_def, rec_agent_service, rec_agent_register, rec_agent_query;
-extern const struct record rec_check_update, rec_maintenance;
+extern const struct record rec_explain_query, rec_check_update, rec_maintenance;
 extern const struct record rec_member, rec_member_query, rec_join_request, rec_force_leave_request;
 extern const struct record rec_user_event, rec_event_query, rec_serf_event, rec_keyring_request, rec_key_count, rec_keyring_response;
 extern const struct record rec_coordinate_axis, rec_coordinate, rec_coordinate_entry;

@@ -263,6 +263,7 @@ static const struct field f_pq_request[] = {
 	FIELD(pq_request, agent_node, "AgentNode", F_STR, 0),
 	FIELD(pq_request, agent_segment, "AgentSegment", F_STR, 0),
 	FIELD(pq_request, connect, "Connect", F_BOOL, 0),
+	FIELD(pq_request, ranked, "Ranked", F_BOOL, E),
 	FIELD(pq_request, seed, "Seed", F_UINT, E),
 };
 RECORD(rec_pq_request, pq_request, "PreparedQueryRequest", f_pq_request);

@@ -205,6 +205,7 @@ struct pq_request {
 	struct str source_ip;
 	struct str agent_node, agent_segment;	/* what _agent and ${agent.segment} stand for */
 	bool connect;
+	bool ranked;			/* in no random order, but with Ranks and PerClient; such an execution can be watched */
 	uint64_t seed;			/* of the order, drawn by the server that answers */
 };
 

@@ -11,6 +11,7 @@ static const struct {
 	{ OP_SESSION_CREATE, "session.apply", "fsm.session" },
 	{ OP_SESSION_DESTROY, "session.apply", "fsm.session" },
 	{ OP_CATALOG_REGISTER, "catalog.register", "fsm.register" },
+	{ OP_CATALOG_BATCH, "catalog.register", "fsm.register" },
 	{ OP_CATALOG_DEREGISTER, "catalog.deregister", "fsm.deregister" },
 	{ OP_QUERY_APPLY, "prepared-query.apply", "fsm.prepared-query" },
 	{ OP_AUTOPILOT_SET, "operator.autopilot.apply", "fsm.autopilot" },

@@ -14,9 +14,10 @@ static rpc_handler *const handlers[] = {
 	[OP_KV_APPLY] = propose_handle, [OP_TXN_APPLY] = propose_handle,
 	[OP_SESSION_CREATE] = propose_handle, [OP_SESSION_DESTROY] = propose_handle, [OP_SESSION_RENEW] = leader_renew,
 	[OP_SESSION_INFO] = reads_handle, [OP_SESSION_NODE] = reads_handle, [OP_SESSION_LIST] = reads_handle,
-	[OP_CATALOG_REGISTER] = propose_handle, [OP_CATALOG_DEREGISTER] = propose_handle,
+	[OP_CATALOG_REGISTER] = propose_handle, [OP_CATALOG_DEREGISTER] = propose_handle, [OP_CATALOG_BATCH] = propose_handle,
 	[OP_CATALOG_NODES] = reads_handle, [OP_CATALOG_SERVICES] = reads_handle, [OP_CATALOG_SERVICE] = reads_handle,
 	[OP_CATALOG_NODE] = reads_handle, [OP_CATALOG_NODE_SERVICES] = reads_handle,
+	[OP_CATALOG_REVERSE] = reads_handle,
 	[OP_HEALTH_NODE] = reads_handle, [OP_HEALTH_CHECKS] = reads_handle, [OP_HEALTH_STATE] = reads_handle,
 	[OP_HEALTH_SERVICE] = reads_handle,
 	[OP_UI_NODES] = reads_handle, [OP_UI_SERVICES] = reads_handle, [OP_OPERATOR_USAGE] = reads_handle,
@@ -59,6 +60,18 @@ has_left(const struct raftd *r)
 	return false;
 }
 
+/* Whether it registers something on this node. */
+static bool
+batch_is_ours(const struct raftd *r, const struct catalog_batch *b)
+{
+	const struct batch_item *v = b->items.v;
+
+	for (size_t i = 0; i < b->items.n; i++)
+		if (v[i].reg.n > 0 && str_eq_nocase(((const struct register_request *)v[i].reg.v)->node, str_from(r->node_name)))
+			return true;
+	return false;
+}
+
 /*
  * A node that leaves goes on running for a while. Whatever it told the catalog
  * of itself then would bring back what the leader takes out, for ever.
@@ -67,13 +80,17 @@ static bool
 comes_too_late(struct raftd *r, const struct rpc_request *req)
 {
 	struct arena a = ARENA_INIT(REQUEST_ARENA_MAX);
-	struct register_request q;
+	union {
+		struct register_request one;
+		struct catalog_batch batch;
+	} q;
 	struct query_options o;
 	bool late;
 
-	if (req->token.op != OP_CATALOG_REGISTER || req->peer != NULL || !has_left(r))
+	if ((req->token.op != OP_CATALOG_REGISTER && req->token.op != OP_CATALOG_BATCH) || req->peer != NULL || !has_left(r))
 		return false;
-	late = op_request_decode(req->info, req->body, req->len, &o, &q, &a) == 0 && str_eq_nocase(q.node, str_from(r->node_name));
+	late = op_request_decode(req->info, req->body, req->len, &o, &q, &a) == 0 &&
+	    (req->token.op == OP_CATALOG_BATCH ? batch_is_ours(r, &q.batch) : str_eq_nocase(q.one.node, str_from(r->node_name)));
 	arena_release(&a);
 	if (late)
 		rpc_reply_error(r->d->rpc, req->token, 410, "this node is leaving the cluster, or has left it");

@@ -122,11 +122,26 @@ make_fresh(struct raftd *r, uint16_t op, struct str request, struct fsm_fresh *r
 	return rc == 0;
 }
 
+/* For the tokens within a request. */
+struct askers {
+	struct raftd *r;
+	bool local;
+};
+
+static int
+on_asker(void *ctx, struct str token, struct asker *ret)
+{
+	const struct askers *a = ctx;
+
+	return acl_asker(a->r, token, a->local, ret);
+}
+
 /* Fill in what the request lacks, unless it is refused: then err says why. */
 static int
 check(struct raftd *r, const struct rpc_request *req, const struct query_options *o, struct fsm_entry *e, struct buf *completed,
     struct fsm_error *err)
 {
+	struct askers askers = { r, req->peer == NULL };
 	struct fsm_fresh fresh;
 	struct asker who;
 	int rc = acl_asker(r, o->token, req->peer == NULL, &who);
@@ -137,6 +152,8 @@ check(struct raftd *r, const struct rpc_request *req, const struct query_options
 	}
 	if (rc < 0 || !make_fresh(r, req->info->number, e->request, &fresh, err))
 		return rc;
+	fresh.asker = on_asker;
+	fresh.ctx = &askers;
 	rc = fsm_check(r->engine.fsm, req->info->number, e->request, e->time, &fresh, &who, completed, &e->request, err);
 	sodium_memzero(fresh.random, sizeof(fresh.random));
 	if (rc == 0 && err->code == 0 && fresh.reset_index != 0)

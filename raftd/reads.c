@@ -17,6 +17,7 @@ union query {
 	struct catalog_query catalog;
 	struct id_request id;
 	struct pq_request pquery;
+	struct reverse_query reverse;
 	struct acl_query acl;
 };
 

@@ -62,8 +62,8 @@ my %early = (
 	'a write' => frame(1, 'kv.apply', 1, body({ Op => 'set', DirEnt => { Key => 'a', Value => 'x' } })),
 	'a message of the core' => frame(6, 'peer.raft', 0, body({ Type => 3, Term => 99 })),
 	'a join' => frame(1, 'peer.join', 1, body({ ID => $stranger })),
-	'a greeting as a post' => frame(6, 'peer.hello', 0, body({ Protocol => 2 })),
-	'a greeting without an id' => frame(1, 'peer.hello', 0, body({ Protocol => 2 })),
+	'a greeting as a post' => frame(6, 'peer.hello', 0, body({ Protocol => 3 })),
+	'a greeting without an id' => frame(1, 'peer.hello', 0, body({ Protocol => 3 })),
 	'a greeting of a megabyte' => header(1 << 20, 1, 0, $op{'peer.hello'}, 1),
 	'an answer' => frame(2, 'peer.hello', 1, body({})),
 );
@@ -76,7 +76,7 @@ for my $what (sort keys %early) {
 }
 ok($d->wait_log(qr/closing connection: peer=127\.0\.0\.1:\d+ error="something else than peer\.hello first"/), 'the log says so');
 alive('without greetings');
-my $whole = frame(1, 'peer.hello', 1, body({ Protocol => 2, Purpose => 'raft', Datacenter => 'dc1', ID => $stranger,
+my $whole = frame(1, 'peer.hello', 1, body({ Protocol => 3, Purpose => 'raft', Datacenter => 'dc1', ID => $stranger,
 	Address => '127.0.0.9:9' }));
 for my $len (1, 5, 11, 12, 13, length($whole) - 1) {
 	my $c = connect_peer();
@@ -98,7 +98,7 @@ my ($own) = $c->hello(ID => $stranger, Purpose => 'join', Address => '127.0.0.9:
 like($own->{ID}, qr/^[0-9a-f]{16}$/, 'a greeting is answered with one');
 like($own->{Cluster}, qr/^[0-9a-f]{16}$/, 'of a cluster');
 my @refused = (
-	[ { Protocol => 9 }, qr/^This server speaks protocol 2, not 9$/ ],
+	[ { Protocol => 9 }, qr/^This server speaks protocol 3, not 9$/ ],
 	[ { Datacenter => 'dc2' }, qr/^This server is of datacenter dc1, not dc2$/ ],
 	[ { Cluster => '0123456789abcdef' }, qr/^This server belongs to cluster \Q$own->{Cluster}\E, not to 0123456789abcdef$/ ],
 	[ { ID => $own->{ID}, Address => '127.0.0.9:9' }, qr/its data directory is a copy/ ],
@@ -125,7 +125,7 @@ alive('after refusals');
 # ---- greeted, and then
 my $rid = 10;
 my @later = (
-	[ 'a second greeting', 'forward', sub { frame(1, 'peer.hello', 2, body({ Protocol => 2 })) } ],
+	[ 'a second greeting', 'forward', sub { frame(1, 'peer.hello', 2, body({ Protocol => 3 })) } ],
 	[ 'daemon.info', 'forward', sub { frame(1, 'daemon.info', 2, "\x80") } ],
 	[ 'daemon.reload', 'forward', sub { frame(1, 'daemon.reload', 2, "\x80") } ],
 	[ 'daemon.log', 'forward', sub { frame(1, 'daemon.log', 2, body({})) } ],
@@ -227,7 +227,7 @@ alive('after random messages');
 # ---- the other end of a connection that the server makes: it answers whoever greets it, at the address that was said
 my $listener = IO::Socket::IP->new(Listen => 5, LocalHost => '127.0.0.1', LocalPort => 0) or die "listen: $!";
 my $there = '127.0.0.1:' . $listener->sockport;
-my $good = { Protocol => 2, Purpose => 'raft', Datacenter => 'dc1', Cluster => $own->{Cluster}, ID => $stranger };
+my $good = { Protocol => 3, Purpose => 'raft', Datacenter => 'dc1', Cluster => $own->{Cluster}, ID => $stranger };
 sub reply { my ($record) = @_; my $b = Frame::pack_value({ Index => 0 }) . Frame::pack_value($record); return sub { header(length $b, 2, 0, $op{'peer.hello'}, $_[0]) . $b } }
 my %bad_answer = (
 	'refuses' => [ sub { my $b = Frame::pack_value({ Code => 403, Text => "go\naway" }); header(length $b, 2, 1, $op{'peer.hello'}, $_[0]) . $b }, qr/go.{0,4}away/ ],

@@ -20,7 +20,7 @@ sub hello
 {
 	my ($id, %o) = @_;
 	my $c = Frame::Tcp->new($ip, $port);
-	my ($meta, $r) = $c->ask('peer.hello', { Protocol => 2, Purpose => 'join', Datacenter => 'dc1', ID => $id, NodeID => '', Node => 'x',
+	my ($meta, $r) = $c->ask('peer.hello', { Protocol => 3, Purpose => 'join', Datacenter => 'dc1', ID => $id, NodeID => '', Node => 'x',
 		Address => "$ip:9", Cluster => '', Version => '', %o });
 	return ($c, $r, defined $meta);
 }

@@ -15,7 +15,7 @@ my $json = JSON::PP->new->allow_nonref->canonical;
 my $RECOVERY = '8d9ec3d2-37c5-4b2b-9b1b-1f6f1e5c0a02';
 my $n = Acl::node(dev => 1, name => 'm1', config => { log_level => 'trace' }, tokens => { agent => $Acl::ROOT, agent_recovery => $RECOVERY });
 my ($run) = map { s{/raftd\.sock$}{}r } glob "$n->{dir}/*/raftd.sock" or die 'no sockets';
-my %sock = map { $_ => Frame::Client->new("$run/$_.sock") } qw(raftd gossipd checkd);
+my %sock = map { $_ => Frame::Client->new("$run/$_.sock") } qw(raftd gossipd checkd dnsd);
 my $tcp = stranger();
 
 sub stranger
@@ -69,6 +69,7 @@ sub fresh_token { return root('acl.token_set', { Verb => 'create', Token => { De
 #   says	everybody is told this
 #   rules	the very right
 #   http	method, path, body; web: what is hidden there, when it is not `hides`
+#   item	the answer is a list, whose first element may be a refusal
 #   local	not served to other nodes
 my $acl_read = { lacks => ['acl:read'], rules => 'acl = "read"' };
 my $acl_write = { lacks => ['acl:write'], rules => 'acl = "write"' };
@@ -105,11 +106,14 @@ my %row = (
 		http => ['PUT', '/v1/catalog/register', sub { '{"Node":"x2","Address":"10.0.2.' . ++$count . '"}' }] },
 	'catalog.deregister' => { q => { Node => 'x3' }, lacks => ['node:write', 'x3'], rules => 'node "x3" { policy = "write" }',
 		http => ['PUT', '/v1/catalog/deregister', '{"Node":"x3"}'] },
+	'catalog.batch' => { q => sub { { Items => [{ Register => [{ Node => 'x2', Address => '10.0.3.' . ++$count }] }] } }, item => 1, lacks => ['node:write', 'x2'],
+		rules => 'node "x2" { policy = "write" }' },
 	'catalog.nodes' => { q => {}, hides => [], rules => $x1, http => ['GET', '/v1/catalog/nodes'] },
 	'catalog.services' => { q => {}, hides => {}, rules => $svc, http => ['GET', '/v1/catalog/services'] },
 	'catalog.service' => { q => { Service => 'svc1' }, hides => [], rules => "$x1 $svc", http => ['GET', '/v1/catalog/service/svc1'] },
 	'catalog.node' => { q => { Node => 'x1' }, hides => undef, rules => $x1, http => ['GET', '/v1/catalog/node/x1'] },
 	'catalog.node_services' => { q => { Node => 'x1' }, hides => { Node => undef, Services => undef }, rules => $x1, http => ['GET', '/v1/catalog/node-services/x1'] },
+	'catalog.reverse' => { q => { Address => '10.0.0.1' }, hides => { Node => '', Services => [] }, rules => $x1 },
 	'catalog.datacenters' => { anyone => 1, http => ['GET', '/v1/catalog/datacenters'] },
 	'health.node' => { q => { Node => 'x1' }, hides => [], rules => $x1, http => ['GET', '/v1/health/node/x1'] },
 	'health.checks' => { q => { Service => 'svc1' }, hides => [], rules => "$x1 $svc", http => ['GET', '/v1/health/checks/svc1'] },
@@ -199,6 +203,8 @@ my %row = (
 	'agent.check_update' => { q => { CheckID => 'webcheck', Status => 'passing' }, lacks => ['service:write', 'web'], rules => 'service "web" { policy = "write" }',
 		http => ['PUT', '/v1/agent/check/pass/webcheck'] },
 	'agent.maintenance' => { q => { Enable => $false }, lacks => ['node:write', 'm1'], rules => 'node "m1" { policy = "write" }', http => ['PUT', '/v1/agent/maintenance?enable=false'] },
+	'agent.why' => { q => { ID => 'web' }, lacks => ['service:read', 'web'], rules => 'service "web" { policy = "read" }', http => ['GET', '/v1/agent/why/web'] },
+	'dns.explain' => { q => { Service => 'svc1' }, part => 'Instances', hides => [], rules => "$x1 $svc", http => ['GET', '/v1/agent/dns/svc1'] },
 
 	'agent.reload' => { %$daemons, lacks => ['agent:write', 'm1'], rules => 'agent "m1" { policy = "write" }', http => ['PUT', '/v1/agent/reload'] },
 	'agent.leave' => { %$daemons, lacks => ['agent:write', 'm1'], denials => 1, http => ['PUT', '/v1/agent/leave'] },
@@ -227,6 +233,7 @@ sub ask
 	my ($to, $token, $op, %options) = @_;
 	my ($meta, $p) = $to->ask($op, given($row{$op}{q}), { defined $token ? (Token => $token) : (), %options });
 
+	return [$p->[0]{Code}, $p->[0]{Text}] if defined $meta && $row{$op}{item} && $p->[0]{Code};
 	return defined $meta ? [0, $row{$op}{part} ? $p->{$row{$op}{part}} : $p] : [$p->{Code}, $p->{Text}];
 }
 sub web

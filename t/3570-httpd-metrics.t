@@ -60,7 +60,7 @@ my @part = (
 	sub { my $e = $_[0]{'Samples consul.fsm.kvs '}; $e && $e->{Count} == 7 },
 	sub { my $e = $_[0]{'Counters consul.rpc.request '}; $e && $e->{Count} > 7 && $e->{Sum} == $e->{Count} },
 	sub { my $e = $_[0]{'Counters consul.rpc.request_error '}; $e && $e->{Count} >= 1 },
-	sub { my $e = $_[0]{'Samples consul.dns.domain_query '}; $e && $e->{Count} >= 2 },
+	sub { my $e = $_[0]{"Samples consul.dns.domain_query node=$n->{name}"}; $e && $e->{Count} >= 2 },
 );
 ok $n->wait_for(sub { my $now = shown(); $seen{$_} ||= $part[$_]->($now) for 0 .. $#part; $last = $now; @part == grep { $seen{$_} } 0 .. $#part }, 45),
 	'requests, writes, errors and answers of httpd, raftd and dnsd' or diag explain \%seen, $last;

@@ -68,7 +68,14 @@ is_deeply sorted(dig('WEB.Service.CONSUL')->{answer}), ['WEB.Service.CONSUL. 10 
 is_deeply dig('rails.web.service.consul')->{answer}, ['rails.web.service.consul. 10 A 10.0.0.1'], 'by tag';
 is_deeply dig('t1.web.service.consul')->{answer}, ['t1.web.service.consul. 10 A 10.0.0.1'], 'a stored T1 matches t1 [V]';
 is_deeply dig('v1.x.web.service.consul')->{answer}, ['v1.x.web.service.consul. 10 A 10.0.0.2'], 'a tag with a dot [V]';
-soa_only(dig('rails.t1.web.service.consul'), 'NXDOMAIN', 'two tags are one, that nobody has [V]');
+is_deeply dig('rails.t1.web.service.consul')->{answer}, ['rails.t1.web.service.consul. 10 A 10.0.0.1'],
+	'labels that are no tag together are two tags';
+soa_only(dig('rails.v1.x.web.service.consul'), 'NXDOMAIN', '... and nobody has these');
+soa_only(dig('rails.nope.web.service.consul'), 'NXDOMAIN', '... nor these');
+is_deeply dig('rails.web.service.dc1.dc.consul')->{answer}, ['rails.web.service.dc1.dc.consul. 10 A 10.0.0.1'], 'the datacenter as 1.16 has it';
+is_deeply dig('rails.web.service.default.ns.default.ap.dc1.dc.consul', 'SRV')->{answer},
+	['rails.web.service.default.ns.default.ap.dc1.dc.consul. 10 SRV 1 1 80 Node-A.node.dc1.consul.'], '... with namespace and partition';
+soa_only(dig("web.service.$_.consul"), 'NXDOMAIN', "web.service.$_") for qw(other.ns other.ap east.peer x.sg dc9.dc);
 is_deeply dig('_web._rails.service.consul', 'SRV')->{answer}, ['_web._rails.service.consul. 10 SRV 1 1 80 Node-A.node.dc1.consul.'],
 	'RFC 2782 with a tag';
 is @{dig('_web._tcp.service.consul', 'SRV')->{answer}}, 2, '_tcp is no tag';
@@ -107,6 +114,8 @@ is_deeply dig('host.service.consul')->{answer}, ['host.service.consul. 30 CNAME 
 is_deeply dig('host.service.consul', 'SRV')->{answer}, ['host.service.consul. 30 SRV 1 1 84 www.example.com.'], '... and a target';
 is_deeply dig('tagged.service.consul', 'A')->{answer}, ['tagged.service.consul. 30 A 10.4.4.4'], 'A prefers lan_ipv4';
 is_deeply dig('tagged.service.consul', 'AAAA')->{answer}, ['tagged.service.consul. 30 AAAA 2001:db8::4'], 'AAAA prefers lan_ipv6';
+is_deeply dig('tagged.service.consul', 'SRV')->{answer},
+	['tagged.service.consul. 30 SRV 1 1 1 20010db8000000000000000000000004.addr.dc1.consul.'], '... and SRV the address of IPv6';
 is_deeply dig('tagged.node.consul', 'AAAA')->{answer}, ['tagged.node.consul. 40 AAAA 2001:db8::9'], '... of nodes too';
 
 # ---- nodes
@@ -138,6 +147,7 @@ is_deeply dig('20010db8000000000000000000000001.addr.dc9.consul', 'AAAA')->{answ
 	['20010db8000000000000000000000001.addr.dc9.consul. 40 AAAA 2001:db8::1'], 'IPv6, in any datacenter';
 bare(dig('7f0001.addr.consul'), 'another length [V]');
 soa_only(dig('7f00000g.addr.consul'), 'NXDOMAIN', 'no hex');
+soa_only(dig('7f0000010.addr.consul'), 'NXDOMAIN', 'half a byte too many');
 
 # ---- the zone
 
@@ -154,11 +164,12 @@ is_deeply $r->{additional}, ["server.node.dc1.consul. 40 A $me"], '... with glue
 soa_only(dig('consul', 'A'), 'NXDOMAIN', 'other types at the apex [V]');
 soa_only(dig('web.consul', 'A'), 'NXDOMAIN', 'a name without a keyword');
 soa_only(dig('web.query.consul', 'A'), 'NXDOMAIN', 'a query that does not exist');
-soa_only(dig('web.connect.consul', 'A'), 'NXDOMAIN', 'no mesh');
+soa_only(dig("web.$_.consul", 'A'), 'NXDOMAIN', "no mesh: $_") for qw(connect ingress virtual);
 $r = dig('www.example.org');
 is $r->{status}, 'REFUSED', 'outside of the zones [V]';
 is_deeply $r->{flags}, { qr => 1, rd => 1 }, '... not authoritative [V]';
-$r = dig('1.0.0.10.in-addr.arpa', 'PTR');
+is_deeply dig('1.0.0.10.in-addr.arpa', 'PTR')->{answer}, ['1.0.0.10.in-addr.arpa. 0 PTR Node-A.node.dc1.consul.'], 'PTR of a node';
+$r = dig('1.99.0.10.in-addr.arpa', 'PTR');
 is $r->{status}, 'SERVFAIL', 'PTR that nobody is there to ask about [V]';
 is_deeply $r->{flags}, { qr => 1, rd => 1, ra => 1 }, '... RA and no AA [V]';
 is Dns::ask($n, 'consul', 'AXFR')->{status}, 'NOTIMP', 'AXFR [V]';

@@ -13,7 +13,7 @@ my $d = Dnsd->new({ services => {
 	web => [map { Dnsd::entry('web', "n$_", "10.0.0.$_", { Port => 80 }) } 1 .. 3],
 	many => [map { Dnsd::entry('many', "node$_", '10.1.' . int($_ / 250) . '.' . ($_ % 250 + 1), { Port => 80 }) } 1 .. 2000],
 	consul => [Dnsd::entry('consul', 'n1', '10.0.0.1')],
-}, nodes => { n1 => { Node => 'n1', Address => '10.0.0.1', Meta => { a => 'b' } } } }, { log_level => 'info' });
+}, nodes => { n1 => { Node => 'n1', Address => '10.0.0.1', Meta => { a => 'b' } } } }, { log_level => 'info', dns_config => { workers => 1 } });
 my $query = Dns::query('web.service.consul', 'A');
 
 sub alive { return (Dns::ask($d, 'web.service.consul', 'A') // { status => 'none' })->{status} eq 'NOERROR'; }
@@ -84,6 +84,43 @@ for my $i (1 .. 4000) {
 is $bad, 0, "every answer to a mutated question is whole (seed $seed)";
 ok alive(), 'it is well';
 
+# ---- every byte of real questions set to every value, and each of their lengths
+
+$bad = 0;
+my ($sent, $taken) = (0, 0);
+my $drain = sub {
+	my ($wait) = @_;
+	while (IO::Select->new($sock)->can_read($wait)) {
+		$sock->recv(my $reply, 65535);
+		$taken++;
+		eval { Dns::parse($reply); 1 } or $bad++;
+	}
+};
+my $cookie = Dns::query('web.service.consul', 'A', edns => 1232);
+substr($cookie, -2) = pack 'n n n a8 n n n C C a3', 12 + 11 + 4, 10, 8, 'abcdefgh', 8, 7, 1, 24, 0, "\1\2\3";
+$cookie .= pack 'n n', 11, 0;
+for my $real ($query, $cookie) {
+	for my $at (0 .. length($real) - 1) {
+		for my $v (0 .. 255) {
+			$sock->send(put($real, $at, chr $v));
+			$drain->(0) if ++$sent % 50 == 0;
+		}
+	}
+	$sock->send(substr $real, 0, $_) for 0 .. length $real;
+}
+$drain->(1);
+is $bad, 0, "every byte of two questions set to every value: each answer is whole";
+cmp_ok $taken, '>', $sent / 4, '... and there are answers';
+ok alive(), 'it is well';
+
+# Pointers that lead round in circles, forwards and into the header, in names before and behind the question's.
+for my $to (0, 4, 11 .. 40) {
+	refused(pack('n6', 1, 0x100, 1, 0, 0, 0) . pack('n', 0xc000 | $to) . pack('n2', 1, 1), 'FORMERR', "the question's name is a pointer to $to");
+	my $r = Dns::parse(Dns::udp($d, pack('n6', 1, 0x100, 1, 1, 0, 0) . substr($query, 12) . pack('n n n N n', 0xc000 | $to, 1, 1, 0, 0), 3));
+	is $r->{status}, 'NOERROR', "... behind the question nobody follows one to $to";
+}
+refused(pack('n6', 1, 0x100, 1, 0, 0, 0) . ("\1a" x 600), 'FORMERR', 'a name without end');
+
 # ---- TCP
 
 my $s = Dns::socket_tcp($d);
@@ -141,7 +178,7 @@ my @conns = map { Dns::socket_tcp($d) } 1 .. 560;
 is scalar(grep { defined } @conns), 560, '560 connections are taken';
 print {$conns[-1]} Dns::tcp_frame($query);
 is Dns::parse(Dns::tcp_read($conns[-1]))->{status}, 'NOERROR', 'the newest is served';
-is Dns::tcp_read($conns[0], 3), undef, 'the one idle for longest was closed';
+is Dns::tcp_read($conns[0], 10), undef, 'the one idle for longest was closed';
 cmp_ok $d->info->{tcp_connections}, '<=', 512, 'no more than 512 are kept';
 @conns = ();
 $s = Dns::socket_tcp($d);

@@ -40,6 +40,13 @@ ok becomes('web.service.consul', 'NOERROR'), 'goes before it';
 is status('db.service.consul'), 'NOERROR', '... for all names';
 is((Acl::http($n, undef, 'GET', '/v1/health/service/web'))[1], '[]', 'and for DNS alone');
 
+# ---- prepared queries and names of addresses
+
+is((Acl::http($n, $Acl::ROOT, 'POST', '/v1/query', '{"Name": "find", "Service": {"Service": "web"}}'))[0], 200, 'a prepared query');
+my $ptr = join('.', reverse split /\./, $n->{ip}) . '.in-addr.arpa';
+ok becomes('find.query.consul', 'NOERROR'), 'answers with what the token may see';
+ok $n->wait_for(sub { $n->dig($ptr, 'PTR') =~ /\bPTR\s+n1\.node\.dc1\.consul\./ }), 'as the name of an address does';
+
 # ---- its rights change, and end
 
 Acl::change($n, $policy, 'service "web" { policy = "read" } node_prefix "" { policy = "read" }');
@@ -47,8 +54,12 @@ ok becomes('db.service.consul', 'NXDOMAIN'), 'fewer rights: a name that was know
 is status('web.service.consul'), 'NOERROR', 'the other one is';
 Acl::change($n, $policy, 'service_prefix "" { policy = "read" }');
 ok becomes('web.service.consul', 'NXDOMAIN'), 'instances on nodes that may not be seen are none';
+ok becomes('find.query.consul', 'NXDOMAIN'), '... for a prepared query, too';
+ok $n->wait_for(sub { $n->dig($ptr, 'PTR') =~ /status: SERVFAIL/ }), 'and nobody is at the address of the node';
 Acl::change($n, $policy, 'service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }');
 ok becomes('db.service.consul', 'NOERROR'), 'more rights: seen again';
+ok becomes('find.query.consul', 'NOERROR'), '... by the prepared query';
+ok $n->wait_for(sub { $n->dig($ptr, 'PTR') =~ /\bPTR\s+n1\.node\.dc1\.consul\./ }), '... and at the address';
 my ($short, $accessor) = Acl::token($n, 'service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }');
 is set('dns', $short), 200, 'a token';
 ok becomes('web.service.consul', 'NOERROR'), 'with which there are answers';

@@ -203,13 +203,20 @@ becomes('front', 'passing', qr{^All checks passing\.$});
 $n->http('PUT', '/v1/agent/check/fail/db?note=down');
 becomes('front', 'critical', qr{^Aliased check "Service 'db' check" failing: down$});
 $n->http('PUT', '/v1/agent/service/deregister/db');
-is($n->wait_for(sub { now('front')->{Status} eq 'passing' && now('front')->{Output} }), 'All checks passing.',
-	'the node\'s own checks are left');
+becomes('front', 'critical', qr{^Service db could not be found on node }, 'the node\'s own checks do not stand for what it has not got');
 check('other-node', AliasNode => 'elsewhere', Interval => undef, Status => 'critical');
 $n->http('PUT', '/v1/catalog/register', { Node => 'elsewhere', Address => '192.0.2.1', Check => { Name => 'c', CheckID => 'c', Status => 'warning' } });
 becomes('other-node', 'warning', qr{^Aliased check "c" failing: $}, 'an alias of another node follows the catalog');
 $n->http('PUT', '/v1/catalog/register', { Node => 'elsewhere', Address => '192.0.2.1', Check => { Name => 'c', CheckID => 'c', Status => 'passing' } });
 becomes('other-node', 'passing', qr{^All checks passing\.$}, 'and its changes');
+check('other-service', AliasNode => 'elsewhere', AliasService => 'far', Interval => undef, Status => 'passing');
+becomes('other-service', 'critical', qr{^Service far could not be found on node elsewhere$}, 'a service that another node has not got');
+$n->http('PUT', '/v1/catalog/register', { Node => 'elsewhere', Address => '192.0.2.1', Service => { Service => 'far', Port => 1 } });
+becomes('other-service', 'passing', qr{^All checks passing\.$}, '... until it has, without a check of it');
+$n->http('PUT', '/v1/catalog/register', { Node => 'elsewhere', Address => '192.0.2.1', Check => { Name => 'f', Status => 'critical', ServiceID => 'far' } });
+becomes('other-service', 'critical', qr{^Aliased check "f" failing: $}, '... or with one');
+$n->http('PUT', '/v1/catalog/deregister', { Node => 'elsewhere', ServiceID => 'far' });
+becomes('other-service', 'critical', qr{^Service far could not be found on node elsewhere$}, '... and when it has gone again');
 
 becomes('s-default', 'critical', qr{^Timed out \(30s\) running check$}, 'a script may take half a minute');
 cmp_ok(time - $began, '>=', 30, 'and not less');

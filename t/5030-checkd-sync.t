@@ -34,10 +34,27 @@ ok(defined $m, 'a check can be updated as well');
 # ---- a raftd
 
 my $listen = IO::Socket::UNIX->new(Local => "$tmp/raftd.sock", Type => Socket::SOCK_STREAM(), Listen => 5) or die $!;
-my ($conn, @writes);
+my ($conn, @writes, $batches);
 my %answer;		# operation => sub { my ($options, $request) = @_; payload or { error } }
 
 sub meta { return Frame::pack_value({ Index => 5, KnownLeader => JSON::PP::true }); }
+
+# Each item as the operation that it is. What is refused with 403 or 418 is refused alone, any other error is that of the whole.
+sub batch
+{
+	my ($o, $q) = @_;
+	my (@results, $whole);
+
+	for my $item (@{$q->{Items}}) {
+		my ($name, $r) = $item->{Register} ? ('catalog.register', $item->{Register}[0]) : ('catalog.deregister', $item->{Deregister}[0]);
+		push @writes, { op => $name, o => { %$o, Token => $item->{Token} }, q => $r };
+		my $a = $answer{$name}->($o, $r);
+		return undef if !defined $a;
+		$whole = $a if ref $a eq 'HASH' && ($a->{raw} || $a->{error} !~ /^4(03|18)$/);
+		push @results, ref $a eq 'HASH' ? { Code => $a->{error}, Text => $a->{text} } : {};
+	}
+	return $whole // \\@results;
+}
 
 # Serve until $code returns true.
 sub serve
@@ -57,8 +74,8 @@ sub serve
 			next if $kind != 1;
 			my ($o, $q) = (Frame::unpack_value(\$body), Frame::unpack_value(\$body));
 			my $name = $Frame::NAME{$op};
-			push @writes, { op => $name, o => $o, q => $q } if $name =~ /register/;
-			my $a = $answer{$name}->($o, $q);
+			$batches++ if $name eq 'catalog.batch';
+			my $a = $name eq 'catalog.batch' ? batch($o, $q) : $answer{$name}->($o, $q);
 			next if !defined $a;
 			if (ref $a eq 'HASH' && $a->{raw}) {
 				Frame::send_frame($conn, 2, 0, $op, $id, $a->{raw});
@@ -91,8 +108,9 @@ is_deeply([@{$web->{q}}{qw(ID Node Address Datacenter)}], [$slice->{node_id}, 'n
 is_deeply($web->{q}{NodeMeta}, { 'consul-network-segment' => '', rack => '1' }, 'with its metadata');
 is_deeply([map { "$_->{CheckID} $_->{Status}" } @{$web->{q}{Checks}}], ['service:web passing'], 'and the service with its checks');
 is(length $web->{o}{Origin}, 16, 'writes are stamped');
-is_deeply([sort map { $_->{o}{Seq} } @writes], [1, 2], 'each with its number');
-ok(!$early->{q}{SkipNodeUpdate}, 'the node is written while the catalog lacks it');
+is($batches, 1, 'all of them at once');
+is_deeply([map { $_->{o}{Seq} } @writes], [1, 1], 'with one number');
+is(scalar(grep { !$_->{q}{SkipNodeUpdate} } @writes), 1, 'the node is written once while the catalog lacks it');
 ok(serve(sub { $d->log =~ /Synced service: service=early/ && $d->log =~ /Synced service: service=web/ && $d->log =~ /Synced node info/ }),
 	'and the log tells');
 

@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 use lib "$ENV{SRCDIR}/t/lib";
+use File::Find ();
 use Test::More;
 use JSON::PP ();
 use Node;
@@ -131,5 +132,31 @@ $n->reload({ services => [] });
 ok $n->wait_for(sub { catalog() !~ /filed|owned/ }), 'what the files no longer define goes from the catalog';
 ok $n->wait_for(sub { $n->log_text =~ /Deregistered service: service=filed/ }), '... by the token that brought it';
 
-unlike $n->log_text . $n->err_text, qr/$Acl::ROOT|$web|$api|$filer|$agent/, 'no token is in the log';
+# ---- many at once, each with a token of its own: those that are denied go with those that are not
+
+my ($many) = Acl::token($n, 'service_prefix "many" { policy = "write" }');
+my ($one) = Acl::token($n, 'service "other" { policy = "write" }');
+# Checks with tokens of their own beside one that has its service's.
+sub own { my ($token) = @_; return [map { { id => $_->[0], name => $_->[0], service_id => 'other', ttl => '1h', status => 'passing', token => $_->[1] } } ['with-own', $token], ['with-root', $Acl::ROOT]] }
+$n->reload({ services => [
+	(map { { name => "many$_", token => $_ % 2 ? $many : $one, check => { id => "of-many$_", ttl => '1h', status => 'passing' } } } 1 .. 20),
+	{ name => 'other', token => $one, check => { id => 'with-service', ttl => '1h', status => 'passing' } },
+	{ name => 'nobody', token => '11111111-2222-3333-4444-555555555555' },
+], checks => own($many) });
+my $written = sub { return join ' ', sort map { $_->{CheckID} =~ /^(?:of-many|with)/ ? $_->{CheckID} : () } @{Acl::get($n, $Acl::ROOT, '/v1/health/node/n1')} };
+my @odd = grep { $_ % 2 } 1 .. 20;
+ok $n->wait_for(sub { $written->() eq join ' ', sort map({ "of-many$_" } @odd), qw(with-root with-service) }), 'services and checks come to the catalog with their own tokens' or diag $written->();
+is catalog(), join(' ', sort qw(api consul other), map { "many$_" } @odd), 'and no others';
+ok $n->wait_log(qr/registration blocked by ACLs: service=many$_ error=/), "many$_ is denied" for 2, 20;
+ok $n->wait_log(qr/registration blocked by ACLs: check=with-own error=/), 'so is a check whose token does not suffice';
+ok $n->wait_log(qr/registration blocked by ACLs: service=nobody error="ACL not found/), 'and a token that is none';
+$n->reload({ checks => own($one) });
+ok $n->wait_for(sub { $written->() =~ /with-own/ }), 'with another token it is written' or diag $written->();
+$n->reload({ checks => [], services => [map { { name => "many$_", token => $many, check => { id => "of-many$_", ttl => '1h', status => 'passing' } } } 1 .. 20] });
+ok $n->wait_for(sub { catalog() eq join ' ', sort qw(api consul), map { "many$_" } 1 .. 20 }), 'with another token the denied ones come, and the rest goes' or diag catalog();
+
+unlike $n->log_text . $n->err_text, qr/$Acl::ROOT|$web|$api|$filer|$agent|$many|$one|11111111-2222/, 'no token is in the log';
+my @found;
+File::Find::find({ no_chdir => 1, wanted => sub { push @found, $_ if -f && !m{^\Q$n->{data_dir}\E/(?:run/config|raftd|conf)|config} && Node::_slurp($_) =~ /$many|$one/ } }, $n->{data_dir});
+is_deeply \@found, [], 'nor in files other than the configuration and the replicated state';
 done_testing;

@@ -5,7 +5,7 @@ use warnings;
 use Test::More;
 
 my %bit = (raftd => 'R', gossipd => 'G', httpd => 'H', dnsd => 'D', checkd => 'C');
-my %fact = map { $_ => 1 } qw(version revision dev_mode run_dir debug_config);
+my %fact = map { $_ => 1 } qw(version revision dev_mode run_dir debug_config definition_sources.services agent_tls.server_name);
 
 sub slurp
 {

@@ -13,7 +13,7 @@
 
 #include "lib/buf.h"
 
-enum { FDSTORE_MAX = 64, FDNAME_MAX = 63 };
+enum { FDSTORE_MAX = 128, FDNAME_MAX = 63 };
 
 /* All zero: empty. */
 struct fdstore {

@@ -107,12 +107,17 @@ void config_remove(struct json_object *tree, const char *path);
 /* Lists append, objects overlay, the rest is replaced. src's values are shared. */
 int MUST_CHECK config_merge(struct json_object *dst, struct json_object *src);
 
-/* ---- resolve.c, address.c, gossip.c, acl.c, template.c: the whole */
+/* ---- resolve.c, address.c, recursors.c, gossip.c, acl.c, tls.c, template.c: the whole */
 
 int MUST_CHECK config_resolve(struct config *c, struct buf *err);
 int MUST_CHECK config_resolve_addresses(struct config *c, struct buf *err);
+int MUST_CHECK config_resolve_recursors(struct config *c, struct buf *err);
 int MUST_CHECK config_resolve_gossip(struct config *c, struct buf *err);
 int MUST_CHECK config_resolve_acl(struct config *c, struct buf *err);
+/* Reads the files of TLS that serve checks into "agent_tls", which is in checkd's slice alone. */
+int MUST_CHECK config_resolve_tls(struct config *c, struct buf *err);
+/* Whether a key that is refused otherwise is taken, since it serves checks alone. */
+bool config_tls_for_checks(const struct config *c, const char *path);
 
 /* In the tree until it is resolved: an old key was there that means acl.enabled. */
 #define CONFIG_ACL_IMPLIED "acl_implied"

@@ -178,12 +178,15 @@ check_problem(struct json_object *def)
 	    has(def, "UDP") || has(def, "OSService") || has(def, "DockerContainerID");
 	int64_t interval = duration(def, "Interval"), ttl = duration(def, "TTL");
 	struct json_object *size = config_get(def, "OutputMaxSize");
+	struct json_object *warning = config_get(def, "FailuresBeforeWarning"), *critical = config_get(def, "FailuresBeforeCritical");
 
 	if (interval > 0 && ttl > 0)
 		return "Interval and TTL cannot both be specified";
-	if (timed && interval <= 0)
-		return "Interval must be > 0 for Script, HTTP, H2PING, or TCP checks";
-	if (alias && interval > 0)
+	if (timed && interval <= 0)	/* each release of Consul names the types that it has */
+		return has(def, "UDP") || has(def, "OSService") ?
+		    "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks" :
+		    "Interval must be > 0 for Script, HTTP, H2PING, or TCP checks";
+	if (alias && timed)	/* an interval alone does no harm */
 		return "Interval cannot be set for Alias checks";
 	if (alias && ttl > 0)
 		return "TTL must be not be set for Alias checks";
@@ -191,6 +194,10 @@ check_problem(struct json_object *def)
 		return "TTL must be > 0 for TTL checks";
 	if (size != NULL && json_object_get_int64(size) < 0)
 		return "MaxOutputMaxSize must be positive";
+	if (has(def, "DockerContainerID") && !has_args(def))
+		return "a Docker check needs \"args\", the command that it runs in the container";
+	if (json_object_get_int64(critical) >= 0 && json_object_get_int64(warning) > json_object_get_int64(critical))
+		return "FailuresBeforeWarning can't be higher than FailuresBeforeCritical";
 	return NULL;
 }
 

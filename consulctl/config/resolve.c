@@ -2,9 +2,11 @@
 #include <config.h>
 
 #include <json-c/linkhash.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -75,7 +77,7 @@ refuse_security(struct config *c, struct buf *err)
 	for (size_t i = 0; i < config_nkeys; i++) {
 		struct json_object *v = config_keys[i].class == KC_REFUSED ? get(c, config_keys[i].path) : NULL;
 
-		if (v != NULL && !is_off(v))
+		if (v != NULL && !is_off(v) && !config_tls_for_checks(c, config_keys[i].path))
 			return config_fail_at(c, v, err, "%s is not supported yet, and a security setting is never ignored: "
 			    "remove it or switch it off", config_keys[i].path);
 	}
@@ -208,12 +210,29 @@ resolve_domain(struct config *c, const char *path, struct buf *err)
 	return rc;
 }
 
+/* A domain that begins like what stands in names could be read two ways. */
+static int
+check_alt_domain(struct config *c, struct buf *err)
+{
+	static const char *const words[] = { "service", "connect", "virtual", "ingress", "node", "query", "addr" };
+	const char *s = text(c, "alt_domain"), *dc = text(c, "datacenter");
+	size_t n = strcspn(s, ".");
+	bool bad = n == strlen(dc) && strncasecmp(s, dc, n) == 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		bad |= n == strlen(words[i]) && strncasecmp(s, words[i], n) == 0;
+	return n > 0 && bad ? config_fail_at(c, get(c, "alt_domain"), err,
+	    "alt_domain cannot start with {service,connect,virtual,ingress,node,query,addr,%s}", dc) : 0;
+}
+
 static int
 resolve_domains(struct config *c, struct buf *err)
 {
 	int rc = resolve_domain(c, "domain", err);
 
-	return rc < 0 ? rc : resolve_domain(c, "alt_domain", err);
+	if (rc == 0)
+		rc = resolve_domain(c, "alt_domain", err);
+	return rc < 0 ? rc : check_alt_domain(c, err);
 }
 
 /* ---- storage and mode */
@@ -321,6 +340,7 @@ static const struct {
 	const char *path;
 	int64_t min, max;
 } ranges[] = {
+	{ "check_update_interval", 0, INT64_MAX },
 	{ "check_output_max_size", 1, 512 * 1024 * 1024 },
 	{ "performance.raft_multiplier", 1, RAFT_MULTIPLIER_MAX },
 	{ "raft_protocol", 3, 3 },
@@ -342,6 +362,12 @@ static const struct {
 	{ "raft_trailing_logs", 0, INT64_MAX },
 	{ "dns_config.udp_answer_limit", 0, INT32_MAX },
 	{ "dns_config.a_record_limit", 0, INT32_MAX },
+	{ "dns_config.max_stale", 0, INT64_MAX },
+	{ "dns_config.node_ttl", 0, INT64_MAX },
+	{ "dns_config.recursor_timeout", 0, HOUR_MS },
+	{ "dns_config.rate_limit", 0, INT32_MAX },
+	{ "dns_config.rate_limit_slip", 0, 10 },
+	{ "dns_config.workers", 0, 64 },
 	{ "dns_config.soa.refresh", 0, UINT32_MAX },
 	{ "dns_config.soa.retry", 0, UINT32_MAX },
 	{ "dns_config.soa.expire", 0, UINT32_MAX },
@@ -469,13 +495,40 @@ add_facts(struct config *c, struct buf *err)
 	return rc;
 }
 
+/* Where each service was written, "FILE:LINE", in the order of the definitions: checkd tells it who asks. */
+static int
+note_sources(struct config *c, struct buf *err)
+{
+	struct json_object *defs = get(c, "services"), *list = json_object_new_array();
+	size_t n = defs != NULL ? json_object_array_length(defs) : 0;
+	struct buf text = BUF_INIT(2 * PATH_MAX);
+
+	for (size_t i = 0; list != NULL && i < n; i++) {
+		struct hcl_pos pos = hcl_pos(json_object_array_get_idx(defs, i));
+		bool known = pos.line > 0 && pos.source > 0 && pos.source < c->nsources;
+		struct json_object *v = NULL;
+
+		buf_clear(&text);
+		if (!known || buf_addf(&text, "%s:%u", c->sources[pos.source], pos.line) == 0)
+			v = json_object_new_string(known ? buf_cstr(&text) : "");
+		if (v == NULL || json_object_array_add(list, v) < 0) {
+			json_object_put(v);
+			json_object_put(list);
+			list = NULL;
+		}
+	}
+	buf_release(&text);
+	return list != NULL ? set(c, "definition_sources.services", list, err) : config_fail(err, -ENOMEM, "%s", err_text(-ENOMEM));
+}
+
 int
 config_resolve(struct config *c, struct buf *err)
 {
 	static int (*const steps[])(struct config *, struct buf *) = {
 		refuse_security, check_data_dir, resolve_datacenter, resolve_node_name, check_node_id, check_node_meta,
-		resolve_domains, resolve_mode, resolve_leaving, check_log, check_sockets, config_resolve_addresses, check_ranges,
-		config_resolve_gossip, config_resolve_acl, check_waits, check_scripts,
+		resolve_domains, resolve_mode, resolve_leaving, check_log, check_sockets, config_resolve_addresses, config_resolve_recursors,
+		check_ranges,
+		config_resolve_gossip, config_resolve_acl, config_resolve_tls, check_waits, check_scripts,
 	};
 	int rc = 0;
 
@@ -484,6 +537,7 @@ config_resolve(struct config *c, struct buf *err)
 	if (rc < 0)
 		return rc;
 	drop_refused(c);
+	rc = note_sources(c, err);
 	hcl_pos_clear(c->tree);
-	return add_facts(c, err);
+	return rc == 0 ? add_facts(c, err) : rc;
 }

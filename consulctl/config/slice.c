@@ -1,5 +1,6 @@
 /* slice.c - what each daemon gets of the resolved tree, and what a reload cannot change. */
 #include <json-c/linkhash.h>
+#include <limits.h>
 #include <string.h>
 
 #include "consulctl/config/build.h"
@@ -63,7 +64,8 @@ add_debug_config(struct json_object *slice, const struct config *c)
 	json_object_object_foreach(c->tree, key, v) {
 		struct json_object *shown;
 
-		if (strcmp(key, "services") == 0 || strcmp(key, "checks") == 0 || strcmp(key, "watches") == 0 || v == NULL)
+		if (strcmp(key, "services") == 0 || strcmp(key, "checks") == 0 || strcmp(key, "watches") == 0 ||
+		    strcmp(key, "agent_tls") == 0 || v == NULL)
 			continue;
 		shown = shown_value(key, v);
 		if (shown == NULL || json_object_object_add(all, key, shown) < 0) {
@@ -97,6 +99,10 @@ fill(struct json_object *slice, const struct config *c, unsigned bit)
 		rc = copy_key(slice, c, "ports.https");
 	if (rc == 0 && bit == TO_HTTPD)
 		rc = add_debug_config(slice, c);
+	if (rc == 0 && bit == TO_CHECKD)
+		rc = copy_key(slice, c, "definition_sources");
+	if (rc == 0 && bit == TO_CHECKD)
+		rc = copy_key(slice, c, "agent_tls");
 	return rc;
 }
 

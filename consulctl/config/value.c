@@ -30,7 +30,10 @@ wrong_type(struct problems *p, enum key_type type, const char *path, struct json
 		[json_type_string] = "a string",
 	};
 
-	problem(p, hcl_pos(raw), "%s: expected %s, got %s", path, config_type_text(type), names[json_object_get_type(raw)]);
+	if (type == KT_INT && json_object_is_type(raw, json_type_double))
+		problem(p, hcl_pos(raw), "%s: expected a whole number, got %g", path, json_object_get_double(raw));
+	else
+		problem(p, hcl_pos(raw), "%s: expected %s, got %s", path, config_type_text(type), names[json_object_get_type(raw)]);
 	return NULL;
 }
 
@@ -149,6 +152,11 @@ map_value(struct problems *p, enum key_type type, const char *path, struct json_
 			continue;
 		(void)snprintf(sub, sizeof(sub), "%s.%.200s", path, key);
 		made = type == KT_DURMAP ? duration_value(p, sub, v) : string_value(p, KT_STR, sub, v);
+		if (type == KT_DURMAP && made != NULL && json_object_get_int64(made) < 0) {
+			problem(p, hcl_pos(v), "%s: must not be negative", sub);
+			json_object_put(made);
+			made = NULL;
+		}
 		if (made == NULL || json_object_object_add(map, key, config_at(made, v)) < 0) {
 			json_object_put(made);
 			json_object_put(map);

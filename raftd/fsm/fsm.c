@@ -25,6 +25,8 @@ init_trees(struct fsm *f)
 	tree_init(&f->nodes_by_id, &node_id_tree);
 	tree_init(&f->services, &service_tree);
 	tree_init(&f->services_by_name, &service_name_tree);
+	tree_init(&f->nodes_by_address, &node_address_tree);
+	tree_init(&f->services_by_address, &service_address_tree);
 	tree_init(&f->names, &name_tree);
 	tree_init(&f->checks, &check_tree);
 	tree_init(&f->checks_by_name, &check_name_tree);
@@ -145,6 +147,7 @@ union request {
 	struct id_request id;
 	struct register_request reg;
 	struct deregister_request dereg;
+	struct catalog_batch batch;
 	struct autopilot_set autopilot;
 	struct pq_apply pquery;
 	union acl_request acl;
@@ -188,6 +191,8 @@ apply_op(struct apply *ap, const struct fsm_entry *e)
 		return catalog_register(ap, &q.reg);
 	case OP_CATALOG_DEREGISTER:
 		return catalog_deregister(ap, &q.dereg);
+	case OP_CATALOG_BATCH:
+		return batch_apply(ap, &q.batch);
 	case OP_AUTOPILOT_SET:
 		return autopilot_set(ap, &q.autopilot);
 	case OP_QUERY_APPLY:
@@ -378,7 +383,7 @@ vet_lock(const struct fsm *f, const struct kv_op *op, struct fsm_error *err)
 	return err->code == 0;
 }
 
-/* Whether the asker may do this. Of a transaction each operation is asked about; ACL objects and prepared queries have checks of their own. */
+/* Whether the asker may do this. Of a transaction or batch each operation is asked about; ACL objects and prepared queries have checks of their own. */
 static bool
 may_do(const struct fsm *f, uint16_t op, const union request *q, struct asker *who, struct fsm_error *err)
 {
@@ -456,6 +461,9 @@ fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, con
 	case OP_CATALOG_DEREGISTER:
 		(void)catalog_vet_deregister(&q.dereg, ret_err);
 		break;
+	case OP_CATALOG_BATCH:
+		rc = batch_check(f, request, fresh, who, out, ret_request, ret_err);
+		break;
 	case OP_AUTOPILOT_SET:
 		(void)autopilot_vet(&q.autopilot, ret_err);
 		break;
@@ -505,6 +513,8 @@ fsm_query(const struct fsm *f, uint16_t op, const void *request, uint64_t since,
 		session_query(f, op, request, out, &idx, ret_watch, ret_err);
 	else if (op >= OP_CATALOG_NODES && op <= OP_CATALOG_NODE_SERVICES)
 		rc = catalog_query(f, op, request, out, &idx, ret_watch, ret_err);
+	else if (op == OP_CATALOG_REVERSE)
+		rc = address_query(f, request, out, &idx, ret_watch, ret_err);
 	else if (op >= OP_HEALTH_NODE && op <= OP_HEALTH_SERVICE)
 		rc = health_query(f, op, request, out, &idx, ret_watch, ret_err);
 	else if (!may_ask(op, request, who, ret_err))

@@ -122,6 +122,7 @@ enum watch_kind {
 	WATCH_SERVICES,		/* any service; key empty */
 	WATCH_NODE,		/* key: node name, lower case: node, its services or checks */
 	WATCH_NODES,		/* any node */
+	WATCH_ADDRESS,		/* key: 16 bytes of an address at which a node or service is */
 	WATCH_CHECKS,		/* any check */
 	WATCH_SESSION,		/* key: session id */
 	WATCH_SESSIONS,		/* any session */
@@ -226,6 +227,9 @@ struct fsm_fresh {
 	int64_t wall_ns;	/* Unix time: for what people read, and tokens that expire */
 	uint64_t reset_index;	/* acl.bootstrap: what the operator wrote down, 0: nothing */
 	struct str jwks;	/* acl.login: the content of the auth method's JWKSFile, if it has one */
+	/* catalog.batch: who an item's token stands for, until the next call. -ENOENT: nobody; -ENOMEM. NULL: all are the asker's. */
+	int (*asker)(void *ctx, struct str token, struct asker *ret);
+	void *ctx;
 };
 int MUST_CHECK fsm_check(const struct fsm *f, uint16_t op, struct str request, int64_t now, const struct fsm_fresh *fresh,
     struct asker *who, struct buf *out, struct str *ret_request, struct fsm_error *ret_err);

@@ -235,6 +235,7 @@ fsm_loaded(struct fsm *f)
 	f->scratch->acl_index = f->applied;
 	/* What went before is not known here. */
 	gone_reset(f->gone, fsm_index(f));
+	f->address_left = max_u64(f->idx.nodes, f->idx.services);
 	if (rc == 0)
 		rc = ttl_loaded(f);
 	return rc == 0 ? service_loaded(f) : rc;

@@ -135,3 +135,10 @@ near_end(struct near *s)
 		rc = s->emit(s->ctx, s->v[i].item);
 	return rc;
 }
+
+void
+near_ranks(const struct near *s, uint32_t *out, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = i == 0 || i >= s->n ? 0 : out[i - 1] + (s->v[i].seconds > s->v[i - 1].seconds);
+}

@@ -21,7 +21,7 @@ const struct tree_type node_id_tree = { node_id_key, NULL };
 static int
 node_swap(struct fsm *f, void *old, void *new)
 {
-	return trees_swap((struct tree *[]){ &f->nodes, &f->nodes_by_id }, 2, old, new);
+	return trees_swap((struct tree *[]){ &f->nodes, &f->nodes_by_id, &f->nodes_by_address }, 3, old, new);
 }
 
 static const struct tree *
@@ -34,6 +34,7 @@ static const struct field f_node_item[] = {
 	FIELD_SUB(node_item, n, "", F_RECORD, 0, rec_node),
 	FIELD(node_item, key, "", F_STR, 0),
 	FIELD(node_item, id_key, "", F_STR, 0),
+	FIELD(node_item, address_key, "", F_STR, 0),
 };
 static RECORD(rec_node_item, node_item, "NodeItem", f_node_item);
 
@@ -50,7 +51,10 @@ node_encode(const void *item, struct mp_w *w)
 static void
 node_touch(const struct fsm *f, const void *old, const void *new, const struct fsm_sink *sink)
 {
+	const struct node_item *was = old, *is = new;
+
 	(void)f;
+	address_touch(was != NULL ? was->address_key : STR_NONE, is != NULL ? is->address_key : STR_NONE, sink);
 	touch_one(sink, WATCH_NODE, node_key(new != NULL ? new : old));
 	touch_one(sink, WATCH_NODES, STR(""));
 }
@@ -59,6 +63,7 @@ static void
 node_release(struct fsm *f)
 {
 	tree_release(&f->nodes_by_id, NULL);
+	tree_release(&f->nodes_by_address, NULL);
 	tree_release(&f->nodes, free);
 }
 
@@ -72,7 +77,9 @@ node_new(const struct fsm *f, const struct node *n)
 
 	if (uuid_parse(n->id, raw))
 		in.id_key = (struct str){ (const char *)raw, sizeof(raw) };
-	return in.key.p != NULL ? record_dup(&rec_node_item, &in) : NULL;
+	if (in.key.p != NULL)
+		in.address_key = address_key(f, n->address, in.key);
+	return in.key.p != NULL && !f->scratch->starved ? record_dup(&rec_node_item, &in) : NULL;
 }
 
 struct node_item *
@@ -200,6 +207,7 @@ node_ensure(struct apply *ap, const struct node *in)
 		return -ENOMEM;
 	by_name = node_find(ap->f, n.node);
 	ap->f->idx.nodes = ap->index;
+	address_left(ap, by_name != NULL ? by_name->address_key : STR_NONE, item->address_key);
 	rc = change_put(ap, T_NODE, by_name, item);
 	return rc == 0 ? service_bump_node(ap, item->key) : rc;
 }
@@ -265,5 +273,6 @@ node_delete(struct apply *ap, struct str name)
 	if (rc < 0)
 		return rc;
 	ap->f->idx.nodes = ap->index;
+	address_left(ap, n->address_key, STR_NONE);
 	return change_put(ap, T_NODE, n, NULL);
 }

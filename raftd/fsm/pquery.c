@@ -528,6 +528,6 @@ pquery_read(const struct fsm *f, uint16_t op, const struct pq_request *q, struct
 		read_one(f, q->id, who, out, err);
 		return 0;
 	default:
-		return pquery_run(f, op, q, who, out, err);
+		return pquery_run(f, op, q, who, out, idx, watch, err);
 	}
 }

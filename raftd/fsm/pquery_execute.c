@@ -129,6 +129,7 @@ healthy(const struct checks *checks, const struct pq_service *s)
 struct found {
 	const struct service_item **v;
 	size_t n;
+	uint32_t *ranks;	/* arena; NULL unless they are asked for */
 };
 
 static int
@@ -192,14 +193,9 @@ shuffle(struct found *all, uint64_t seed)
 static struct str
 node_of_ip(const struct fsm *f, struct str ip)
 {
-	const struct node_item *n;
-	struct tree_iter it;
+	const struct node_item *n = address_node(f, ip);
 
-	tree_seek(&f->nodes, STR_NONE, &it);
-	while (ip.len > 0 && (n = tree_next(&it)) != NULL)
-		if (str_eq(n->n.address, ip))
-			return n->n.node;
-	return STR("");
+	return n != NULL ? n->n.node : STR("");
 }
 
 /* The node to measure from; what the client says goes before what the query says. */
@@ -225,7 +221,7 @@ emit_found(void *ctx, const void *item)
 static int
 sort_near(const struct fsm *f, struct str node, struct found *all)
 {
-	struct found sorted = { arena_alloc(f->arena, (all->n + 1) * sizeof(*sorted.v)), 0 };
+	struct found sorted = { arena_alloc(f->arena, (all->n + 1) * sizeof(*sorted.v)), 0, all->ranks };
 	struct near near;
 	int rc = sorted.v != NULL ? 0 : -ENOMEM;
 
@@ -236,20 +232,32 @@ sort_near(const struct fsm *f, struct str node, struct found *all)
 		rc = near_end(&near);
 	if (rc == 0)
 		*all = sorted;
+	if (rc == 0 && all->ranks != NULL)
+		near_ranks(&near, all->ranks, all->n);
 	return rc;
 }
 
-/* An instance of the node itself comes first, however far others are. */
+/* This one comes first, before all ranks; the former first takes its place. */
+static void
+put_first(struct found *all, size_t i)
+{
+	const struct service_item *s = all->v[i];
+
+	all->v[i] = all->v[0];
+	all->v[0] = s;
+	for (size_t k = 1; all->ranks != NULL && k < all->n; k++)
+		all->ranks[k] = (k == i ? 0 : all->ranks[k]) + 1;
+}
+
+/* An instance of the node itself comes first, however far others are. Where the order is no random one it may stand anywhere. */
 static void
 move_to_front(const struct fsm *f, struct str node, struct found *all)
 {
-	for (size_t i = 0; i < all->n && i < FRONT_MAX; i++) {
+	for (size_t i = 0; i < all->n && (i < FRONT_MAX || all->ranks != NULL); i++) {
 		const struct node_item *n = tree_get(&f->nodes, all->v[i]->node);
-		const struct service_item *s = all->v[i];
 
 		if (n != NULL && str_eq(n->n.node, node)) {
-			all->v[i] = all->v[0];
-			all->v[0] = s;
+			put_first(all, i);
 			return;
 		}
 	}
@@ -277,27 +285,57 @@ write_found(const struct fsm *f, const struct found *all, struct mp_w *out)
 	return rc;
 }
 
+/* The instances in their order. */
 static int
-execute(const struct fsm *f, const struct pq_request *q, const struct prepared_query *pq, struct asker *who, struct mp_w *out)
+choose(const struct fsm *f, const struct pq_request *q, const struct prepared_query *pq, struct asker *who, struct found *ret)
 {
 	struct str node = source(f, q, pq);
-	struct found all = { NULL, 0 };
+	struct found all = { NULL, 0, NULL };
 	int rc = 0;
 
 	/* Proxies of the mesh, of which there are none. */
 	if (!pq->service.connect && !q->connect)
 		rc = find(f, &pq->service, who, &all);
-	shuffle(&all, q->seed);
+	if (rc == 0 && q->ranked) {
+		all.ranks = arena_alloc(f->arena, (all.n + 1) * sizeof(*all.ranks));
+		if (all.ranks != NULL)
+			memset(all.ranks, 0, (all.n + 1) * sizeof(*all.ranks));
+		else
+			rc = -ENOMEM;
+	} else {
+		shuffle(&all, q->seed);
+	}
 	if (rc == 0 && node.len > 0 && all.n > 0) {
 		rc = sort_near(f, node, &all);
 		if (rc == 0)
 			move_to_front(f, node, &all);
 	}
-	if (rc < 0)
-		return rc;
 	if (q->limit > 0 && all.n > (uint64_t)q->limit)
 		all.n = (size_t)q->limit;
-	mp_w_map(out, 5);
+	*ret = all;
+	return rc;
+}
+
+static void
+write_ranks(const struct pq_request *q, const struct prepared_query *pq, const struct found *all, struct mp_w *out)
+{
+	mp_w_cstr(out, "Ranks");
+	mp_w_array(out, (uint32_t)all->n);
+	for (size_t i = 0; i < all->n; i++)
+		mp_w_uint(out, all->ranks[i]);
+	mp_w_cstr(out, "PerClient");
+	mp_w_bool(out, str_eqs(q->near.len > 0 ? q->near : pq->service.near, "_ip"));
+}
+
+static int
+execute(const struct fsm *f, const struct pq_request *q, const struct prepared_query *pq, struct asker *who, struct mp_w *out)
+{
+	struct found all;
+	int rc = choose(f, q, pq, who, &all);
+
+	if (rc < 0)
+		return rc;
+	mp_w_map(out, q->ranked ? 7 : 5);
 	mp_w_cstr(out, "Service");
 	mp_w_str(out, pq->service.service);
 	mp_w_cstr(out, "Nodes");
@@ -308,6 +346,8 @@ execute(const struct fsm *f, const struct pq_request *q, const struct prepared_q
 	mp_w_cstr(out, f->config.datacenter);
 	mp_w_cstr(out, "Failovers");
 	mp_w_int(out, 0);
+	if (q->ranked)
+		write_ranks(q, pq, &all, out);
 	return rc;
 }
 
@@ -329,14 +369,32 @@ explain(const struct prepared_query *pq, struct asker *who, struct mp_w *out, st
 	record_encode(&rec_prepared_query, &shown, RECORD_PUBLIC, out);
 }
 
+/* What an execution depends on, distances aside: which query the name stands for, its service, and what its own token may see. */
+static void
+watch_execution(const struct fsm *f, const struct prepared_query *pq, uint64_t *idx, struct watch_set *watch)
+{
+	struct str name = lower(f, pq->service.service);
+
+	*idx = max_u64(f->idx.queries, name_index(f, name, true));
+	watch_add(watch, WATCH_QUERIES, STR(""));
+	watch_add(watch, WATCH_SERVICE, name);
+	if (pq->token.len == 0)
+		return;
+	watch_add(watch, WATCH_ACL, STR(""));
+	*idx = max_u64(max_u64(*idx, f->idx.acl_tokens), max_u64(f->idx.acl_policies, f->idx.acl_roles));
+}
+
 int
-pquery_run(const struct fsm *f, uint16_t op, const struct pq_request *q, struct asker *who, struct mp_w *out, struct fsm_error *err)
+pquery_run(const struct fsm *f, uint16_t op, const struct pq_request *q, struct asker *who, struct mp_w *out, uint64_t *idx,
+    struct watch_set *watch, struct fsm_error *err)
 {
 	struct prepared_query pq;
 	int rc = prepare(f, q, &pq, err);
 
 	if (rc < 0 || err->code != 0)
 		return rc;
+	if (op == OP_QUERY_EXECUTE && q->ranked)
+		watch_execution(f, &pq, idx, watch);
 	if (op == OP_QUERY_EXECUTE)
 		return execute(f, q, &pq, who, out);
 	explain(&pq, who, out, err);

@@ -65,6 +65,8 @@ void near_begin(struct near *s, const struct fsm *f, struct str node, near_emit 
 int MUST_CHECK near_put(struct near *s, const void *item, struct str node_key);
 /* Emit what has not been yet. */
 int MUST_CHECK near_end(struct near *s);
+/* Behind near_end(): the place of each item emitted among the distances, from 0; equal ones share it. All 0 when nothing was sorted. */
+void near_ranks(const struct near *s, uint32_t *out, size_t n);
 /* The instances (service_item) of a service with these tags, in the order asked for; their nodes are not looked at. Until out has an error. */
 int MUST_CHECK walk_instances(const struct fsm *f, const struct catalog_query *q, struct str name, near_emit *emit, void *ctx,
     const struct mp_w *out);

@@ -158,7 +158,7 @@ const struct tree_type service_name_tree = { service_name_key, NULL };
 static int
 service_swap(struct fsm *f, void *old, void *new)
 {
-	return trees_swap((struct tree *[]){ &f->services, &f->services_by_name }, 2, old, new);
+	return trees_swap((struct tree *[]){ &f->services, &f->services_by_name, &f->services_by_address }, 3, old, new);
 }
 
 static const struct tree *
@@ -173,6 +173,7 @@ static const struct field f_service_item[] = {
 	FIELD(service_item, key, "", F_STR, 0),
 	FIELD(service_item, name, "", F_STR, 0),
 	FIELD(service_item, name_key, "", F_STR, 0),
+	FIELD(service_item, address_key, "", F_STR, 0),
 };
 static RECORD(rec_service_item, service_item, "ServiceItem", f_service_item);
 
@@ -189,9 +190,10 @@ service_encode(const void *item, struct mp_w *w)
 static void
 service_touch(const struct fsm *f, const void *old, const void *new, const struct fsm_sink *sink)
 {
-	const struct service_item *s = new != NULL ? new : old;
+	const struct service_item *s = new != NULL ? new : old, *was = old, *is = new;
 
 	(void)f;
+	address_touch(was != NULL ? was->address_key : STR_NONE, is != NULL ? is->address_key : STR_NONE, sink);
 	/* The name's own record tells the watchers of the name. */
 	touch_one(sink, WATCH_SERVICES, STR(""));
 	touch_one(sink, WATCH_NODE, s->node);
@@ -201,6 +203,7 @@ static void
 service_release(struct fsm *f)
 {
 	tree_release(&f->services_by_name, NULL);
+	tree_release(&f->services_by_address, NULL);
 	tree_release(&f->services, free);
 }
 
@@ -217,7 +220,10 @@ service_new(const struct fsm *f, struct str node_key, const struct node_service 
 		return NULL;
 	in.key = join(f, node_key, id, STR_NONE);
 	in.name_key = join(f, in.name, node_key, id);
-	return in.key.p != NULL && in.name_key.p != NULL ? record_dup(&rec_service_item, &in) : NULL;
+	if (in.key.p == NULL || in.name_key.p == NULL)
+		return NULL;
+	in.address_key = address_key(f, s->address, in.name_key);
+	return f->scratch->starved ? NULL : record_dup(&rec_service_item, &in);
 }
 
 struct service_item *
@@ -325,6 +331,7 @@ service_ensure(struct apply *ap, struct str node, const struct node_service *in)
 	if (new == NULL)
 		return -ENOMEM;
 	ap->f->idx.services = ap->index;
+	address_left(ap, old != NULL ? old->address_key : STR_NONE, new->address_key);
 	rc = change_put(ap, T_SERVICE, old, new);
 	return rc == 0 ? move_names(ap, old, new) : rc;
 }
@@ -356,6 +363,7 @@ service_delete(struct apply *ap, struct str node, struct str id)
 	if (rc < 0)
 		return rc;
 	ap->f->idx.checks = ap->f->idx.services = ap->index;
+	address_left(ap, s->address_key, STR_NONE);
 	rc = change_put(ap, T_SERVICE, s, NULL);
 	return rc == 0 ? name_move(ap, s->name, -1) : rc;
 }

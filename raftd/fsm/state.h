@@ -75,6 +75,7 @@ struct node_item {
 	struct node n;
 	struct str key;		/* name in lower case */
 	struct str id_key;	/* 16 bytes, or empty */
+	struct str address_key;	/* see address_key(); empty when its address is no literal one */
 };
 
 struct service_item {
@@ -83,6 +84,7 @@ struct service_item {
 	struct str key;		/* node, NUL, ID in lower case */
 	struct str name;	/* service name in lower case */
 	struct str name_key;	/* name, NUL, node, NUL, ID */
+	struct str address_key;	/* address, NUL, name_key; empty without a literal address of its own */
 };
 
 struct check_item {
@@ -187,8 +189,9 @@ struct fsm {
 	struct tree tombs;
 	struct tomb *tomb_oldest, *tomb_newest;
 	struct tree sessions, sessions_by_node, sessions_due;
-	struct tree nodes, nodes_by_id;
-	struct tree services, services_by_name, names;
+	struct tree nodes, nodes_by_id, nodes_by_address;
+	struct tree services, services_by_name, services_by_address, names;
+	uint64_t address_left;		/* when a node or service was last gone from an address */
 	struct tree checks, checks_by_name, checks_of;
 	struct tree delays, delays_due;
 	struct tree ttls, ttls_due;
@@ -406,6 +409,7 @@ int MUST_CHECK delay_load(struct fsm *f, struct str key, struct str value);
 extern const struct tree_type ttl_tree, ttl_due_tree;
 extern const struct tree_type kv_tree, held_tree, tomb_tree, delay_tree, delay_due_tree;
 extern const struct tree_type session_tree, session_node_tree, session_due_tree;
+extern const struct tree_type node_address_tree, service_address_tree;
 extern const struct tree_type node_tree, node_id_tree, service_tree, service_name_tree, name_tree;
 extern const struct tree_type check_tree, check_name_tree, check_of_tree, origin_tree, opaque_tree, autopilot_tree,
     coordinate_tree;
@@ -457,6 +461,18 @@ int MUST_CHECK check_ensure(struct apply *ap, const struct health_check *c);
 int MUST_CHECK check_delete(struct apply *ap, struct str node, struct str id);
 int MUST_CHECK check_load(struct fsm *f, struct str key, struct str value);
 
+/* ---- address.c: nodes and services by address */
+/* Of an item at a literal address: 16 bytes, NUL, rest; without a rest what such keys begin with. Empty when it is none, p NULL: starved. */
+struct str address_key(const struct fsm *f, struct str address, struct str rest);
+/* An item moved from one to the other; each may be empty. */
+void address_touch(struct str old_key, struct str new_key, const struct fsm_sink *sink);
+void address_left(struct apply *ap, struct str old_key, struct str new_key);
+/* The first node at the address, or NULL. */
+const struct node_item *address_node(const struct fsm *f, struct str address);
+/* catalog.reverse */
+int MUST_CHECK address_query(const struct fsm *f, const struct reverse_query *q, struct mp_w *out, uint64_t *idx, struct watch_set *watch,
+    struct fsm_error *err);
+
 /* ---- catalog.c: registration */
 int MUST_CHECK catalog_register(struct apply *ap, const struct register_request *req);
 int MUST_CHECK catalog_deregister(struct apply *ap, const struct deregister_request *req);
@@ -475,6 +491,15 @@ bool catalog_vet_register(const struct fsm *f, const struct register_request *re
 bool catalog_vet_deregister(const struct deregister_request *req, struct fsm_error *err);
 bool catalog_vet_node(const struct fsm *f, struct str name, struct str id, struct fsm_error *err);
 bool catalog_vet_service(const struct node_service *s, struct fsm_error *err);
+
+/* ---- batch.c: several of these in one entry */
+int MUST_CHECK batch_apply(struct apply *ap, const struct catalog_batch *b);
+/*
+ * Judge each item with its own token. *ret_request: the batch as it goes into the log, without tokens; or, when nothing is left to
+ * be done, the reply, and the error FSM_ANSWERED.
+ */
+int MUST_CHECK batch_check(const struct fsm *f, struct str request, const struct fsm_fresh *fresh, struct asker *who,
+    struct buf *out, struct str *ret_request, struct fsm_error *err);
 
 /* ---- reads of the catalog (query.c), of health (health.c) */
 int MUST_CHECK catalog_query(const struct fsm *f, uint16_t op, const struct catalog_query *q, struct mp_w *out, uint64_t *idx,
@@ -555,7 +580,7 @@ int MUST_CHECK pquery_render(const struct fsm *f, const struct prepared_query *q
     struct prepared_query *ret, char *why, size_t whylen);
 /* query.execute and query.explain */
 int MUST_CHECK pquery_run(const struct fsm *f, uint16_t op, const struct pq_request *q, struct asker *who, struct mp_w *out,
-    struct fsm_error *err);
+    uint64_t *idx, struct watch_set *watch, struct fsm_error *err);
 
 /* ---- restore.c */
 /* A part of a restore. */

@@ -48,14 +48,15 @@ sub name
 	return join('', map { chr(length) . $_ } grep { length } split /\./, $text) . "\0";
 }
 
-# A query; options: id, flags, edns (its UDP size), version.
+# A query; options: id, flags, edns (its UDP size), version, options (a hash of EDNS options: code to bytes).
 sub query
 {
 	my ($name, $type, %o) = @_;
 	my $p = pack 'n6', $o{id} // 1, $o{flags} // 0x0100, 1, 0, 0, $o{edns} ? 1 : 0;
 
 	$p .= name($name) . pack 'n2', $TYPE{$type} // $type, $o{class} // 1;
-	$p .= "\0" . pack 'n n C C n n', 41, $o{edns}, 0, $o{version} // 0, 0, 0 if $o{edns};
+	my $options = join '', map { pack 'n n/a*', $_, $o{options}{$_} } sort keys %{$o{options} // {}};
+	$p .= "\0" . pack 'n n C C n n/a*', 41, $o{edns}, 0, $o{version} // 0, 0, $options if $o{edns};
 	return $p;
 }
 
@@ -112,6 +113,12 @@ sub parse
 			if ($type == 41) {
 				$r{udp} = $class;
 				$r{rcode} |= $ttl >> 24 << 4;
+				my $options = substr $p, $at, $len;
+				while (length $options >= 4) {
+					my ($code, $n) = unpack 'n2', $options;
+					$r{options}{$code} = unpack 'H*', substr $options, 4, $n;
+					substr $options, 0, 4 + $n, '';
+				}
 			} else {
 				push @{$r{$section}}, "$owner $ttl " . ($NAME{$type} // $type) . ' ' . _data($p, $at, $len, $type);
 			}

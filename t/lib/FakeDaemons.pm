@@ -103,10 +103,30 @@ sub _request
 	$q->{o} = Frame::unpack_value(\$body);
 	$q->{q} = Frame::unpack_value(\$body) if length $body;
 	push @{$self->{requests}}, $q;
+	return $self->_batch($c, $q) if $q->{name} eq 'catalog.batch' && !$self->{handlers}{$c->{name}}{'catalog.batch'};
 	my $handler = $self->{handlers}{$c->{name}}{$q->{name}} or die "$c->{name} is asked for $q->{name}";
 	my $a = $handler->($q->{o}, $q->{q});
 	return push @{$self->{waiting}{$q->{name}}}, $q if !defined $a;
 	$self->_send($q, $a);
+}
+
+# Each item as the operation that it is. What is refused with 403, or with item => 1, is refused alone; any other error is that of the whole.
+sub _batch
+{
+	my ($self, $c, $q) = @_;
+	my @results;
+
+	for my $item (@{$q->{q}{Items}}) {
+		my ($name, $list) = $item->{Register} ? ('catalog.register', $item->{Register}) : ('catalog.deregister', $item->{Deregister});
+		my $o = { %{$q->{o}}, Token => $item->{Token} // $q->{o}{Token} };
+		my $handler = $self->{handlers}{$c->{name}}{$name} or die "$c->{name} is asked for $name";
+		push @{$self->{requests}}, { %$q, name => $name, o => $o, q => $list->[0] };
+		my $a = $handler->($o, $list->[0]);
+		return push @{$self->{waiting}{$q->{name}}}, $q if !defined $a;
+		return $self->_send($q, $a) if ref $a eq 'HASH' && ($a->{raw} || ($a->{error} != 403 && !$a->{item}));
+		push @results, ref $a eq 'HASH' ? { Code => $a->{error}, Text => $a->{text} } : {};
+	}
+	$self->_send($q, \\@results);
 }
 
 sub _send

@@ -207,7 +207,7 @@ sub new
 sub hello
 {
 	my ($self, %h) = @_;
-	my ($meta, $payload) = $self->ask('peer.hello', { Protocol => 2, Purpose => 'raft', Datacenter => 'dc1', %h });
+	my ($meta, $payload) = $self->ask('peer.hello', { Protocol => 3, Purpose => 'raft', Datacenter => 'dc1', %h });
 
 	return defined $meta ? ($payload) : (undef, $payload);
 }

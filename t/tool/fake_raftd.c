@@ -3,9 +3,12 @@
  *
  *	fake_raftd RUNDIR FILE
  *
- * FILE: {"services": {"web": [HealthEntry]}, "nodes": {"n1": Node}}. SIGHUP
- * reads it again under the next index and answers every watch. A datacenter
- * other than "dc1" has no path; service "broken" is an error.
+ * FILE: {"services": {"web": [HealthEntry]}, "nodes": {"n1": Node},
+ * "queries": {"q": {Service, Nodes, TTL, Datacenter, Ranks, PerClient}},
+ * "addresses": {"10.0.0.1": {Node, Services}}}. A query "q@ADDRESS" is what q
+ * gives to a client; one without Ranks is that of a raftd that has none.
+ * SIGHUP reads it again under the next index and answers every watch. A
+ * datacenter other than "dc1" has no path; service "broken" is an error.
  */
 #include <json-c/json.h>
 #include <json-c/linkhash.h>
@@ -14,6 +17,7 @@
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/records_acl.h"
 #include "lib/rpc.h"
 #include "lib/sock.h"
 
@@ -67,6 +71,75 @@ put_json(struct mp_w *m, const struct record *rec, struct json_object *j)
 	arena_release(&a);
 }
 
+static const char *
+text_of(struct json_object *j, const char *name)
+{
+	struct json_object *v = NULL;
+
+	return json_object_object_get_ex(j, name, &v) ? json_object_get_string(v) : "";
+}
+
+static size_t
+list_of(struct json_object *j, const char *name, struct json_object **ret)
+{
+	*ret = NULL;
+	return json_object_object_get_ex(j, name, ret) ? json_object_array_length(*ret) : 0;
+}
+
+static void
+put_query(struct mp_w *m, struct json_object *j)
+{
+	struct json_object *nodes, *ranks = NULL, *per_client = NULL;
+	size_t n = list_of(j, "Nodes", &nodes);
+	bool ranked = json_object_object_get_ex(j, "Ranks", &ranks);
+
+	mp_w_map(m, ranked ? 6 : 4);
+	mp_w_cstr(m, "Service");
+	mp_w_cstr(m, text_of(j, "Service"));
+	mp_w_cstr(m, "Nodes");
+	mp_w_array(m, (uint32_t)n);
+	for (size_t i = 0; i < n; i++)
+		put_json(m, &rec_health_entry, json_object_array_get_idx(nodes, i));
+	mp_w_cstr(m, "DNS");
+	record_encode(&rec_pq_dns, &(struct pq_dns){ str_from(text_of(j, "TTL")) }, RECORD_PUBLIC, m);
+	mp_w_cstr(m, "Datacenter");
+	mp_w_cstr(m, text_of(j, "Datacenter"));
+	if (!ranked)
+		return;
+	mp_w_cstr(m, "Ranks");
+	mp_w_array(m, (uint32_t)json_object_array_length(ranks));
+	for (size_t i = 0; i < json_object_array_length(ranks); i++)
+		mp_w_uint(m, (uint64_t)json_object_get_int64(json_object_array_get_idx(ranks, i)));
+	mp_w_cstr(m, "PerClient");
+	mp_w_bool(m, json_object_object_get_ex(j, "PerClient", &per_client) && json_object_get_boolean(per_client));
+}
+
+static void
+put_reverse(struct mp_w *m, struct json_object *j)
+{
+	struct json_object *services = NULL;
+	size_t n = j != NULL ? list_of(j, "Services", &services) : 0;
+
+	mp_w_map(m, 2);
+	mp_w_cstr(m, "Node");
+	mp_w_cstr(m, j != NULL ? text_of(j, "Node") : "");
+	mp_w_cstr(m, "Services");
+	mp_w_array(m, (uint32_t)n);
+	for (size_t i = 0; i < n; i++)
+		mp_w_cstr(m, json_object_get_string(json_object_array_get_idx(services, i)));
+}
+
+/* "q@ADDRESS", else "q". */
+static struct json_object *
+find_query(const char *key)
+{
+	struct json_object *j = find("queries", key);
+	char name[256];
+
+	(void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(key, "@"), key);
+	return j != NULL ? j : find("queries", name);
+}
+
 static void
 answer(struct rpc_token t, const char *key)
 {
@@ -77,6 +150,11 @@ answer(struct rpc_token t, const char *key)
 
 	if (b == NULL)
 		return;
+	if (t.op == OP_QUERY_EXECUTE && find_query(key) == NULL) {
+		rpc_reply_drop(w.server, t);
+		rpc_reply_error(w.server, t, 404, "Query not found");
+		return;
+	}
 	m = mp_w_init(b);
 	record_encode(&rec_query_meta, &meta, RECORD_WHOLE, &m);
 	if (t.op == OP_HEALTH_SERVICE) {
@@ -84,6 +162,10 @@ answer(struct rpc_token t, const char *key)
 		mp_w_array(&m, j != NULL ? (uint32_t)json_object_array_length(j) : 0);
 		for (size_t i = 0; j != NULL && i < json_object_array_length(j); i++)
 			put_json(&m, &rec_health_entry, json_object_array_get_idx(j, i));
+	} else if (t.op == OP_QUERY_EXECUTE) {
+		put_query(&m, find_query(key));
+	} else if (t.op == OP_CATALOG_REVERSE) {
+		put_reverse(&m, find("addresses", key));
 	} else if ((j = find("nodes", key)) != NULL) {
 		mp_w_map(&m, 2);
 		mp_w_cstr(&m, "Node");
@@ -96,11 +178,30 @@ answer(struct rpc_token t, const char *key)
 	rpc_reply_end(w.server, t, m.err == 0);
 }
 
+union request {
+	struct catalog_query catalog;
+	struct pq_request query;
+	struct reverse_query reverse;
+};
+
+static void
+key_of(uint16_t op, const union request *q, char *out, size_t size)
+{
+	if (op == OP_QUERY_EXECUTE && q->query.source_ip.len > 0)
+		(void)snprintf(out, size, "%.*s@%.*s", STR_ARG(q->query.id), STR_ARG(q->query.source_ip));
+	else if (op == OP_QUERY_EXECUTE)
+		(void)snprintf(out, size, "%.*s", STR_ARG(q->query.id));
+	else if (op == OP_CATALOG_REVERSE)
+		(void)snprintf(out, size, "%.*s", STR_ARG(q->reverse.address));
+	else
+		(void)snprintf(out, size, "%.*s", STR_ARG(op == OP_CATALOG_NODE ? q->catalog.node : q->catalog.service));
+}
+
 static void
 on_query(void *ctx, const struct rpc_request *req)
 {
 	struct arena a = ARENA_INIT(1 * MiB);
-	struct catalog_query q;
+	union request q;
 	struct query_options o;
 	char key[256];
 
@@ -109,10 +210,11 @@ on_query(void *ctx, const struct rpc_request *req)
 		rpc_bad_request(w.server, req, "malformed");
 		goto out;
 	}
-	(void)snprintf(key, sizeof(key), "%.*s", STR_ARG(req->info->number == OP_CATALOG_NODE ? q.node : q.service));
-	if (o.datacenter.len > 0 && !str_eqs(o.datacenter, "dc1")) {
+	key_of(req->info->number, &q, key, sizeof(key));
+	/* Both datacenters that there are know the same. */
+	if (o.datacenter.len > 0 && !str_eqs(o.datacenter, "dc1") && !str_eqs(o.datacenter, "dc2")) {
 		rpc_reply_error(w.server, req->token, 500, "No path to datacenter");
-	} else if (str_eqs(q.service, "broken")) {
+	} else if (strcmp(key, "broken") == 0) {
 		rpc_reply_error(w.server, req->token, 500, "No cluster leader");
 	} else if (o.min_index < w.index || w.nwatches == WATCHES_MAX) {
 		answer(req->token, key);
@@ -144,6 +246,7 @@ main(int argc, char **argv)
 {
 	static const struct rpc_route routes[] = {
 		{ OP_HEALTH_SERVICE, on_query }, { OP_CATALOG_NODE, on_query },
+		{ OP_QUERY_EXECUTE, on_query }, { OP_CATALOG_REVERSE, on_query },
 	};
 	const struct rpc_server_config c = { .routes = routes, .nroutes = ARRAY_LEN(routes) };
 	uv_signal_t hup;

@@ -10,6 +10,7 @@
 
 #include "checkd/checkd.h"
 #include "checkd/diff.h"
+#include "checkd/dns_names.h"
 #include "checkd/sync_self.h"
 #include "lib/json.h"
 
@@ -78,6 +79,8 @@ test_services(void **state)
 	put(&l, &web);
 	put(&l, &db);
 	local_remove_service(&l, put(&l, &gone));
+	/* A refusal is over when the catalog has what it refused, by whatever way. */
+	local_service(&l, STR("web"))->sync.denied = local_service(&l, STR("db"))->sync.denied = true;
 	remote[0] = web;
 	remote[0].modify_index = 7;		/* indexes are not compared */
 	remote[1] = service("db", "db");
@@ -88,7 +91,9 @@ test_services(void **state)
 	remote[4].id.len = 4;
 	assert_int_equal(diff_services(&l, remote, 5), 0);
 	assert_false(local_service(&l, STR("web"))->sync.dirty);
+	assert_false(local_service(&l, STR("web"))->sync.denied);
 	assert_true(local_service(&l, STR("db"))->sync.dirty);
+	assert_true(local_service(&l, STR("db"))->sync.denied);
 	s = local_service_entry(&l, STR("ghost"));
 	assert_true(s != NULL && s->sync.deleted && s->sync.dirty);
 	assert_null(local_service_entry(&l, STR("consul")));
@@ -130,6 +135,62 @@ test_tag_override(void **state)
 	local_release(&l);
 }
 
+/* Whatever else differs the tags are the catalog's, and they stay over the same definition; another one takes their place. */
+static void
+test_tags_kept(void **state)
+{
+	struct str mine[] = { STR("a") }, theirs[] = { STR("b"), STR("c") };
+	struct node_service web = service("web", "web"), remote;
+	struct health_check c = check("c", "web", "passing", ""), rc;
+	struct local l = { .cd = NULL };
+	struct service *s;
+
+	(void)state;
+	web.tags = (struct strs){ mine, 1 };
+	web.enable_tag_override = true;
+	c.service_tags = web.tags;
+	s = put(&l, &web);
+	put_check(&l, &c, CHECK_PASSING, "");
+	remote = web;
+	remote.tags = (struct strs){ theirs, 2 };
+	remote.port = 9;
+	assert_int_equal(diff_services(&l, &remote, 1), 0);
+	assert_true(s->sync.dirty && s->sync.there);
+	assert_int_equal(s->rec->tags.n, 2);
+	assert_int_equal(s->rec->port, 0);
+	rc = c;
+	rc.service_tags = remote.tags;
+	assert_int_equal(diff_checks(&l, &rc, 1, false), 0);
+	assert_false(local_check(&l, STR("c"))->sync.dirty);
+	s->sync.dirty = false;
+	s = put(&l, &web);
+	assert_false(s->sync.dirty);
+	assert_int_equal(s->rec->tags.n, 2);
+	web.port = 7;
+	s = put(&l, &web);
+	assert_true(s->sync.dirty);
+	assert_int_equal(s->rec->tags.n, 1);
+	/* What is gone from the catalog is not there. */
+	assert_int_equal(diff_services(&l, NULL, 0), 0);
+	assert_false(s->sync.there);
+	local_release(&l);
+}
+
+static void
+test_dns_names(void **state)
+{
+	static const char label[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+	(void)state;
+	assert_int_equal(strlen(label), 64);
+	assert_null(dns_name_fault(STR("web-1")));
+	assert_null(dns_name_fault((struct str){ label, 63 }));
+	assert_string_equal(dns_name_fault(STR(label)), "it being too long. Valid lengths are between 1 and 63 bytes.");
+	assert_string_equal(dns_name_fault(STR("a_b")), "invalid characters. Valid characters include all alpha-numerics and dashes.");
+	assert_non_null(dns_name_fault(STR("a.b")));
+	assert_non_null(dns_name_fault(STR("\xc3\xa9")));
+}
+
 static void
 test_checks(void **state)
 {
@@ -153,6 +214,43 @@ test_checks(void **state)
 	assert_null(local_check(&l, STR("ghost")));
 	assert_int_equal(diff_checks(&l, remote, 4, true), 0);
 	assert_false(cb->sync.dirty);
+	local_release(&l);
+}
+
+/* checkd alone was started again: what it had found is the catalog's, where it is about the same check and that runs by itself. */
+static void
+test_resumed(void **state)
+{
+	struct local l = { .cd = NULL, .resumed = true };
+	struct health_check remote[5];
+	struct check *c[5];
+	static const char *const ids[] = { "runs", "nothing-runs", "other", "has-run", "missing" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+		struct health_check rec = check(ids[i], "", "", "");
+		struct check_def def = { .interval = i == 1 ? 0 : 10 };
+
+		assert_int_equal(local_put_check(&l, &rec, &def, SOURCE_FILE, CHECK_CRITICAL, STR(""), &c[i]), 0);
+		remote[i] = check(ids[i], "", "passing", "fine");
+	}
+	remote[2].notes = STR("another");
+	c[3]->result_ms = 1;
+	assert_int_equal(diff_checks(&l, remote, 4, false), 0);
+	assert_int_equal(c[0]->status, CHECK_PASSING);
+	assert_true(str_eqs(c[0]->output, "fine"));
+	assert_false(c[0]->sync.dirty);
+	for (size_t i = 1; i < ARRAY_LEN(ids); i++) {
+		assert_int_equal(c[i]->status, CHECK_CRITICAL);
+		assert_true(c[i]->sync.dirty);
+	}
+	assert_int_equal(l.adopted, 1);
+	/* Once: later the catalog has what we say. */
+	assert_false(l.resumed);
+	remote[0] = check("runs", "", "warning", "others wrote this");
+	assert_int_equal(diff_checks(&l, remote, 1, false), 0);
+	assert_int_equal(c[0]->status, CHECK_PASSING);
+	assert_true(c[0]->sync.dirty);
 	local_release(&l);
 }
 
@@ -256,7 +354,10 @@ main(void)
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_services),
 		cmocka_unit_test(test_tag_override),
+		cmocka_unit_test(test_tags_kept),
+		cmocka_unit_test(test_dns_names),
 		cmocka_unit_test(test_checks),
+		cmocka_unit_test(test_resumed),
 		cmocka_unit_test(test_status_kept),
 		cmocka_unit_test(test_reap),
 		cmocka_unit_test(test_self),

@@ -174,18 +174,33 @@ test_refusals(void **state)
 		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"ttl\":\"1s\",\"interval\":\"1s\"}}", 400,
 		    "Invalid check: Interval and TTL cannot both be specified" },
 		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"name\":\"x\"}}", 400, "Invalid check: TTL must be > 0 for TTL checks" },
-		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"alias_service\":\"x\",\"interval\":\"1s\"}}", 400,
+		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"alias_service\":\"x\",\"http\":\"http://x\",\"interval\":\"1s\"}}", 400,
 		    "Invalid check: Interval cannot be set for Alias checks" },
 		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"ttl\":\"1s\",\"status\":\"bad\"}}", 400,
 		    "Status for checks must 'passing', 'warning', 'critical'" },
 		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"args\":[\"true\"],\"interval\":\"1s\"}}", 500,
 		    "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true" },
-		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"grpc\":\"x:1\",\"interval\":\"1s\"}}", 400,
-		    "Invalid check: checks of type grpc are not supported by this version" },
-		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"udp\":\"x:1\",\"interval\":\"1s\"}}", 400,
-		    "Invalid check: checks of type udp are not supported by this version" },
-		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"docker_container_id\":\"x\",\"args\":[\"a\"],\"interval\":\"1s\"}}", 400,
-		    "Invalid check: checks of type docker are not supported by this version" },
+		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"grpc\":\"x:1\"}}", 400,
+		    "Invalid check: Interval must be > 0 for Script, HTTP, H2PING, or TCP checks" },
+		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"udp\":\"x:1\"}}", 400,
+		    "Invalid check: Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks" },
+		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"os_service\":\"x\",\"ttl\":\"1s\",\"interval\":\"1s\"}}", 400,
+		    "Invalid check: Interval and TTL cannot both be specified" },
+		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"docker_container_id\":\"x\",\"args\":[\"a\"],\"interval\":\"1s\"}}", 500,
+		    "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true" },
+		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"docker_container_id\":\"x\",\"interval\":\"1s\"}}", 400,
+		    "Invalid check: a Docker check needs \"args\", the command that it runs in the container" },
+		{ &rec_service_def, "{\"name\":\"w\",\"check\":{\"h2ping\":\"x:1\",\"h2ping_use_tls\":\"no\",\"interval\":\"1s\"}}", 400,
+		    "Invalid check: H2PingUseTLS must be true or false" },
+		{ &rec_check_def, "{\"name\":\"c\",\"tcp\":\"a:1\",\"interval\":\"1s\",\"failures_before_warning\":3,"
+		    "\"failures_before_critical\":2}", 400,
+		    "Invalid check: FailuresBeforeWarning can't be higher than FailuresBeforeCritical" },
+		{ &rec_check_def, "{\"name\":\"c\",\"tcp\":\"a:1\",\"interval\":\"1s\",\"failures_before_critical\":-2}", 400,
+		    "Invalid check: SuccessBeforePassing, FailuresBeforeWarning and FailuresBeforeCritical must not be negative" },
+		{ &rec_check_def, "{\"name\":\"c\",\"tcp\":\"a:1\",\"interval\":\"1s\",\"timeout\":\"-1s\"}", 400,
+		    "Invalid check: Timeout must not be negative" },
+		{ &rec_check_def, "{\"name\":\"c\",\"ttl\":\"1s\",\"deregister_critical_service_after\":\"-1m\"}", 400,
+		    "Invalid check: DeregisterCriticalServiceAfter must not be negative" },
 		{ &rec_check_def, "{\"ttl\":\"1s\"}", 400, "Missing check name" },
 		{ &rec_check_def, "{\"name\":\"c\",\"ttl\":\"1s\",\"status\":\"x\"}", 400, "Bad check status" },
 		{ &rec_check_def, "{\"name\":\"c\",\"ttl\":\"1s\",\"output_max_size\":-1}", 400,
@@ -332,6 +347,11 @@ test_alias(void **state)
 	assert_string_equal(text, "Aliased check \"warns\" failing: hm");
 	assert_int_equal(alias_sum(checks, 4, STR("own"), STR("db"), true, STR("n1"), text, sizeof(text)), CHECK_CRITICAL);
 	assert_string_equal(text, "Aliased check \"fails\" failing: no");
+	/* A node's own checks do not stand for a service that it has not got. */
+	assert_int_equal(alias_sum(checks, 2, STR("own"), STR("gone"), false, STR("n1"), text, sizeof(text)), CHECK_CRITICAL);
+	assert_string_equal(text, "Service gone could not be found on node n1");
+	assert_int_equal(alias_sum(checks, 2, STR("own"), STR(""), false, STR("n1"), text, sizeof(text)), CHECK_PASSING);
+	assert_string_equal(text, "All checks passing.");
 	assert_int_equal(alias_sum(checks, 0, STR("own"), STR("gone"), false, STR("n1"), text, sizeof(text)), CHECK_CRITICAL);
 	assert_string_equal(text, "Service gone could not be found on node n1");
 }

@@ -219,10 +219,235 @@ test_hold(void **state)
 	assert_true(str_eqs(c->output, ""));
 }
 
+/* ---- the pure parts, by a clock of our own */
+
+enum { ALARMS = 2000 };
+
+static uint64_t fired_ms;
+
+static void
+on_alarm(struct alarm *a, uint64_t now_ms)
+{
+	assert_false(alarm_is_set(a));
+	assert_true(a->at_ms >= fired_ms && a->at_ms <= now_ms);
+	fired_ms = a->at_ms;
+}
+
+/* Against a plain array: set, set again and cleared in any order, each is taken once, in time and in order. */
+static void
+test_alarms(void **state)
+{
+	static struct alarm v[ALARMS];
+	static uint64_t want[ALARMS];	/* 0: not set */
+	struct alarm_heap h = { NULL };
+	uint64_t now = 1, seed = 12345;
+	size_t taken = 0, due = 0;
+
+	(void)state;
+	for (size_t round = 0; round < 200 * 1000; round++) {
+		size_t i;
+
+		seed = seed * 6364136223846793005u + 1442695040888963407u;
+		i = (seed >> 33) % ALARMS;
+		v[i].due = on_alarm;
+		if ((seed >> 20) % 4 == 0) {
+			alarm_heap_clear(&h, &v[i]);
+			want[i] = 0;
+		} else {
+			want[i] = now + 1 + (seed >> 40) % 5000;
+			alarm_heap_set(&h, &v[i], want[i]);
+		}
+		if (round % 500 != 0)
+			continue;
+		now += 300;
+		fired_ms = 0;
+		for (i = 0; i < ALARMS; i++)
+			due += want[i] != 0 && want[i] <= now;
+		for (struct alarm *a; (a = alarm_heap_take(&h, now)) != NULL; taken++) {
+			i = (size_t)(a - v);
+			assert_int_equal(a->at_ms, want[i]);
+			want[i] = 0;
+			a->due(a, now);
+		}
+		assert_int_equal(taken, due);
+		for (i = 0; i < ALARMS; i++)
+			assert_int_equal(alarm_is_set(&v[i]), want[i] != 0);
+	}
+	assert_true(taken > 10000);
+}
+
+static uint64_t
+middle(uint64_t n)
+{
+	return n / 2;
+}
+
+static void
+test_when(void **state)
+{
+	static const struct {
+		uint64_t due_ms, now_ms, interval_ms;
+		bool moved;
+		uint64_t when_ms;
+	} cases[] = {
+		{ 5000, 5000, 10000, false, 5000 },
+		{ 5000, 5999, 10000, false, 5999 },		/* a busy machine: at once */
+		{ 5000, 6000, 10000, false, 6000 + 5000 },	/* away: within the interval */
+		{ 5000, 5000 + 8 * 3600 * 1000, 1000, false, 5000 + 8 * 3600 * 1000 + 500 },
+		{ 5000, 8000000, 3600 * 1000, false, 8000000 + 15000 },	/* and soon, however long that is */
+		{ 5000, 8000000, 3600 * 1000, true, 8000000 },	/* once */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		assert_int_equal(schedule_when(cases[i].due_ms, cases[i].now_ms, cases[i].interval_ms, cases[i].moved, middle),
+		    cases[i].when_ms);
+}
+
+struct fake_check {
+	struct alarm due;
+	bool moved;
+	unsigned runs;
+};
+
+/*
+ * A node of a thousand checks that sleeps for an hour: afterwards each runs
+ * once, and no second sees many more of them than the seconds before did.
+ */
+static void
+test_sleep(void **state)
+{
+	enum { CHECKS = 1000, INTERVAL_MS = 10000, SECONDS = 20 };
+	static struct fake_check v[CHECKS];
+	struct alarm_heap h = { NULL };
+	uint64_t now = 1000000;
+	unsigned in_second[SECONDS] = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < CHECKS; i++)
+		alarm_heap_set(&h, &v[i].due, now + random_below(INTERVAL_MS));
+	now += 3600 * 1000;
+	for (uint64_t ms = 0; ms < SECONDS * 1000; ms += ALARMS_GRAIN_MS) {
+		for (struct alarm *a; (a = alarm_heap_take(&h, now + ms)) != NULL;) {
+			struct fake_check *c = (struct fake_check *)(void *)a;
+			uint64_t when = schedule_when(a->at_ms, now + ms, INTERVAL_MS, c->moved, random_below);
+
+			c->moved = when > now + ms;
+			c->runs += !c->moved;
+			in_second[ms / 1000] += !c->moved;
+			alarm_heap_set(&h, a, c->moved ? when : now + ms + INTERVAL_MS);
+		}
+		for (size_t i = 0; ms == INTERVAL_MS && i < CHECKS; i++)
+			assert_int_equal(v[i].runs, 1);
+	}
+	for (size_t i = 0; i < SECONDS; i++)
+		assert_in_range(in_second[i], CHECKS / 20, CHECKS / 5);
+}
+
+/* ---- the loop's part */
+
+struct timed {
+	struct alarm a;
+	struct world *w;
+	uint64_t fired_ms;
+};
+
+static void
+on_timed(struct alarm *a, uint64_t now_ms)
+{
+	((struct timed *)(void *)a)->fired_ms = now_ms;
+}
+
+static void
+test_clocks(void **state)
+{
+	static const clockid_t clocks[] = { CLOCK_BOOTTIME, CLOCK_MONOTONIC };
+	struct world *w = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(clocks); i++) {
+		struct timed soon = { .a = { .due = on_timed }, .w = w }, never = soon, moved = soon;
+		struct alarms *all;
+		uint64_t began;
+
+		assert_int_equal(alarms_new(&w->d.loop, clocks[i], &all), 0);
+		began = alarms_now(all);
+		alarms_set(all, &moved.a, began + 60000);
+		alarms_set(all, &never.a, began + 20);
+		alarms_set(all, &soon.a, began + 40);
+		alarms_set(all, &moved.a, began + 60);
+		alarms_clear(all, &never.a);
+		for (int n = 0; n < 3000 && moved.fired_ms == 0; n++)
+			run_ms(w, 10);
+		assert_true(soon.fired_ms >= began + 40 && moved.fired_ms >= began + 60 && moved.fired_ms >= soon.fired_ms);
+		assert_int_equal(never.fired_ms, 0);
+		alarms_set(all, &never.a, began + 60000);
+		alarms_free(all);
+		assert_false(alarm_is_set(&never.a));
+	}
+	run_ms(w, 1);
+}
+
+static bool answered, late;
+
+static void
+on_answer(uv_poll_t *p, int status, int events)
+{
+	char c;
+
+	(void)status;
+	(void)events;
+	assert_int_equal(read((int)(intptr_t)p->data, &c, 1), 1);
+	answered = true;
+}
+
+static void
+on_deadline(struct alarm *a, uint64_t now_ms)
+{
+	(void)a;
+	(void)now_ms;
+	assert_true(answered);
+	late = true;
+}
+
+/* A process that was stopped sees what came meanwhile before it calls it missing. */
+static void
+test_grace(void **state)
+{
+	struct world *w = *state;
+	struct alarm a = { .due = on_deadline };
+	struct alarms *all;
+	uv_poll_t poll;
+	int fds[2];
+
+	answered = late = false;
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(alarms_new(&w->d.loop, CLOCK_MONOTONIC, &all), 0);
+	assert_int_equal(uv_poll_init(&w->d.loop.uv, &poll, fds[0]), 0);
+	poll.data = (void *)(intptr_t)fds[0];
+	assert_int_equal(uv_poll_start(&poll, UV_READABLE, on_answer), 0);
+	alarms_set(all, &a, alarms_now(all) + 100);
+	run_ms(w, 1);
+	usleep((ALARMS_LATE_MS + 300) * 1000);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	for (int n = 0; n < 3000 && !late; n++)
+		run_ms(w, 10);
+	assert_true(late && answered);
+	alarms_free(all);
+	uv_close((uv_handle_t *)&poll, NULL);
+	run_ms(w, 1);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_alarms),
+		cmocka_unit_test(test_when),
+		cmocka_unit_test(test_sleep),
+		cmocka_unit_test_setup_teardown(test_clocks, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_grace, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_interval, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ttl, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reap, setup, teardown),

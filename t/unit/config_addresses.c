@@ -29,6 +29,11 @@ static const struct {
 	{ "ports { http = 8600 } addresses { http = \"127.0.0.2\" }", "ports.http", "8600" },
 	{ "server = false ports { server = 8301 }", "ports.server", "8301" },
 	{ "ports { http = -1 dns = -1 }", "ports.dns", "-1" },
+	{ "", "recursors", "[]" },
+	{ "recursors = [\"10.0.0.1\", \"10.0.0.2:5353\", \"[::1]\", \"[FD00::1]:54\", \"fd00:0::2\"]", "recursors",
+	    "[\"10.0.0.1\",\"10.0.0.2:5353\",\"::1\",\"[fd00::1]:54\",\"fd00::2\"]" },
+	{ "recursors = [\"{{ GetInterfaceIP \\\"lo\\\" }}:5353 10.0.0.3\"]", "recursors", "[\"127.0.0.1:5353\",\"10.0.0.3\"]" },
+	{ "dns_config { recursor_strategy = \"random\" }", "dns_config.recursor_strategy", "\"random\"" },
 };
 
 static void
@@ -49,6 +54,24 @@ static const struct {
 	const char *text, *error;
 } bad[] = {
 	{ "bind_addr = \"\"", "bind_addr cannot be empty" },
+	{ "recursors = [\"dns.example\"]", "recursors: invalid ip address: dns.example" },
+	{ "recursors = [\"1.2.3.4\", \"1.2.3\"]", "recursors: invalid ip address: 1.2.3" },
+	{ "recursors = [\"1.2.3.4:0\"]", "recursors: invalid port: 1.2.3.4:0" },
+	{ "recursors = [\"1.2.3.4:65536\"]", "recursors: invalid port: 1.2.3.4:65536" },
+	{ "recursors = [\"[::1]:x\"]", "recursors: invalid port: [::1]:x" },
+	{ "recursors = [\"[::1\"]", "recursors: invalid ip address: [::1" },
+	{ "recursors = [\"[::1]x\"]", "recursors: invalid ip address: [::1]x" },
+	{ "recursors = [\"0.0.0.0\"]", "recursors: DNS recursor address cannot be 0.0.0.0, :: or [::]: 0.0.0.0" },
+	{ "recursors = [\"[::]:53\"]", "recursors: DNS recursor address cannot be 0.0.0.0, :: or [::]: [::]:53" },
+	{ "recursors = [\" \"]", "recursors: an empty address: \" \"" },
+	{ "recursors = [\"1.1.1.1 1.1.1.2 1.1.1.3 1.1.1.4 1.1.1.5 1.1.1.6 1.1.1.7 1.1.1.8 1.1.1.9\", \"2.1.1.1 2.1.1.2 2.1.1.3 "
+	  "2.1.1.4 2.1.1.5 2.1.1.6 2.1.1.7 2.1.1.8\"]", "recursors: more than 16 addresses: 2.1.1.8" },
+	{ "dns_config { recursor_strategy = \"sideways\" }",
+	    "dns_config.recursor_strategy: invalid strategy: sideways, must be \"sequential\" or \"random\"" },
+	{ "dns_config { recursor_timeout = \"-1s\" }", "dns_config.recursor_timeout cannot be -1s. Must be greater than or equal to zero" },
+	{ "dns_config { max_stale = \"-1s\" }", "dns_config.max_stale cannot be -1s. Must be greater than or equal to zero" },
+	{ "dns_config { node_ttl = \"-1s\" }", "dns_config.node_ttl cannot be -1s. Must be greater than or equal to zero" },
+	{ "check_update_interval = \"-1s\"", "check_update_interval cannot be -1s. Must be greater than or equal to zero" },
 	{ "bind_addr = \"localhost\"", "bind_addr: invalid ip address: localhost" },
 	{ "bind_addr = \"1.2.3.4 1.2.3.5\"", "bind_addr cannot contain multiple addresses. Please specify only one" },
 	{ "bind_addr = \"unix:///x\"", "bind_addr cannot be a unix socket" },

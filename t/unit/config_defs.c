@@ -89,7 +89,7 @@ static const struct {
 	{ CHECK(""), "check: Invalid check: TTL must be > 0 for TTL checks" },
 	{ CHECK("ttl = \"1s\" interval = \"1s\""), "check: Invalid check: Interval and TTL cannot both be specified" },
 	{ CHECK("http = \"x\""), "check: Invalid check: Interval must be > 0 for Script, HTTP, H2PING, or TCP checks" },
-	{ CHECK("alias_service = \"x\" interval = \"1s\""), "check: Invalid check: Interval cannot be set for Alias checks" },
+	{ CHECK("alias_service = \"x\" http = \"http://x\" interval = \"1s\""), "check: Invalid check: Interval cannot be set for Alias checks" },
 	{ CHECK("alias_node = \"x\" ttl = \"1s\""), "check: Invalid check: TTL must be not be set for Alias checks" },
 	{ CHECK("tcp = \"x\" interval = \"1s\" output_max_size = -1"), "check: Invalid check: MaxOutputMaxSize must be positive" },
 	{ CHECK("ttl = \"1s\" status = \"good\""), "check: Status for checks must 'passing', 'warning', 'critical'" },

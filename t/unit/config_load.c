@@ -37,6 +37,10 @@ test_bad_files(void **state)
 		    "failed to parse /a.hcl: 1 error occurred:\n\t* retry_interval: invalid duration: time: invalid duration \"10\" (line 1)" },
 		{ "a.hcl", "retry_interval = 10", "failed to parse /a.hcl: 1 error occurred:\n\t* retry_interval: expected a duration "
 		    "in quotes, as \"10s\", got a number (line 1)" },
+		{ "a.json", "{\"dns_config\": {\"a_record_limit\": 1.5}}",
+		    "failed to parse /a.json: 1 error occurred:\n\t* dns_config.a_record_limit: expected a whole number, got 1.5 (line 1)" },
+		{ "a.hcl", "dns_config { service_ttl { \"*\" = \"-1s\" } }",
+		    "failed to parse /a.hcl: 1 error occurred:\n\t* dns_config.service_ttl.*: must not be negative (line 1)" },
 		{ "a.hcl", "ports = 1", "failed to parse /a.hcl: 1 error occurred:\n\t* ports: expected an object (line 1)" },
 		{ "a.hcl", "\"ports.http\" = 1", "failed to parse /a.hcl: 1 error occurred:\n\t* invalid config key ports.http (line 1)" },
 		{ "a.hcl", "ports = { http = 70000 }", "failed to parse /a.hcl: 1 error occurred:\n\t* ports.http: invalid port "
@@ -220,7 +224,7 @@ test_refused(void **state)
 		{ "auto_encrypt.tls", "auto_encrypt { tls = true }" },
 		{ "auto_encrypt.allow_tls", "auto_encrypt { allow_tls = true }" },
 		{ "auto_config.enabled", "auto_config { enabled = true }" },
-		{ "enable_agent_tls_for_checks", "enable_agent_tls_for_checks = true" },
+		{ "verify_incoming", "verify_incoming = true\nenable_agent_tls_for_checks = true" },
 	};
 
 	(void)state;

@@ -16,6 +16,8 @@ static const struct {
 	    "'consul-' is reserved for internal use" },
 	{ "node_meta { \"\" = \"x\" }", "node_meta invalid: Couldn't load metadata pair ('', 'x'): Key cannot be blank" },
 	{ "domain = \"\"", "domain cannot be empty" },
+	{ "alt_domain = \"Service.example\"", "alt_domain cannot start with {service,connect,virtual,ingress,node,query,addr,dc1}" },
+	{ "alt_domain = \"dc1\"", "alt_domain cannot start with {service,connect,virtual,ingress,node,query,addr,dc1}" },
 	{ "domain = \"a..b\"", "domain: \"a..b\" is no DNS domain" },
 	{ "alt_domain = \"a b\"", "alt_domain: \"a b\" is no DNS domain" },
 	{ "bootstrap_expect = -1", "bootstrap_expect cannot be -1. Must be greater than or equal to zero" },

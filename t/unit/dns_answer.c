@@ -5,50 +5,7 @@
 #include <cmocka.h>
 
 #include "dnsd/apex.h"
-#include "t/unit/dns_decode.h"
-#include "t/unit/dns_world.h"
-
-static struct decoded d;
-static uint64_t rng = 1;
-
-/* One question about facts; the outcome, and for records the decoded reply in d. */
-static enum outcome
-ask_facts(const struct facts *f, const struct settings *s, const char *name, uint16_t type, unsigned udp_size, bool tcp)
-{
-	static uint8_t out[PKT_TCP_MAX];
-	uint8_t p[512];
-	struct pkt_query q;
-	struct dns_name n;
-	struct answer *a = NULL;
-	enum outcome o = OUTCOME_EMPTY;
-	size_t prefix, len;
-
-	assert_int_equal(pkt_query_read(p, query_bytes(p, name, type, udp_size), &q), 0);
-	assert_true(name_in_zone(q.name, q.name_len, &s->domain, &prefix));
-	name_parse(q.name, prefix, type, &n);
-	assert_int_equal(answer_render(f, &n, &q, s, &o, &a), 0);
-	if (o != OUTCOME_RECORDS)
-		return o;
-	len = answer_write(a, &q, s, tcp, &rng, out, tcp ? PKT_TCP_MAX : PKT_UDP_MAX);
-	assert_true(decode(&d, out, len));
-	assert_int_equal(d.id, 0x1234);
-	answer_free(a);
-	return o;
-}
-
-/* Whether the reply has this record. */
-static bool
-has(unsigned section, unsigned type, const char *owner, const char *data)
-{
-	for (unsigned i = 0; i < d.nrrs; i++)
-		if (d.rr[i].section == section && d.rr[i].type == type && strcmp(d.rr[i].owner, owner) == 0 &&
-		    strcmp(decode_data(&d, &d.rr[i]), data) == 0)
-			return true;
-	return false;
-}
-
-#define INSTANCE(node, naddr, svc) "{\"Node\":{\"Node\":\"" node "\",\"Address\":\"" naddr "\"},\"Service\":{\"Service\":\"web\"," svc "}"
-#define CHECK(status) ",\"Checks\":[{\"CheckID\":\"c\",\"Status\":\"passing\"},{\"CheckID\":\"d\",\"Status\":\"" status "\"}]}"
+#include "t/unit/dns_ask.h"
 
 static void
 test_health_decides(void **state)
@@ -117,15 +74,16 @@ test_addresses(void **state)
 	assert_int_equal(ask_facts(f, s, "web.service.consul", TYPE_AAAA, 0, false), OUTCOME_RECORDS);
 	assert_int_equal(d.count[1], 2);
 	assert_int_equal(ask_facts(f, s, "web.service.consul", TYPE_ANY, 4096, false), OUTCOME_RECORDS);
+	/* Without a family the address of IPv6 goes first. */
 	assert_int_equal(d.count[1], 3);
-	assert_true(has(1, TYPE_A, "web.service.consul.", "10.7.7.7"));
+	assert_true(has(1, TYPE_AAAA, "web.service.consul.", "fd000000000000000000000000000008"));
 	assert_int_equal(ask_facts(f, s, "web.service.consul", TYPE_SRV, 4096, false), OUTCOME_RECORDS);
 	assert_int_equal(d.count[1], 5);
 	assert_true(has(1, TYPE_SRV, "web.service.consul.", "1 1 1 Node-A.node.dc1.consul."));
 	assert_true(has(1, TYPE_SRV, "web.service.consul.", "1 1 2 Node-A.node.dc1.consul."));
-	assert_true(has(1, TYPE_SRV, "web.service.consul.", "1 1 1 0a070707.addr.dc1.consul."));
+	assert_true(has(1, TYPE_SRV, "web.service.consul.", "1 1 1 fd000000000000000000000000000008.addr.dc1.consul."));
 	assert_true(has(1, TYPE_SRV, "web.service.consul.", "1 1 1 www.example.com."));
-	assert_true(has(3, TYPE_A, "0a070707.addr.dc1.consul.", "10.7.7.7"));
+	assert_true(has(3, TYPE_AAAA, "fd000000000000000000000000000008.addr.dc1.consul.", "fd000000000000000000000000000008"));
 	assert_true(has(3, TYPE_AAAA, "c.node.dc1.consul.", "fd000000000000000000000000000003"));
 	/* One address of Node-A, three of others, the OPT. */
 	assert_int_equal(d.count[3], 4);
@@ -261,6 +219,86 @@ test_sizes(void **state)
 	settings_free(plain);
 }
 
+/* An answer to be written at once when nothing is cut, or not. */
+static struct answer *
+rendered(const struct facts *f, const struct settings *s, uint16_t type, bool plain)
+{
+	uint8_t p[512];
+	struct pkt_query q;
+	struct dns_name n;
+	struct answer *a = NULL;
+	enum outcome o = OUTCOME_EMPTY;
+	size_t prefix;
+
+	assert_int_equal(pkt_query_read(p, query_bytes(p, "many.service.consul", type, 0), &q), 0);
+	assert_non_null(settings_zone(s, q.name, q.name_len, &prefix));
+	name_parse(q.name, prefix, type, &n);
+	assert_int_equal(answer_render(f, &n, &q, s, &o, &a), 0);
+	assert_int_equal(o, OUTCOME_RECORDS);
+	assert_true(a->plain_rrs > 0);
+	if (!plain)
+		a->plain_rrs = 0;
+	return a;
+}
+
+/* Two answers written by turns to equal questions, from equal states. */
+static void
+assert_same(struct answer *a[2], const struct settings *s, uint16_t type, unsigned udp_size, bool tcp, uint64_t state[2])
+{
+	static uint8_t out[2][PKT_UDP_MAX];
+	struct pkt_query q;
+	uint8_t p[512];
+	size_t n[2];
+
+	assert_int_equal(pkt_query_read(p, query_bytes(p, "many.service.consul", type, udp_size), &q), 0);
+	for (unsigned i = 0; i < 2; i++)
+		n[i] = answer_write(a[i], &q, s, tcp, &state[i], out[i], PKT_UDP_MAX);
+	assert_int_equal(n[0], n[1]);
+	assert_memory_equal(out[0], out[1], n[0]);
+	assert_int_equal(state[0], state[1]);
+}
+
+static void
+compare(const struct facts *f, const struct settings *s, uint16_t type)
+{
+	struct answer *a[2] = { rendered(f, s, type, true), rendered(f, s, type, false) };
+	uint64_t state[2] = { 5, 5 };
+
+	assert_same(a, s, type, 0, true, state);
+	for (unsigned size = 0; size < 65536; size += size < 1400 ? 1 : 997)
+		assert_same(a, s, type, size, false, state);
+	/* And where the whole of it just fits. */
+	for (unsigned i = 0; i < 64; i++)
+		assert_same(a, s, type, a[0]->plain_rrs + a[0]->plain_extras + i, false, state);
+	answer_free(a[0]);
+	answer_free(a[1]);
+}
+
+/* What is written at once when nothing is cut is, byte by byte, what the careful way gives. */
+static void
+test_plain(void **state)
+{
+	static const char *const settings[] = { "", "\"dns_config\":{\"disable_compression\":true}",
+		"\"dns_config\":{\"a_record_limit\":3,\"enable_truncate\":true}", "\"dns_config\":{\"udp_fill\":true}",
+		"\"dns_config\":{\"enable_additional_node_meta_txt\":false}" };
+	static const unsigned counts[] = { 1, 3, 4, 10, 150, 400, 1200 };
+	static const uint16_t types[] = { TYPE_A, TYPE_SRV, TYPE_ANY };
+
+	(void)state;
+	for (size_t k = 0; k < ARRAY_LEN(counts); k++) {
+		struct facts *f = world_many(counts[k]);
+
+		for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+			struct settings *s = world_settings(settings[i]);
+
+			for (size_t t = 0; t < ARRAY_LEN(types); t++)
+				compare(f, s, types[t]);
+			settings_free(s);
+		}
+		facts_free(f);
+	}
+}
+
 static void
 test_order_is_random(void **state)
 {
@@ -280,32 +318,6 @@ test_order_is_random(void **state)
 }
 
 /* ---- nodes */
-
-static struct facts *
-node_facts(const char *json)
-{
-	struct json_object *j = json_tokener_parse(json);
-	struct arena a = ARENA_INIT(1 * MiB), scratch = ARENA_INIT(1 * MiB);
-	struct buf b = BUF_INIT(1 * MiB);
-	struct mp_w w = mp_w_init(&b);
-	struct facts *f = NULL;
-	struct node n;
-	char err[256];
-
-	memset(&n, 0, sizeof(n));
-	assert_int_equal(record_from_json(&rec_node, j, &n, &a, true, err, sizeof(err)), 0);
-	mp_w_map(&w, 2);
-	mp_w_cstr(&w, "Node");
-	record_encode(&rec_node, &n, RECORD_PUBLIC, &w);
-	mp_w_cstr(&w, "Services");
-	mp_w_map(&w, 0);
-	assert_int_equal(facts_from_node((struct str){ (const char *)b.data, b.len }, &scratch, &f), 0);
-	buf_release(&b);
-	arena_release(&a);
-	arena_release(&scratch);
-	json_object_put(j);
-	return f;
-}
 
 static void
 test_node(void **state)
@@ -444,7 +456,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_health_decides), cmocka_unit_test(test_weights), cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_host_names), cmocka_unit_test(test_tags), cmocka_unit_test(test_service_ttl),
-		cmocka_unit_test(test_limits), cmocka_unit_test(test_sizes), cmocka_unit_test(test_order_is_random),
+		cmocka_unit_test(test_limits), cmocka_unit_test(test_sizes), cmocka_unit_test(test_plain),
+		cmocka_unit_test(test_order_is_random),
 		cmocka_unit_test(test_node), cmocka_unit_test(test_large_meta_is_bounded),
 		cmocka_unit_test(test_names_that_dns_cannot_hold), cmocka_unit_test(test_apex),
 		cmocka_unit_test(test_broken_replies_of_raftd),

@@ -69,6 +69,39 @@ test_grammar(void **state)
 		{ "web.service.node", TYPE_A, "node name=web.service tag= dc=" },
 		{ "q1.query", TYPE_A, "query name=q1 tag= dc=" },
 		{ "a.b.query.dc1", TYPE_A, "query name=a.b tag= dc=dc1" },
+		/* Consul 1.16 */
+		{ "web.service.dc2.dc", TYPE_A, "service name=web tag= dc=dc2" },
+		{ "a.b.web.service.dc2.dc", TYPE_A, "service name=web tag=a.b dc=dc2" },
+		{ "web.service.default.ap", TYPE_A, "service name=web tag= dc=" },
+		{ "web.service.default.ns.default.ap.dc2.dc", TYPE_A, "service name=web tag= dc=dc2" },
+		{ "web.service.dc2.dc.default.ns", TYPE_A, "service name=web tag= dc=dc2" },
+		{ "web.service.other.ap", TYPE_A, "none" },
+		{ "web.service.other.ns", TYPE_A, "none" },
+		{ "web.service.x.peer", TYPE_A, "none" },
+		{ "web.service.x.peer.dc2.dc", TYPE_A, "none" },
+		{ "web.service.x.sg", TYPE_A, "none" },
+		{ "web.service.dc1.dc.dc2.dc", TYPE_A, "none" },
+		{ "web.service.default.ns.dc2", TYPE_A, "none" },
+		{ "web.service.dc.dc", TYPE_A, "service name=web tag= dc=dc" },
+		{ "web.service.dc", TYPE_A, "service name=web tag= dc=dc" },
+		{ "_web._tcp.dc2.dc", TYPE_SRV, "service name=web tag= dc=dc2" },
+		{ "_web._tcp.dc2.dc", TYPE_A, "none" },
+		{ "n1.node.dc2.dc", TYPE_A, "node name=n1 tag= dc=dc2" },
+		{ "n1.node.x.peer", TYPE_A, "none" },
+		{ "q1.query.dc2.dc", TYPE_A, "query name=q1 tag= dc=dc2" },
+		{ "_q1._tcp.query", TYPE_SRV, "query name=q1 tag= dc=" },
+		{ "_a.b._tcp.query.dc1", TYPE_SRV, "query name=a.b tag= dc=dc1" },
+		{ "_a.query", TYPE_SRV, "query name=_a tag= dc=" },
+		{ "web.virtual", TYPE_A, "mesh name=web tag= dc=" },
+		{ "web.virtual.x.peer", TYPE_A, "none" },
+		{ "0a000102.addr.dc9.dc", TYPE_A, "addr 4 10.0.1.2" },
+		{ "0a000102.addr.x.peer", TYPE_A, "addr 4 10.0.1.2" },
+		{ "0a000102.addr.x.y", TYPE_A, "none" },
+		/* Nothing but the underscores of RFC 2782. */
+		{ "_._tcp.service", TYPE_SRV, "none" },
+		{ "_web._.service", TYPE_SRV, "service name=web tag= dc=" },
+		{ "_._tcp.query", TYPE_SRV, "none" },
+		{ "_web", TYPE_SRV, "service name=_web tag= dc=" },
 		{ "web.connect", TYPE_A, "mesh name=web tag= dc=" },
 		{ "web.ingress", TYPE_A, "mesh name=web tag= dc=" },
 		{ "0a000102.addr", TYPE_A, "addr 4 10.0.1.2" },
@@ -76,6 +109,9 @@ test_grammar(void **state)
 		{ "20010db8000000000000000000000001.addr", TYPE_A, "addr 16 32.1.13.184" },
 		{ "0a0001.addr", TYPE_A, "addr-empty" },
 		{ "0a00010203.addr", TYPE_A, "addr-empty" },
+		{ "0a0001020.addr", TYPE_A, "none" },
+		{ "20010db80000000000000000000000010.addr", TYPE_A, "none" },
+		{ "20010db800000000000000000000000.addr", TYPE_A, "addr-empty" },
 		{ "0a00010x.addr", TYPE_A, "none" },
 		{ "a.0a000102.addr", TYPE_A, "none" },
 		{ "web", TYPE_A, "none" },
@@ -95,6 +131,33 @@ test_apex_says_nothing(void **state)
 
 	(void)state;
 	name_parse((const uint8_t *)"", 0, TYPE_A, &n);
+	assert_int_equal(n.kind, NAME_NONE);
+}
+
+/* The longest name of the smallest labels, and labels with bytes of any kind. */
+static void
+test_odd_labels(void **state)
+{
+	uint8_t wire[PKT_NAME_MAX + 1];
+	struct dns_name n;
+
+	(void)state;
+	for (size_t i = 0; i < 246; i += 2) {
+		wire[i] = 1;
+		wire[i + 1] = 'a';
+	}
+	memcpy(wire + 246, "\7service", 8);
+	name_parse(wire, 254, TYPE_A, &n);
+	assert_int_equal(n.kind, NAME_SERVICE);
+	assert_int_equal(n.name.len, 1);
+	assert_int_equal(n.tag.len, 122 * 2 - 1);
+	name_parse((const uint8_t *)"\3a\0b\4\377._\n\7service", 17, TYPE_A, &n);
+	assert_int_equal(n.kind, NAME_SERVICE);
+	assert_int_equal(n.name.len, 4);
+	assert_memory_equal(n.name.p, "\377._\n", 4);
+	assert_memory_equal(n.tag.p, "a\0b", 3);
+	/* A keyword is a label of its own. */
+	name_parse((const uint8_t *)"\13web.service", 12, TYPE_A, &n);
 	assert_int_equal(n.kind, NAME_NONE);
 }
 
@@ -144,6 +207,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_grammar), cmocka_unit_test(test_apex_says_nothing),
+		cmocka_unit_test(test_odd_labels),
 		cmocka_unit_test(test_zone), cmocka_unit_test(test_text_to_wire),
 	};
 

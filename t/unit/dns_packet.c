@@ -227,6 +227,161 @@ test_bad_version_goes_to_opt(void **state)
 	assert_int_equal(d.rr[0].ttl, 0x01000000);
 }
 
+/* ---- EDNS options */
+
+/* A query whose OPT has these bytes of options. */
+static int
+with_options(const char *options, size_t len, struct pkt_query *q)
+{
+	static uint8_t p[1024];
+	size_t n = query_bytes(p, "a.consul", TYPE_A, 4096);
+
+	memcpy(p + n, options, len);
+	p[n - 2] = (uint8_t)(len >> 8);
+	p[n - 1] = (uint8_t)len;
+	return pkt_query_read(p, n + len, q);
+}
+
+#define OPTIONS(s) (s), sizeof(s) - 1
+
+static void
+test_subnet_is_read(void **state)
+{
+	struct pkt_query q;
+
+	(void)state;
+	assert_int_equal(with_options(OPTIONS("\0\10\0\7\0\1\30\0\12\1\2"), &q), 0);
+	assert_true(q.ecs.present);
+	assert_int_equal(q.ecs.family, 1);
+	assert_int_equal(q.ecs.source, 24);
+	assert_int_equal(q.ecs.scope, 0);
+	assert_memory_equal(q.ecs.addr, "\12\1\2\0\0\0\0\0\0\0\0\0\0\0\0\0", 16);
+	/* Bits behind the source length go. */
+	assert_int_equal(with_options(OPTIONS("\0\10\0\7\0\1\23\0\12\1\377"), &q), 0);
+	assert_memory_equal(q.ecs.addr, "\12\1\340\0", 4);
+	assert_int_equal(with_options(OPTIONS("\0\10\0\14\0\2\100\0\40\1\15\270\0\1\0\2"), &q), 0);
+	assert_int_equal(q.ecs.family, 2);
+	assert_memory_equal(q.ecs.addr, "\40\1\15\270\0\1\0\2\0\0\0\0\0\0\0\0", 16);
+	/* None: of our families, and of others. */
+	assert_int_equal(with_options(OPTIONS("\0\10\0\4\0\1\0\0"), &q), 0);
+	assert_true(q.ecs.present);
+	assert_int_equal(with_options(OPTIONS("\0\10\0\4\0\0\0\0"), &q), 0);
+	assert_int_equal(with_options(OPTIONS("\0\10\0\4\0\11\0\0"), &q), 0);
+	assert_int_equal(q.ecs.family, 9);
+	/* The next query has none of it. */
+	assert_int_equal(with_options("", 0, &q), 0);
+	assert_false(q.ecs.present);
+}
+
+static void
+test_cookie_is_read(void **state)
+{
+	struct pkt_query q;
+
+	(void)state;
+	assert_int_equal(with_options(OPTIONS("\0\12\0\10abcdefgh"), &q), 0);
+	assert_int_equal(q.cookie.len, 8);
+	assert_false(q.cookie.reply);
+	assert_memory_equal(q.cookie.data, "abcdefgh", 8);
+	assert_int_equal(with_options(OPTIONS("\0\12\0\20abcdefgh12345678"), &q), 0);
+	assert_int_equal(q.cookie.len, 16);
+	assert_int_equal(with_options(OPTIONS("\0\12\0\50abcdefghijklmnopqrstuvwxyz01234567890123"), &q), 0);
+	assert_int_equal(q.cookie.len, 40);
+	/* Behind options that nobody knows; the first of two counts. */
+	assert_int_equal(with_options(OPTIONS("\0\3\0\0\375\351\0\2xx\0\12\0\10abcdefgh\0\12\0\10hgfedcba"), &q), 0);
+	assert_memory_equal(q.cookie.data, "abcdefgh", 8);
+	assert_int_equal(with_options("", 0, &q), 0);
+	assert_int_equal(q.cookie.len, 0);
+}
+
+static void
+test_malformed_options(void **state)
+{
+	static const struct {
+		const char *what, *bytes;
+		size_t len;
+	} cases[] = {
+		{ "a code without length", OPTIONS("\0\10\0") },
+		{ "longer than OPT", OPTIONS("\0\10\0\7\0\1\30\0\12\1") },
+		{ "a byte behind the last", OPTIONS("\0\10\0\7\0\1\30\0\12\1\2\0") },
+		{ "a subnet cut in its family", OPTIONS("\0\10\0\1\0") },
+		{ "a subnet without lengths", OPTIONS("\0\10\0\2\0\1") },
+		{ "a subnet with a scope", OPTIONS("\0\10\0\7\0\1\30\30\12\1\2") },
+		{ "too few bytes of address", OPTIONS("\0\10\0\6\0\1\30\0\12\1") },
+		{ "too many bytes of address", OPTIONS("\0\10\0\10\0\1\30\0\12\1\2\0") },
+		{ "33 bits of IPv4", OPTIONS("\0\10\0\11\0\1\41\0\12\1\2\3\0") },
+		{ "129 bits of IPv6", OPTIONS("\0\10\0\25\0\2\201\0ABCDEFGHIJKLMNOPQ") },
+		{ "bits of no family", OPTIONS("\0\10\0\5\0\0\10\0\12") },
+		{ "bits of a family that nobody knows", OPTIONS("\0\10\0\5\0\3\10\0\12") },
+		{ "an empty cookie", OPTIONS("\0\12\0\0") },
+		{ "a cookie of 7", OPTIONS("\0\12\0\7abcdefg") },
+		{ "a cookie of 9", OPTIONS("\0\12\0\11abcdefgh1") },
+		{ "a cookie of 15", OPTIONS("\0\12\0\17abcdefgh1234567") },
+		{ "a cookie of 41", OPTIONS("\0\12\0\51abcdefghijklmnopqrstuvwxyz012345678901234") },
+	};
+	struct pkt_query q;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		if (with_options(cases[i].bytes, cases[i].len, &q) != RCODE_FORMERR)
+			fail_msg("%s", cases[i].what);
+}
+
+/* RFC 7873, 5.4: a cookie may be asked for without a question. */
+static void
+test_cookie_without_question(void **state)
+{
+	static const uint8_t p[] = "\x12\x34\1\0\0\0\0\0\0\0\0\1" "\0\0\x29\4\xd0\0\0\0\0\0\14" "\0\12\0\10" "abcdefgh";
+	uint8_t out[512];
+	struct pkt_query q;
+	struct pkt_w w;
+
+	(void)state;
+	assert_int_equal(pkt_query_read(p, sizeof(p) - 1, &q), 0);
+	assert_int_equal(q.question_len, 0);
+	assert_int_equal(q.cookie.len, 8);
+	q.cookie.reply = true;
+	memcpy(q.cookie.server, "SERVERCOOKIE----", 16);
+	pkt_begin(&w, out, sizeof(out), &q, true);
+	assert_true(decode(&d, out, pkt_end(&w, &q, 0, RCODE_OK)));
+	assert_int_equal(d.count[0], 0);
+	assert_int_equal(d.nrrs, 1);
+}
+
+static void
+test_options_are_written(void **state)
+{
+	uint8_t out[512];
+	struct pkt_query q;
+	struct pkt_w w;
+	size_t n;
+
+	(void)state;
+	/* A client's cookie that is not to be answered is not. */
+	assert_int_equal(with_options(OPTIONS("\0\10\0\7\0\1\23\0\12\1\377\0\12\0\20abcdefgh12345678"), &q), 0);
+	assert_int_equal(pkt_opt_len(&q), PKT_OPT_LEN + 4 + 7);
+	q.cookie.reply = true;
+	q.ecs.scope = 16;
+	memcpy(q.cookie.server, "SERVERCOOKIE----", 16);
+	assert_int_equal(pkt_opt_len(&q), PKT_OPT_LEN + 4 + 7 + 4 + 24);
+	pkt_begin(&w, out, sizeof(out), &q, true);
+	n = pkt_end(&w, &q, 0, RCODE_BADCOOKIE);
+	assert_int_equal(n, 12 + 10 + 4 + pkt_opt_len(&q));
+	assert_true(decode(&d, out, n));
+	assert_int_equal(d.flags & 15, 7);
+	assert_int_equal(d.rr[0].type, TYPE_OPT);
+	assert_int_equal(d.rr[0].ttl, 0x01000000);
+	assert_int_equal(d.rr[0].rdlen, 39);
+	assert_memory_equal(out + d.rr[0].at, "\0\10\0\7\0\1\23\20\12\1\340" "\0\12\0\30" "abcdefghSERVERCOOKIE----", 39);
+	/* Not a byte less will do. */
+	for (size_t cap = 12 + 14; cap < n; cap++) {
+		pkt_begin(&w, out, cap, &q, true);
+		assert_int_equal(pkt_end(&w, &q, 0, RCODE_OK), 0);
+	}
+	q.edns = false;
+	assert_int_equal(pkt_opt_len(&q), 0);
+}
+
 int
 main(void)
 {
@@ -235,7 +390,9 @@ main(void)
 		cmocka_unit_test(test_every_cut_is_refused), cmocka_unit_test(test_second_opt_is_refused),
 		cmocka_unit_test(test_longest_name), cmocka_unit_test(test_reply_is_whole),
 		cmocka_unit_test(test_case_is_kept), cmocka_unit_test(test_too_small_a_buffer),
-		cmocka_unit_test(test_bad_version_goes_to_opt),
+		cmocka_unit_test(test_bad_version_goes_to_opt), cmocka_unit_test(test_subnet_is_read),
+		cmocka_unit_test(test_cookie_is_read), cmocka_unit_test(test_malformed_options),
+		cmocka_unit_test(test_cookie_without_question), cmocka_unit_test(test_options_are_written),
 	};
 
 	return cmocka_run_group_tests_name("dns_packet", tests, NULL, NULL);

@@ -62,6 +62,8 @@ static const struct {
 	{ OP_CATALOG_REGISTER, "{'Node':'n3','Address':'y','Service':{'Service':'db','Tags':['t']},'Check':{'CheckID':'b','ServiceID':'db'}}" },
 	{ OP_CATALOG_REGISTER, "{'Node':'n2','Address':'y','Service':{'Service':'db','ID':'web'},'Check':{'CheckID':'b','ServiceID':'none'}}" },
 	{ OP_CATALOG_DEREGISTER, "{'Node':'n2'}" },
+	{ OP_CATALOG_BATCH, "{'Items':[{'Register':[{'Node':'n3','Address':'y','Service':{'Service':'db'}}]},{'Deregister':[{'Node':'n2','ServiceID':'web'}]},"
+	    "{'Register':[{'Node':'n1','Address':'10.0.0.1','Check':{'CheckID':'b','ServiceID':'none'}}]},{'Code':403,'Text':'no'}]}" },
 	{ OP_CATALOG_DEREGISTER, "{'Node':'n1'}" },
 	{ OP_TXN_APPLY, "{'Ops':[{'KV':{'Verb':'delete-tree','Key':'k/0'}},{'KV':{'Verb':'set','Key':'z'}},{'Node':{'Verb':'delete',"
 	    "'Node':{'Node':'n1'}}},{'KV':{'Verb':'get','Key':'none'}}]}" },
@@ -293,6 +295,73 @@ test_apply(void **state)
 	}
 }
 
+/* A batch judged before the log with the Nth allocation refused: nothing passes for want of memory, and none is told to be refused. */
+static bool
+judge_without(struct world *w, const char *json, const char *want, long n)
+{
+	static const struct fsm_fresh nobody = { .asker = NULL };
+	struct buf request = BUF_INIT(1 << 20), out = BUF_INIT(1 << 20), copy = BUF_INIT(1 << 20);
+	struct fsm_error err, none = { .code = 0 };
+	struct str ret;
+	int rc;
+
+	encode_request(OP_CATALOG_BATCH, json, &request);
+	refused = false;
+	left = n;
+	rc = fsm_check(w->f, OP_CATALOG_BATCH, (struct str){ (char *)request.data, request.len }, w->time, &nobody, NULL, &out, &ret, &err);
+	left = -1;
+	assert_int_equal(rc, refused ? -ENOMEM : 0);
+	if (rc == 0) {
+		assert_int_equal(buf_add(&copy, ret.p, ret.len), 0);
+		assert_string_equal(show(w, &copy, &none), want);
+	}
+	buf_release(&request);
+	buf_release(&out);
+	buf_release(&copy);
+	return !refused;
+}
+
+static void
+test_batch_check(void **state)
+{
+	static const struct {
+		const char *json, *want;
+	} batches[] = {
+		/* Something is to be done: what the log gets. */
+		{ "{'Items':[{'Register':[{'Node':'n1','SkipNodeUpdate':true,'Service':{'Service':'a'}}]},{'Register':[{'Address':'x'}]},{}]}", NULL },
+		/* Nothing is: the answers. */
+		{ "{'Items':[{'Register':[{'Address':'x'}]},{},{'Deregister':[{}]}]}", "[{'Code':500,'Text':'Must provide node'},"
+		    "{'Code':400,'Text':'an item of a batch is one registration or one deregistration'},{'Code':500,'Text':'Must provide node'}]" },
+	};
+	struct world *w = prepared();
+	char first[WORLD_TEXT_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < 2 * ARRAY_LEN(batches); i++) {
+		const char *json = batches[i / 2].json, *want = batches[i / 2].want;
+		struct buf request = BUF_INIT(1 << 20), out = BUF_INIT(1 << 20), copy = BUF_INIT(1 << 20);
+		static const struct fsm_fresh nobody = { .asker = NULL };
+		struct fsm_error err, none = { .code = 0 };
+		struct str ret;
+		long n = 0;
+
+		once = i % 2 == 1;
+		encode_request(OP_CATALOG_BATCH, json, &request);
+		assert_int_equal(fsm_check(w->f, OP_CATALOG_BATCH, (struct str){ (char *)request.data, request.len }, w->time, &nobody, NULL, &out, &ret, &err), 0);
+		assert_int_equal(buf_add(&copy, ret.p, ret.len), 0);
+		(void)snprintf(first, sizeof(first), "%s", show(w, &copy, &none));
+		if (want != NULL)
+			assert_string_equal(first, want);
+		while (!judge_without(w, json, first, n))
+			n++;
+		assert_true(n > 1);
+		buf_release(&request);
+		buf_release(&out);
+		buf_release(&copy);
+	}
+	world_free(w);
+}
+
 static void
 test_load(void **state)
 {
@@ -341,7 +410,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_apply), cmocka_unit_test(test_restore), cmocka_unit_test(test_load), cmocka_unit_test(test_new),
-		cmocka_unit_test(test_coordinates), cmocka_unit_test(test_near) };
+		cmocka_unit_test(test_coordinates), cmocka_unit_test(test_near), cmocka_unit_test(test_batch_check) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,6 +85,9 @@ static const struct entry {
 	{ OP_CATALOG_REGISTER, "{'Node':'n3','Address':'10.0.0.1','ID':'11111111-2222-3333-4444-555555555556','Service':{'Service':'web','ID':'w3','Kind':'connect-proxy'}}" },
 	{ OP_CATALOG_REGISTER, "{'Node':'n4','Address':'10.0.0.4','ID':'11111111-2222-3333-4444-555555555556'}" },
 	{ OP_CATALOG_DEREGISTER, "{'Node':'n1','CheckID':'of-node'}" },
+	{ OP_CATALOG_BATCH, "{'Items':[{'Register':[{'Node':'n1','SkipNodeUpdate':true,'Service':{'Service':'b1'}}]},"
+	    "{'Register':[{'Node':'n1','SkipNodeUpdate':true,'Service':{'Service':'undone'},'Check':{'CheckID':'b','ServiceID':'none'}}]},"
+	    "{'Code':403,'Text':'no'},{'Deregister':[{'Node':'n1','ServiceID':'b1'}]}]}" },
 	{ OP_CATALOG_DEREGISTER, "{'Node':'n1','ServiceID':'w2'}" },
 	{ OP_TXN_APPLY, "{'Ops':[{'Node':{'Verb':'set','Node':{'Node':'n5','Address':'x'}}},{'Service':{'Verb':'set','Node':'n5','Service':{'Service':'web'}}},"
 	    "{'Check':{'Verb':'set','Check':{'Node':'n5','CheckID':'k','Status':'critical'}}}]}" },

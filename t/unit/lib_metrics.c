@@ -6,6 +6,9 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "lib/metrics.h"
 
@@ -96,6 +99,61 @@ a_quantile_is_at_most_a_fifth_too_high(void **state)
 	assert_true(metric_quantile(m.buckets.v, m.buckets.n, 0.5) >= 500 && metric_quantile(m.buckets.v, m.buckets.n, 0.5) < 600);
 	assert_true(metric_quantile(m.buckets.v, m.buckets.n, 0.99) >= 990 && metric_quantile(m.buckets.v, m.buckets.n, 0.99) < 1190);
 	assert_true(metric_quantile(NULL, 0, 0.5) <= 0);
+}
+
+/* What a child does with its area: two intervals. */
+static void
+child(struct metrics_area *a, unsigned n, uint64_t now)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		metrics_use_area(a);
+		if (!metrics_tick(now))
+			_exit(1);
+		for (unsigned i = 0; i < n; i++) {
+			metric_add(metric_get("area.both", METRIC_SAMPLE), 4);
+			metric_add(metric_get("area.child", METRIC_COUNTER), 1);
+		}
+		metric_set(metric_get("area.gauge", METRIC_GAUGE), 5);
+		_exit(metrics_tick(now + METRICS_INTERVAL_MS) ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* The parent tells the sums of its own and its children's slots; a successor's go on from the totals of before. */
+static void
+areas_are_summed(void **state)
+{
+	struct metrics_area *a[2];
+	uint64_t now = 1000000000;
+
+	(void)state;
+	assert_true(metrics_tick(now - 2 * METRICS_INTERVAL_MS));
+	for (int i = 0; i < 2; i++) {
+		a[i] = mmap(NULL, metrics_area_size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		assert_true(a[i] != MAP_FAILED);
+		metrics_add_area(a[i]);
+	}
+	metric_add(metric_get("area.both", METRIC_SAMPLE), 1);
+	metric_set(metric_get("area.gauge", METRIC_GAUGE), 2);
+	child(a[0], 3, now);
+	child(a[1], 5, now);
+	assert_true(metrics_tick(now + METRICS_INTERVAL_MS));
+	assert_int_equal(read_back("area.both").total_count, 9);
+	assert_int_equal(read_back("area.both").count, 9);
+	assert_true(fabs(read_back("area.both").total_sum - 33) < 1e-9);
+	assert_true(fabs(read_back("area.both").max - 4) < 1e-9 && fabs(read_back("area.both").min - 1) < 1e-9);
+	assert_int_equal(read_back("area.both").buckets.n, 2);
+	assert_int_equal(read_back("area.child").total_count, 8);
+	assert_true(fabs(read_back("area.gauge").sum - 12) < 1e-9);
+	child(a[1], 7, 2 * now);
+	assert_int_equal(read_back("area.child").total_count, 15);
+	assert_int_equal(read_back("area.child").count, 10);
+	assert_true(fabs(read_back("area.gauge").sum - 12) < 1e-9);
 	arena_release(&arena);
 }
 
@@ -104,6 +162,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_interval_is_shown_when_it_is_over), cmocka_unit_test(a_quantile_is_at_most_a_fifth_too_high),
+		cmocka_unit_test(areas_are_summed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
