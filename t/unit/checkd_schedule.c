@@ -337,8 +337,9 @@ test_sleep(void **state)
 			in_second[ms / 1000] += !c->moved;
 			alarm_heap_set(&h, a, c->moved ? when : now + ms + INTERVAL_MS);
 		}
+		/* Who drew no delay at all has just begun its second run. */
 		for (size_t i = 0; ms == INTERVAL_MS && i < CHECKS; i++)
-			assert_int_equal(v[i].runs, 1);
+			assert_true(v[i].runs == 1 || (v[i].runs == 2 && v[i].due.at_ms == now + 2 * INTERVAL_MS));
 	}
 	for (size_t i = 0; i < SECONDS; i++)
 		assert_in_range(in_second[i], CHECKS / 20, CHECKS / 5);
