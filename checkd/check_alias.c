@@ -348,7 +348,7 @@ static void
 on_checks(void *arg, const struct rpc_answer *answer)
 {
 	struct remote *r = arg;
-	bool found;
+	bool found = false;
 
 	r->call = 0;
 	if (answer->rc != 0 || take_checks(r, answer, &found) < 0) {
