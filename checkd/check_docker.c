@@ -240,13 +240,9 @@ set_headers(struct docker_run *r)
 
 	if (r->headers != NULL)
 		return curl.easy_setopt(r->job.easy, CURLOPT_HTTPHEADER, r->headers);
-	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
-		struct curl_slist *next = curl.slist_append(r->headers, lines[i]);
-
-		if (next == NULL)
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+		if (curl_add_line(&r->headers, lines[i]) < 0)
 			return CURLE_OUT_OF_MEMORY;
-		r->headers = next;
-	}
 	return curl.easy_setopt(r->job.easy, CURLOPT_HTTPHEADER, r->headers);
 }
 

@@ -200,13 +200,9 @@ set_headers(struct grpc_run *r)
 	static const char *const lines[] = { "Content-Type: application/grpc", "TE: trailers", "User-Agent: Consul Health Check",
 		"Accept:", "Expect:" };
 
-	for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
-		struct curl_slist *next = curl.slist_append(r->headers, lines[i]);
-
-		if (next == NULL)
+	for (size_t i = 0; i < ARRAY_LEN(lines); i++)
+		if (curl_add_line(&r->headers, lines[i]) < 0)
 			return CURLE_OUT_OF_MEMORY;
-		r->headers = next;
-	}
 	return curl.easy_setopt(r->job.easy, CURLOPT_HTTPHEADER, r->headers);
 }
 

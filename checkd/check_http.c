@@ -214,18 +214,6 @@ on_late(struct check *c)
 
 /* ---- what is sent */
 
-/* The list stays as it was when that fails. */
-static int
-add_line(struct curl_slist **list, const char *line)
-{
-	struct curl_slist *next = line != NULL ? curl.slist_append(*list, line) : NULL;
-
-	if (next == NULL)
-		return -ENOMEM;
-	*list = next;
-	return 0;
-}
-
 static int
 add_header(struct curl_slist **list, const char *name, struct str value)
 {
@@ -234,7 +222,7 @@ add_header(struct curl_slist **list, const char *name, struct str value)
 	int rc = value.len > 0 ? buf_addf(&b, "%s: %.*s", name, STR_ARG(value)) : buf_addf(&b, "%s;", name);
 
 	if (rc == 0)
-		rc = add_line(list, buf_cstr(&b));
+		rc = curl_add_line(list, buf_cstr(&b));
 	buf_release(&b);
 	return rc;
 }
@@ -305,12 +293,12 @@ set_headers(struct http_run *r)
 	if (rc == 0 && r->now.referer != NULL)
 		rc = add_header(&r->headers, "Referer", str_from(r->now.referer));
 	if (rc == 0 && tells_emptiness(r))
-		rc = add_line(&r->headers, "Content-Length: 0");
+		rc = curl_add_line(&r->headers, "Content-Length: 0");
 	/* Habits of libcurl that no check has asked for: without a value they are left out. */
 	if (rc == 0)
-		rc = add_line(&r->headers, "Expect:");
+		rc = curl_add_line(&r->headers, "Expect:");
 	if (rc == 0 && (has & 4) == 0)
-		rc = add_line(&r->headers, "Content-Type:");
+		rc = curl_add_line(&r->headers, "Content-Type:");
 	return rc;
 }
 

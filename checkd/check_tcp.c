@@ -7,7 +7,7 @@
 #include "lib/duration.h"
 #include "lib/sock.h"
 
-enum { TCP_TIMEOUT_DEFAULT_MS = 10000, HOST_MAX = 256, PORT_MAX = 8, TEXT_MAX = 1024 };
+enum { TCP_TIMEOUT_DEFAULT_MS = 10000, TEXT_MAX = 1024 };
 
 /* A socket with its connect request, which libuv reports on once more while it closes. */
 struct dial {
@@ -20,7 +20,7 @@ struct lookup {
 	uv_getaddrinfo_t req;
 	struct tcp_run *run;		/* NULL: abandoned */
 	struct addrinfo *found, *at;	/* addresses not tried yet from `at` */
-	char host[HOST_MAX];
+	char host[DIAL_HOST_MAX];
 };
 
 struct tcp_run {
@@ -187,26 +187,6 @@ on_late(struct check *c)
 	finish(c->runner.run, CHECK_CRITICAL, text);
 }
 
-/* "host:port" or "[v6]:port". As Go's dialer: no host is this one. */
-static int
-split(struct str target, char host[HOST_MAX], char port[PORT_MAX])
-{
-	const char *colon = memrchr(target.p, ':', target.len);
-	struct str h, p;
-
-	if (colon == NULL)
-		return -EINVAL;
-	h = (struct str){ target.p, (size_t)(colon - target.p) };
-	p = (struct str){ colon + 1, target.len - h.len - 1 };
-	if (h.len >= 2 && h.p[0] == '[' && h.p[h.len - 1] == ']')
-		h = (struct str){ h.p + 1, h.len - 2 };
-	if (h.len >= HOST_MAX || p.len == 0 || p.len >= PORT_MAX)
-		return -EINVAL;
-	snprintf(host, HOST_MAX, "%.*s", STR_ARG(h.len > 0 ? h : STR("localhost")));
-	snprintf(port, PORT_MAX, "%.*s", STR_ARG(p));
-	return 0;
-}
-
 /* Whether it is a literal address with a number for a port, which takes no resolver. */
 static bool
 is_literal(const char *host, const char *port, union sock_addr *ret)
@@ -242,7 +222,7 @@ tcp_start(struct check *c)
 {
 	uint64_t timeout = c->def->timeout > 0 ? (uint64_t)(c->def->timeout / NS_PER_MS) : TCP_TIMEOUT_DEFAULT_MS;
 	struct tcp_run *r = calloc(1, sizeof(*r));
-	char host[HOST_MAX], port[PORT_MAX], text[TEXT_MAX];
+	char host[DIAL_HOST_MAX], port[DIAL_PORT_MAX], text[TEXT_MAX];
 	int rc;
 
 	if (r == NULL) {
@@ -251,7 +231,7 @@ tcp_start(struct check *c)
 	}
 	r->c = c;
 	c->runner.run = r;
-	if (split(c->def->tcp, host, port) < 0) {
+	if (dial_split(c->def->tcp, host, port) < 0) {
 		snprintf(text, sizeof(text), "dial tcp: address %.*s: missing port in address", STR_ARG(c->def->tcp));
 		finish(r, CHECK_CRITICAL, text);
 		return;

@@ -227,6 +227,17 @@ curl_job_start(struct curl_job *j)
 	return CURLE_OK;
 }
 
+int
+curl_add_line(struct curl_slist **list, const char *line)
+{
+	struct curl_slist *next = line != NULL ? curl.slist_append(*list, line) : NULL;
+
+	if (next == NULL)
+		return -ENOMEM;
+	*list = next;
+	return 0;
+}
+
 void
 curl_job_release(struct curl_job *j)
 {

@@ -45,6 +45,9 @@ CURLcode MUST_CHECK curl_job_start(struct curl_job *j);
 /* End it without done(); a job full of zeros is none. What its options point to may be freed afterwards. */
 void curl_job_release(struct curl_job *j);
 
+/* Add a header's line, copied, to a list. -ENOMEM (also for a line that is NULL), the list is as before then. */
+int MUST_CHECK curl_add_line(struct curl_slist **list, const char *line);
+
 /* No job is left. NULL is none. */
 void curl_loop_free(struct curl_loop *l);
 

@@ -229,7 +229,7 @@ lost_unknown(struct view *v, enum view_call kind, int rc)
 }
 
 /*
- * raftd does not tell for now. What is known goes on being told while it may
+ * raftd has not told. What is known goes on being told while it may
  * be believed, and raftd is asked until it answers.
  */
 static void

@@ -110,7 +110,7 @@ say(const struct channel *c, enum say kind, int level, const void *text, size_t 
 	return sendmsg(c->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0;
 }
 
-/* The next message: its length; 0: the other end has gone; negative: none for now. */
+/* The next message: its length; 0: the other end has gone; negative: nothing has come. */
 static ssize_t
 hear(const struct channel *c, uint8_t out[MESSAGE_MAX])
 {

@@ -139,9 +139,10 @@ cmp_ok scalar(() = $r1->log('circle.example')), '<=', 2, '... at once';
 
 # ---- connections that go
 
+my $silent = () = $r1->log('mode-silent.example');
 my $s = Dns::socket_tcp($d);
 syswrite $s, Dns::tcp_frame(Dns::query('mode-silent.example', 'A'));
-sleep 0.05;
+ok $d->wait_for(sub { scalar(() = $r1->log('mode-silent.example')) > $silent }), 'a question is on its way';
 close $s;
 $s = Dns::socket_tcp($d);
 syswrite $s, Dns::tcp_frame(Dns::query('late.example', 'A', id => 1)) . Dns::tcp_frame(Dns::query('host.example', 'A', id => 2));
