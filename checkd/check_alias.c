@@ -15,7 +15,7 @@ enum { TEXT_MAX = CHECK_OUTPUT_MAX, ARENA_MAX = 64 * 1024 * 1024, RETRY_MS = 100
 struct remote {
 	struct check *c;
 	uint32_t call;		/* 0: none is open */
-	uint64_t index, services_index;
+	uint64_t index, services_index, acl_index;
 	uint64_t backoff_ms;
 	enum check_status status;	/* what the checks say, if the service is there */
 	char text[TEXT_MAX];
@@ -254,6 +254,7 @@ take_checks(struct remote *r, const struct rpc_answer *answer, bool *ret_found)
 	if (rc == 0) {
 		/* A restored or rebuilt catalog may count from the start again. */
 		r->index = meta.index >= r->index ? meta.index : 0;
+		r->acl_index = meta.acl_index;
 		r->status = alias_sum(v, n, str_from(r->c->id), service, true, r->c->def->alias_node, r->text, sizeof(r->text));
 		*ret_found = service.len == 0;
 		for (uint32_t i = 0; i < n && !*ret_found; i++)
@@ -291,8 +292,10 @@ take_services(struct remote *r, const struct rpc_answer *answer, bool *ret_found
 	}
 	if (rc == 0)
 		rc = in.err;
-	if (rc == 0)
+	if (rc == 0) {
 		r->services_index = meta.index >= r->services_index ? meta.index : 0;
+		r->acl_index = meta.acl_index;
+	}
 	arena_release(&a);
 	return rc;
 }
@@ -367,7 +370,8 @@ on_checks(void *arg, const struct rpc_answer *answer)
 static void
 watch(struct remote *r, uint16_t op, uint64_t index, rpc_answer_cb *cb)
 {
-	struct query_options o = { .token = tokens_check(&r->c->cd->tokens, r->c), .min_index = index };
+	struct query_options o = { .token = tokens_check(&r->c->cd->tokens, r->c), .min_index = index,
+		.acl_index = index > 0 ? r->acl_index : 0 };
 	struct catalog_query q = { .node = r->c->def->alias_node };
 
 	r->call = rpc_call_record(r->c->cd->raftd, op, &o, &q, RPC_RETRY | RPC_NO_DEADLINE, 0, cb, r);

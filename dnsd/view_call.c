@@ -53,6 +53,7 @@ call_raftd(struct view *v, enum view_call kind)
 		.datacenter = v->key.dc,
 		.consistency = s->allow_stale && kind != CALL_ASK ? CONSISTENCY_STALE : CONSISTENCY_DEFAULT,
 		.min_index = kind == CALL_WATCH ? v->index : 0,
+		.acl_index = kind == CALL_WATCH ? v->acl_index : 0,
 	};
 
 	v->call = call_of_kind(v, &o);
@@ -202,6 +203,7 @@ take(struct view *v, enum view_call kind, const struct rpc_answer *a)
 		return -EAGAIN;
 	}
 	v->index = meta.index > 0 ? meta.index : 1;
+	v->acl_index = meta.acl_index;
 	view_set_known(v, f, reverse, NULL);
 	return 0;
 }

@@ -42,7 +42,7 @@ struct view {
 	struct host_facts *host;
 	struct answer *answers;
 	struct upstream_call *host_call;
-	uint64_t index;			/* of the facts, for the watch */
+	uint64_t index, acl_index;	/* of the facts, for the watch */
 	uint64_t changed_ms;
 	uint64_t answered_ms;		/* when raftd or a recursor last told */
 	uint32_t call, hash;

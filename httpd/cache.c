@@ -17,7 +17,7 @@ struct entry {
 	uint16_t op;
 	bool waits;				/* the question can wait for a change */
 	struct buf question, answer;
-	uint64_t index;
+	uint64_t index, acl_index;
 	struct rpc_client *client;
 	uint32_t call;
 	uint64_t fetched_ms, asked_ms, used_ms;
@@ -137,6 +137,7 @@ entry_set(struct entry *e, const uint8_t *body, size_t len)
 	c->bytes += e->answer.cap;
 	/* An index is never 0, which would not wait. */
 	e->index = meta.index > 0 ? meta.index : 1;
+	e->acl_index = meta.acl_index;
 	e->fetched_ms = now_ms(c);
 	e->lost_ms = 0;
 	e->connects = upstream_link(c->h, e->client)->connects;
@@ -206,6 +207,7 @@ ask(struct entry *e, uint64_t index)
 	if ((info->request == NULL || record != NULL) &&
 	    op_request_decode(info, e->question.data, e->question.len, &o, record, &a) == 0) {
 		o.min_index = index;
+		o.acl_index = index > 0 ? e->acl_index : 0;
 		e->call = rpc_call_record(e->client, e->op, &o, record, RPC_RETRY | (index > 0 ? RPC_NO_DEADLINE : 0u),
 		    ASK_MS, on_fresh, e);
 	}

@@ -17,6 +17,7 @@ struct topic {
 	uint32_t call;
 	uint64_t connects;		/* that of the connection that the question went by */
 	uint64_t index;			/* 0: not known yet */
+	uint64_t acl_index;		/* of the last answer */
 	struct batch *whole;		/* not KV: all there is, as a reset */
 	struct feed *feeds;
 };
@@ -213,14 +214,14 @@ difference(const struct topic *t, const struct batch *was, const struct batch *i
 	return d;
 }
 
-/* Index and payload of an answer; an index is never 0, which stands for none. */
+/* Meta and payload of an answer; an index is never 0, which stands for none. */
 static int
-answer_decode(const struct rpc_answer *a, uint64_t *ret_index, struct str *ret_payload)
+answer_decode(const struct rpc_answer *a, struct query_meta *ret, struct str *ret_payload)
 {
-	struct query_meta meta;
-	int rc = op_reply_decode(a->body, a->len, &meta, ret_payload);
+	int rc = op_reply_decode(a->body, a->len, ret, ret_payload);
 
-	*ret_index = rc == 0 && meta.index > 0 ? meta.index : 1;
+	if (rc < 0 || ret->index == 0)
+		ret->index = 1;
 	return rc;
 }
 
@@ -265,6 +266,7 @@ ask(const struct topic *t, uint64_t index, rpc_answer_cb *cb, void *arg)
 
 	if (record != NULL && op_request_decode(info, t->question.data, t->question.len, &o, record, &a) == 0) {
 		o.min_index = index;
+		o.acl_index = index > 0 ? t->acl_index : 0;
 		call = rpc_call_record(t->client, t->op, &o, record, RPC_RETRY | RPC_NO_DEADLINE, 0, cb, arg);
 	}
 	arena_release(&a);
@@ -403,24 +405,32 @@ list_answered(struct topic *t, uint64_t index, struct str payload)
 }
 
 static void
+topic_answered(struct topic *t, const struct query_meta *meta, struct str payload)
+{
+	t->acl_index = meta->acl_index;
+	if (t->kind == TOPIC_KV)
+		kv_answered(t, meta->index, payload);
+	else
+		list_answered(t, meta->index, payload);
+}
+
+static void
 on_topic(void *arg, const struct rpc_answer *a)
 {
 	struct topic *t = arg;
 	struct rpc_error e;
 	struct str payload;
-	uint64_t index;
+	struct query_meta meta;
 
 	t->call = 0;
 	if (refused(a, &e))
 		topic_fail(t, (int)e.code, e.text);
 	else if (a->rc != 0)
 		return;		/* the next tick asks again */
-	else if (answer_decode(a, &index, &payload) < 0)
+	else if (answer_decode(a, &meta, &payload) < 0)
 		topic_fail(t, 500, STR("malformed answer from another daemon"));
-	else if (t->kind == TOPIC_KV)
-		kv_answered(t, index, payload);
 	else
-		list_answered(t, index, payload);
+		topic_answered(t, &meta, payload);
 }
 
 /* ---- feeds */
@@ -433,7 +443,7 @@ on_feed(void *arg, const struct rpc_answer *a)
 	struct rpc_error e;
 	struct str payload;
 	struct batch *b;
-	uint64_t index;
+	struct query_meta meta;
 
 	f->call = 0;
 	if (refused(a, &e)) {
@@ -442,12 +452,12 @@ on_feed(void *arg, const struct rpc_answer *a)
 	}
 	if (a->rc != 0)
 		return;
-	b = answer_decode(a, &index, &payload) == 0 ? answer_batch(t, index, payload) : NULL;
+	b = answer_decode(a, &meta, &payload) == 0 ? answer_batch(t, meta.index, payload) : NULL;
 	if (b == NULL) {
 		feed_fail(f, 503, STR("too much has changed at once"));
 		return;
 	}
-	if (!b->reset && index <= f->pos) {
+	if (!b->reset && meta.index <= f->pos) {
 		/* Not because of a change: rights are others now. */
 		f->pos = 0;
 		f->call = ask(t, 0, on_feed, f);
@@ -456,7 +466,8 @@ on_feed(void *arg, const struct rpc_answer *a)
 	}
 	f->calls = false;
 	if (t->index == 0) {
-		t->index = index;
+		t->index = meta.index;
+		t->acl_index = meta.acl_index;
 		topic_ask(t);
 	}
 	give(f, b);

@@ -10,6 +10,7 @@ static const struct field f_query_options[] = {
 	FIELD(query_options, datacenter, "Datacenter", F_STR, E),
 	FIELD(query_options, consistency, "Consistency", F_UINT, E),
 	FIELD(query_options, min_index, "MinIndex", F_UINT, E),
+	FIELD(query_options, acl_index, "ACLIndex", F_UINT, E),
 	FIELD(query_options, max_stale, "MaxStale", F_DURATION, E),
 	FIELD(query_options, origin, "Origin", F_BYTES, E),
 	FIELD(query_options, seq, "Seq", F_UINT, E),
@@ -22,6 +23,7 @@ static const struct field f_query_meta[] = {
 	FIELD(query_meta, index, "Index", F_UINT, 0),
 	FIELD(query_meta, last_contact_ms, "LastContact", F_INT, E),
 	FIELD(query_meta, known_leader, "KnownLeader", F_BOOL, 0),
+	FIELD(query_meta, acl_index, "ACLIndex", F_UINT, E),
 	FIELD(query_meta, filtered, "ResultsFilteredByACLs", F_BOOL, E),
 };
 RECORD(rec_query_meta, query_meta, "QueryMeta", f_query_meta);

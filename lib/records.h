@@ -20,6 +20,7 @@ struct query_options {
 	struct str datacenter;	/* "" for our own */
 	uint64_t consistency;	/* enum consistency */
 	uint64_t min_index;	/* not 0: wait until the result's index is above it */
+	uint64_t acl_index;	/* with min_index, of the answer it is from: do not wait if rights may have changed since; 0: no matter */
 	int64_t max_stale;	/* ns, 0: any */
 	struct str origin;	/* writes: 16 random bytes that name the writing process, */
 	uint64_t seq;		/* its number for this write, from 1, */
@@ -31,6 +32,7 @@ struct query_meta {
 	uint64_t index;		/* X-Consul-Index */
 	int64_t last_contact_ms;
 	bool known_leader;
+	uint64_t acl_index;	/* of the last change to the ACL state that the answer was made with, 0: no ACLs */
 	bool filtered;		/* something was left out for lack of rights */
 };
 

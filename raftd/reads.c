@@ -63,7 +63,7 @@ meta_begin(const struct raftd *r, bool stale, struct mp_w *w)
 	if (contact > 0)
 		head[0]++;
 	if (acl_on(r))
-		head[0]++;
+		head[0] = (uint8_t)(head[0] + 2);
 	mp_w_raw(w, bytes);
 	if (contact > 0) {
 		mp_w_str(w, STR("LastContact"));
@@ -72,6 +72,8 @@ meta_begin(const struct raftd *r, bool stale, struct mp_w *w)
 	mp_w_str(w, STR("KnownLeader"));
 	mp_w_bool(w, engine_known_leader(r));
 	if (acl_on(r)) {
+		mp_w_str(w, STR("ACLIndex"));
+		mp_w_uint(w, fsm_acl_index(r->engine.fsm));
 		mp_w_str(w, STR("ResultsFilteredByACLs"));
 		mp_w_bool(w, false);
 	}
@@ -220,12 +222,24 @@ decode(struct raftd *r, struct read *rd)
 	return rc == 0;
 }
 
+/*
+ * Between two waits nobody looks after the asker's rights: where the ACL state has changed since the answer that he names, he
+ * is told anew.
+ */
+static bool
+rights_passed(const struct raftd *r, const struct query_options *o)
+{
+	return acl_on(r) && o->acl_index != 0 && o->acl_index < fsm_acl_index(r->engine.fsm);
+}
+
 static void
-serve(struct raftd *r, const struct read *rd)
+serve(struct raftd *r, struct read *rd)
 {
 	struct watch_set keys = { .n = 0 };
 	struct read_seen seen = { .known = false };
 
+	if (rights_passed(r, &rd->o))
+		rd->o.min_index = 0;
 	if (answer(r, rd, &seen, &keys) == NOT_YET)
 		watch_park(r, rd->req, &keys, &seen);
 }

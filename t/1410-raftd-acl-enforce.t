@@ -189,6 +189,15 @@ root('kv.apply', { Op => 'set', DirEnt => { Key => 'a/1', Value => 'new' } });
 ($got) = woken($w2, $began);
 is($got->[0]{Value}, 'new', 'until there is something for them');
 
+# ---- between two waits
+my $u = token('key_prefix "a/" { policy = "read" }');
+my ($made) = as($u->{SecretID}, 'kv.get', { Key => 'a/2' });
+ok($made->{ACLIndex} > 0, 'an answer tells with which state of the ACLs it was made');
+policy('key_prefix "c/" { policy = "read" }');
+my ($again, $value) = as($u->{SecretID}, 'kv.get', { Key => 'a/2' }, MinIndex => $made->{Index}, ACLIndex => $made->{ACLIndex});
+is($value->[0]{Key}, 'a/2', 'who names an older one is not left waiting: his rights may have changed meanwhile');
+cmp_ok($again->{ACLIndex}, '>', $made->{ACLIndex}, 'and is told the newer');
+
 # ---- no secret in the log
 unlike($d->log, qr/\Q$s\E|\Q$ROOT\E|\Q$RECOVERY\E/, 'the log has no secret');
 done_testing;
