@@ -137,7 +137,7 @@ no_request(struct daemon *d, const struct rpc_request *req)
 static void
 op_info_handler(void *ctx, const struct rpc_request *req)
 {
-	struct query_meta m = { 1, 0, true, false };
+	struct query_meta m = { .index = 1, .known_leader = true };
 	struct info_writer iw = { 0 };
 	struct daemon *d = ctx;
 	struct buf *b;
@@ -165,7 +165,7 @@ op_info_handler(void *ctx, const struct rpc_request *req)
 static void
 op_metrics_handler(void *ctx, const struct rpc_request *req)
 {
-	struct query_meta m = { 1, 0, true, false };
+	struct query_meta m = { .index = 1, .known_leader = true };
 	struct daemon *d = ctx;
 	struct buf *b;
 	struct mp_w w;
