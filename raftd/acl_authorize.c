@@ -46,7 +46,7 @@ acl_answer(struct raftd *r, struct rpc_token t, struct str body, const struct ac
 {
 	struct acl_allowed out = { .accessor_id = x != NULL ? (struct str){ x->accessor, x->accessor_len } : STR(""),
 		.expires_ms = ACL_KEEP_MS };
-	const struct query_meta m = { 1, 0, true, false };
+	const struct query_meta m = { .index = 1, .known_leader = true };
 	struct arena arena = ARENA_INIT(REQUEST_ARENA_MAX);
 	struct query_options o;
 	struct acl_authorize q;

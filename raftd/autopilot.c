@@ -250,7 +250,7 @@ node_id(const struct raft_server_info *s)
 static void
 reply(struct raftd *r, const struct rpc_request *req, const struct record *rec, const void *obj)
 {
-	const struct query_meta m = { 1, 0, true, false };
+	const struct query_meta m = { .index = 1, .known_leader = true };
 	struct buf *b = rpc_reply_begin(r->d->rpc, req->token);
 	struct mp_w w;
 

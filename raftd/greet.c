@@ -257,7 +257,7 @@ refuse(struct net *n, const struct rpc_request *req, const char *err)
 void *
 greet_hear(void *ctx, const struct rpc_request *req, struct buf *reply, char err[256])
 {
-	const struct query_meta m = { 0, 0, true, false };
+	const struct query_meta m = { .known_leader = true };
 	struct net *n = ctx;
 	struct net_peer *p = calloc(1, sizeof(*p));
 	struct arena none = ARENA_INIT(0);

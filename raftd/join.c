@@ -127,7 +127,7 @@ learn(struct join *j, const struct raft_server_info *s, uint64_t now)
 static void
 answer(struct join *j, const struct rpc_request *req, const char *status, struct str leader)
 {
-	const struct query_meta m = { 1, 0, leader.len > 0, false };
+	const struct query_meta m = { .index = 1, .known_leader = leader.len > 0 };
 	const struct raft_config_entry *c = configs_current(j->r->engine.configs, NULL);
 	struct raft_server_info v[JOIN_TARGETS_MAX + 1];
 	struct peer_joined reply = { str_from(status), str_from(j->r->cluster), leader, { v, 1 } };

@@ -147,7 +147,7 @@ refuse(struct raftd *r, struct rpc_token t, int rc)
 static void
 reply_info(struct raftd *r, const struct snap_file *f)
 {
-	const struct query_meta m = { f->meta.index, (int64_t)engine_last_contact(r), engine_known_leader(r), false };
+	const struct query_meta m = { .index = f->meta.index, .last_contact_ms = (int64_t)engine_last_contact(r), .known_leader = engine_known_leader(r) };
 	const struct snapshot_info info = { { (const char *)f->id, sizeof(f->id) }, f->meta.index, f->meta.term, f->size };
 	struct buf *b = rpc_reply_begin(r->d->rpc, f->token);
 	struct mp_w w;
@@ -339,7 +339,7 @@ piece_end(struct piece *p)
 static void
 reply_bytes(struct raftd *r, struct rpc_token t, const void *p, size_t len)
 {
-	const struct query_meta m = { 1, 0, engine_known_leader(r), false };
+	const struct query_meta m = { .index = 1, .known_leader = engine_known_leader(r) };
 	struct buf *b = rpc_reply_begin(r->d->rpc, t);
 	struct mp_w w;
 

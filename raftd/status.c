@@ -7,7 +7,7 @@
 static void
 reply_texts(struct raftd *r, const struct rpc_request *req, const struct str *v, size_t n)
 {
-	const struct query_meta m = { 1, 0, engine_known_leader(r), false };
+	const struct query_meta m = { .index = 1, .known_leader = engine_known_leader(r) };
 	struct buf *b = rpc_reply_begin(r->d->rpc, req->token);
 	struct mp_w w;
 

@@ -38,7 +38,7 @@ static struct world {
 static void *
 h_hello(void *ctx, const struct rpc_request *req, struct buf *reply, char err[256])
 {
-	const struct query_meta m = { 0, 0, true, false };
+	const struct query_meta m = { .known_leader = true };
 	const struct peer_hello own = { .protocol = PEER_PROTOCOL, .id = STR("server") };
 	struct arena none = ARENA_INIT(0);
 	struct mp_w mw = mp_w_init(reply);
