@@ -149,7 +149,7 @@ rpc_reply_error(struct rpc_server *s, struct rpc_token t, int code, const char *
 static struct buf *
 begin_meta(struct rpc_server *s, struct rpc_token t, uint64_t index, struct mp_w *w)
 {
-	struct query_meta m = { index, 0, true, false };
+	struct query_meta m = { .index = index, .known_leader = true };
 	struct buf *b = rpc_reply_begin(s, t);
 
 	if (b == NULL)
