@@ -166,7 +166,7 @@ leader_role_changed(struct raftd *r)
 static void
 answer_renewal(struct raftd *r, const struct renewal *x)
 {
-	const struct query_meta m = { fsm_index(r->engine.fsm), 0, true, false };
+	const struct query_meta m = { .index = fsm_index(r->engine.fsm), .known_leader = true };
 	const struct id_request q = { x->id };
 	struct fsm_error err = { .code = 0 };
 	struct buf *b = rpc_reply_begin(r->d->rpc, x->token);

@@ -284,7 +284,7 @@ propose_answer(struct raftd *r, const struct waiter *w, uint64_t index, struct s
     const struct fsm_error *err)
 {
 	static struct buf shown = BUF_INIT(RPC_REPLY_MAX);
-	struct query_meta m = { index, 0, true, false };
+	struct query_meta m = { .index = index, .known_leader = true };
 	struct rpc_server *rpc = r->d->rpc;
 	struct buf *b;
 	struct mp_w out;

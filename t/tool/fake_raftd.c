@@ -144,7 +144,7 @@ static void
 answer(struct rpc_token t, const char *key)
 {
 	struct buf *b = rpc_reply_begin(w.server, t);
-	struct query_meta meta = { w.index, 0, true, false };
+	struct query_meta meta = { .index = w.index, .known_leader = true };
 	struct json_object *j;
 	struct mp_w m;
 
