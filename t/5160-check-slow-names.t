@@ -66,7 +66,7 @@ $k->becomes('address-tls', 'critical', qr/^HTTP2 ping failed: context deadline e
 $k->becomes('address-grpc', 'critical', qr/DeadlineExceeded/, '... and asked by gRPC');
 
 # Names that are known are found while the others are looked for.
-$k->check('name-tcp', TCP => "localhost:$other_port");
+$k->check('name-tcp', TCP => "localhost:$other_port", Timeout => '10s');
 $k->check('name-udp', UDP => "localhost:$other_port", Timeout => '500ms');
 $k->check('name-http', HTTP => "http://localhost:$other_port/", Timeout => '500ms');
 $k->becomes('name-tcp', 'passing', qr/Success$/, 'a name of /etc/hosts is found');
