@@ -15,7 +15,8 @@ enum { TEXT_MAX = CHECK_OUTPUT_MAX, ARENA_MAX = 64 * 1024 * 1024, RETRY_MS = 100
 struct remote {
 	struct check *c;
 	uint32_t call;		/* 0: none is open */
-	uint64_t index, services_index, acl_index;
+	uint64_t index, services_index;
+	uint64_t acl_index, services_acl_index;	/* of the answers that these are from */
 	uint64_t backoff_ms;
 	enum check_status status;	/* what the checks say, if the service is there */
 	char text[TEXT_MAX];
@@ -294,7 +295,7 @@ take_services(struct remote *r, const struct rpc_answer *answer, bool *ret_found
 		rc = in.err;
 	if (rc == 0) {
 		r->services_index = meta.index >= r->services_index ? meta.index : 0;
-		r->acl_index = meta.acl_index;
+		r->services_acl_index = meta.acl_index;
 	}
 	arena_release(&a);
 	return rc;
@@ -368,10 +369,10 @@ on_checks(void *arg, const struct rpc_answer *answer)
 }
 
 static void
-watch(struct remote *r, uint16_t op, uint64_t index, rpc_answer_cb *cb)
+watch(struct remote *r, uint16_t op, uint64_t index, uint64_t acl_index, rpc_answer_cb *cb)
 {
 	struct query_options o = { .token = tokens_check(&r->c->cd->tokens, r->c), .min_index = index,
-		.acl_index = index > 0 ? r->acl_index : 0 };
+		.acl_index = index > 0 ? acl_index : 0 };
 	struct catalog_query q = { .node = r->c->def->alias_node };
 
 	r->call = rpc_call_record(r->c->cd->raftd, op, &o, &q, RPC_RETRY | RPC_NO_DEADLINE, 0, cb, r);
@@ -382,13 +383,13 @@ watch(struct remote *r, uint16_t op, uint64_t index, rpc_answer_cb *cb)
 static void
 ask(struct remote *r)
 {
-	watch(r, OP_HEALTH_NODE, r->index, on_checks);
+	watch(r, OP_HEALTH_NODE, r->index, r->acl_index, on_checks);
 }
 
 static void
 ask_services(struct remote *r)
 {
-	watch(r, OP_CATALOG_NODE_SERVICES, r->services_index, on_services);
+	watch(r, OP_CATALOG_NODE_SERVICES, r->services_index, r->services_acl_index, on_services);
 }
 
 /* ---- the kind */

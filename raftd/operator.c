@@ -41,7 +41,8 @@ show_configuration(struct raftd *r, const struct rpc_request *req)
 {
 	const struct raft *core = &r->engine.core;
 	const uint64_t contact = engine_last_contact(r);
-	const struct query_meta m = { .index = 1, .last_contact_ms = contact == RAFT_NEVER ? 0 : (int64_t)contact, .known_leader = engine_known_leader(r) };
+	const struct query_meta m = { .index = 1, .last_contact_ms = contact == RAFT_NEVER ? 0 : (int64_t)contact,
+		.known_leader = engine_known_leader(r) };
 	struct raft_server_view v[RAFT_SERVERS_MAX];
 	struct raft_configuration view = { .servers = { v, 0 } };
 	const struct raft_config_entry *c = configs_current(r->engine.configs, &view.index);

@@ -147,7 +147,8 @@ refuse(struct raftd *r, struct rpc_token t, int rc)
 static void
 reply_info(struct raftd *r, const struct snap_file *f)
 {
-	const struct query_meta m = { .index = f->meta.index, .last_contact_ms = (int64_t)engine_last_contact(r), .known_leader = engine_known_leader(r) };
+	const struct query_meta m = { .index = f->meta.index, .last_contact_ms = (int64_t)engine_last_contact(r),
+		.known_leader = engine_known_leader(r) };
 	const struct snapshot_info info = { { (const char *)f->id, sizeof(f->id) }, f->meta.index, f->meta.term, f->size };
 	struct buf *b = rpc_reply_begin(r->d->rpc, f->token);
 	struct mp_w w;
