@@ -100,7 +100,7 @@ is "$r->{status} " . (time - $t >= 0.3 ? 'waited' : 'at once'), '404 waited', 'w
 # ---- in the order of distance: d and e are equally far from each other; nothing is known of c and f
 is names('/v1/catalog/nodes?filter=Node+matches+`^.$`'), 'a b c d e f', 'catalog/nodes';
 is names('/v1/catalog/nodes?filter=Node+matches+`^.$`&near=b'), 'b a d e c f', 'near b';
-is names('/v1/catalog/nodes?filter=Node+matches+`^.$`&near=E'), 'd e b a c f', 'near e, whatever the case';
+is names('/v1/catalog/nodes?filter=Node+matches+`^.$`&near=E'), 'e d b a c f', 'near e, whatever the case';
 is names('/v1/catalog/nodes?filter=Node+matches+`^.$`&near=c'), 'a b c d e f', 'near one of which nothing is known';
 is names('/v1/catalog/nodes?filter=Node+matches+`^.$`&near=nobody'), 'a b c d e f', 'near nobody';
 is names('/v1/catalog/nodes?near=b&node-meta=k:yes'), 'b a d c f', 'with metadata';

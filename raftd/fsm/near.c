@@ -43,6 +43,8 @@ in_segment(const struct fsm *f, struct str node_key, struct str segment)
 /*
  * Coordinates can be compared within one segment only. A node that has just
  * one says which; when both have several it is the segment without a name.
+ * Nothing is nearer to a node than itself: its own coordinate would put it two
+ * of its heights away, behind a neighbour of a smaller one.
  */
 static double
 seconds_to(const struct near *s, struct str node_key)
@@ -56,6 +58,8 @@ seconds_to(const struct near *s, struct str node_key)
 	n = coordinates_of(s->f, prefix, &theirs);
 	if (n == 0)
 		return INFINITY;
+	if (str_eq(s->node, node_key))
+		return -1;
 	if (coordinates_of(s->f, s->prefix, &mine) == 1)
 		segment = mine->c.segment;
 	if (n == 1)

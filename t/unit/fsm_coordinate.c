@@ -272,14 +272,17 @@ test_near(void **state)
 	(void)state;
 	assert_string_equal(names(query(w, OP_CATALOG_NODES, "{}"), "Node"), "a b c d e f");
 	/* Equally far ones and unknown ones stay in their order. */
-	assert_string_equal(names(query(w, OP_CATALOG_NODES, "{'Near':'E'}"), "Node"), "d e b a c f");
+	assert_string_equal(names(query(w, OP_CATALOG_NODES, "{'Near':'E'}"), "Node"), "e d b a c f");
 	assert_string_equal(names(query(w, OP_CATALOG_NODES, "{'Near':'b'}"), "Node"), "b a d e c f");
-	assert_string_equal(names(query(w, OP_CATALOG_SERVICE, "{'Service':'web','Near':'e'}"), "Node"), "d e b a c f");
-	assert_string_equal(names(query(w, OP_HEALTH_STATE, "{'State':'any','Near':'e'}"), "Node"), "d d e e b b a a c c f f");
+	assert_string_equal(names(query(w, OP_CATALOG_SERVICE, "{'Service':'web','Near':'e'}"), "Node"), "e d b a c f");
+	assert_string_equal(names(query(w, OP_HEALTH_STATE, "{'State':'any','Near':'e'}"), "Node"), "e e d d b b a a c c f f");
 	assert_string_equal(names(w->text, "CheckID"), "1 2 1 2 1 2 1 2 1 2 1 2");
-	assert_string_equal(names(query(w, OP_HEALTH_CHECKS, "{'Service':'web','Near':'e'}"), "Node"), "d e b a c f");
+	assert_string_equal(names(query(w, OP_HEALTH_CHECKS, "{'Service':'web','Near':'e'}"), "Node"), "e d b a c f");
 	/* Each entry names its node, and each check its own. */
 	assert_string_equal(names(query(w, OP_HEALTH_SERVICE, "{'Service':'web','Near':'b'}"), "Node"), "b b b a a a d d d e e e c c c f f f");
+	/* Each way ends twice at the height of who measures: what lies at his feet is still not nearer than he himself. */
+	coordinates(w, "[{'Node':'e','Coord':{'Vec':[2,0,0,0,0,0,0,0],'Height':0.5}}]");
+	assert_string_equal(names(query(w, OP_CATALOG_NODES, "{'Near':'e'}"), "Node"), "e d b a c f");
 	world_free(w);
 }
 
