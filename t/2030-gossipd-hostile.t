@@ -254,7 +254,7 @@ cmp_ok(rss($a) - $before{a}, '<', 100, sprintf 'memory is bounded: %d MiB, %d be
 cmp_ok(rss($s) - $before{s}, '<', 100, sprintf 'of the sealed one too: %d MiB, %d before', rss($s), $before{s});
 
 # ---- all that a stranger can make one hold
-sub put { my ($c, $bytes) = @_; local $SIG{PIPE} = 'IGNORE'; my $at = 0; while ($at < length $bytes) { $at += syswrite($c, $bytes, 65536, $at) // last } return $c }
+sub put { my ($c, $bytes) = @_; die "no connection: $@" if !$c; local $SIG{PIPE} = 'IGNORE'; my $at = 0; while ($at < length $bytes) { $at += syswrite($c, $bytes, 65536, $at) // last } return $c }
 sub push_pull { my ($n, $rows, $state) = @_; return "\x06\x83" . text('Join') . "\xc3" . text('Nodes') . "\xce" . pack('N', $n) . text('UserStateLen') . "\xce" . pack('N', length $state) . $rows . $state }
 sub row { my ($name, $meta) = @_; return "\x87" . text('Addr') . text("\x7f\x09\x09\x09") . text('Incarnation') . "\x01" . text('Meta') . text($meta) . text('Name') . text($name) . text('Port') . "\xcd\x20\x00" . text('State') . "\x00" . text('Vsn') . text("\x01\x05\x02\x02\x05\x04") }
 sub begun { my ($bytes, $of) = @_; return "\x06\x83" . text('x') . "\xdb" . pack('N', $of) . 'x' x $bytes }
