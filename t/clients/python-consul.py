@@ -187,7 +187,8 @@ def catalog():
     same(c.catalog.service('db', tag='other')[1], [], 'of another tag')
     same(sorted(c.catalog.node('ext')[1]['Services']), ['db1'], 'catalog.node')
     same(c.catalog.node('nowhere')[1], None, 'catalog.node of nothing')
-    wait_for(lambda: [n['Node'] for n in c.catalog.nodes(near='py')[1]][0] == 'py', 'near, once coordinates are there')
+    # A node sends its coordinate every 15 to 30 s, and the leader writes every 5 s.
+    wait_for(lambda: [n['Node'] for n in c.catalog.nodes(near='py')[1]][0] == 'py', 'near, once coordinates are there', 90)
     same(len(c.catalog.nodes(consistency='consistent')[1]), 3, 'consistent')
     t = later(c.catalog.register, 'ext', '10.9.9.9', service={'service': 'db', 'id': 'db2', 'port': 5433})
     db = c.catalog.service('db', index=c.catalog.service('db')[0], wait='20s')[1]
