@@ -94,26 +94,27 @@ ok($pool->wait_agree, 'and said by one of ours to have left');
 
 # ---- churn
 my $end = time + ($ENV{TEST_SLOW} ? 240 : 120);
-my ($steps, $bad) = (0, 0);
+my ($steps, $bad, @did) = (0, 0);
+sub did { my ($what, $m) = @_; push @did, "$what $m->{name} ($m->{kind})"; return $m; }
 while (time < $end && !$bad) {
 	my @there = grep { $_->{name} !~ /^(?:alpha|beta)$/ } $pool->running;
 	my @failed = grep { ($pool->{gone}{$_->{name}} // '') eq 'failed' } @{$pool->{members}};
 	my $what = rand;
 
 	if ($what < 0.35 && @failed) {
-		$pool->start($failed[rand @failed]);
+		$pool->start(did('start', $failed[rand @failed]));
 	} elsif ($what < 0.55 && @there > 1) {
-		$pool->kill($there[rand @there]);
+		$pool->kill(did('kill', $there[rand @there]));
 	} elsif ($what < 0.7 && @there > 1) {
-		$pool->leave($there[rand @there]);
+		$pool->leave(did('leave', $there[rand @there]));
 	} elsif (@there < 5 && $pool->{number} < 200) {
 		my $kind = rand() < 0.5 ? 'serf' : 'gossipd';
-		$pool->$kind("m$pool->{number}");
+		did('new', $pool->$kind("m$pool->{number}"));
 	}
 	$bad = !$pool->wait_agree;
 	$steps++;
 }
-ok(!$bad, "all agree through $steps steps of churn") or diag $beta->log;
+ok(!$bad, "all agree through $steps steps of churn") or diag join(', ', @did), "\n", $beta->log;
 cmp_ok($steps, '>', 5, 'that were some');
 for my $m (grep { $_->{kind} eq 'gossipd' } @{$pool->{members}}) {
 	unlike($m->log, qr/\[ERROR\]|runtime error|AddressSanitizer|LeakSanitizer/, "$m->{name} had nothing to complain about");
